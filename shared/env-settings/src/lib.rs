@@ -1,0 +1,247 @@
+//! Reads settings from environment variables and reports **every** fault at once, each by the variable's name.
+//!
+//! A deployment with three wrong variables should take one correction, not three. So a reader collects faults while the
+//! settings are read, and [`EnvReader::finish`] hands out either the settings or all the faults:
+//!
+//! ```
+//! use env_settings::{EnvReader, parse};
+//!
+//! struct Settings { table: String, shards: u32 }
+//!
+//! fn read(mut env: EnvReader) -> Result<Settings, env_settings::SettingsError> {
+//!     let table = env.required("STATS_TABLE", parse::non_empty);
+//!     let shards = env.with_default("STATS_SHARDS", 1, parse::in_range(1..=256));
+//!     env.finish(|| Some(Settings { table: table?, shards: shards? }))
+//! }
+//!
+//! let error = read(EnvReader::from_pairs([("STATS_SHARDS", "many")])).err().unwrap();
+//! assert_eq!(
+//!     error.to_string(),
+//!     "2 settings are wrong:\n  \
+//!      STATS_TABLE is missing\n  \
+//!      STATS_SHARDS is \"many\": a whole number from 1 to 256 is needed",
+//! );
+//! ```
+
+pub mod parse;
+
+use std::collections::HashMap;
+use std::fmt;
+
+/// What a parser says of a text that it refuses: what is allowed, as a sentence that follows a colon.
+pub type Expected = String;
+
+/// Reads variables one after another and keeps what is wrong with them.
+#[derive(Debug)]
+pub struct EnvReader {
+    variables: HashMap<String, String>,
+    faults: Vec<Fault>,
+}
+
+impl EnvReader {
+    /// Reads the process's environment. A variable that is not valid Unicode is read with replacement characters, which
+    /// no parser accepts where it matters.
+    pub fn from_process() -> Self {
+        Self::from_pairs(
+            std::env::vars_os()
+                .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())),
+        )
+    }
+
+    /// Reads the given variables instead of the process's.
+    pub fn from_pairs<N: Into<String>, V: Into<String>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
+        let variables = pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        Self { variables, faults: Vec::new() }
+    }
+
+    /// Reads a variable that must be there. `None` means that a fault was noted.
+    pub fn required<T>(&mut self, name: &'static str, parse: impl FnOnce(&str) -> Result<T, Expected>) -> Option<T> {
+        match self.text(name) {
+            None => {
+                self.faults.push(Fault::Missing { name });
+                None
+            }
+            Some(text) => self.parsed(name, text, parse, Shown::Value),
+        }
+    }
+
+    /// Like [`required`](Self::required), for a secret: a fault never repeats the value.
+    pub fn required_secret<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, Expected>,
+    ) -> Option<T> {
+        match self.text(name) {
+            None => {
+                self.faults.push(Fault::Missing { name });
+                None
+            }
+            Some(text) => self.parsed(name, text, parse, Shown::Redacted),
+        }
+    }
+
+    /// Reads a variable that may be absent. `None` outside means that a fault was noted, `None` inside that it is absent.
+    pub fn optional<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, Expected>,
+    ) -> Option<Option<T>> {
+        match self.text(name) {
+            None => Some(None),
+            Some(text) => self.parsed(name, text, parse, Shown::Value).map(Some),
+        }
+    }
+
+    /// Like [`optional`](Self::optional), for a secret: a fault never repeats the value.
+    pub fn optional_secret<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, Expected>,
+    ) -> Option<Option<T>> {
+        match self.text(name) {
+            None => Some(None),
+            Some(text) => self.parsed(name, text, parse, Shown::Redacted).map(Some),
+        }
+    }
+
+    /// Reads a variable that has a default. `None` means that a fault was noted.
+    pub fn with_default<T>(
+        &mut self,
+        name: &'static str,
+        default: T,
+        parse: impl FnOnce(&str) -> Result<T, Expected>,
+    ) -> Option<T> {
+        self.optional(name, parse).map(|value| value.unwrap_or(default))
+    }
+
+    /// Notes a fault that shows only when several variables are looked at together; `expected` says what is allowed.
+    pub fn refuse(&mut self, name: &'static str, expected: impl Into<Expected>) {
+        let value = self.text(name).unwrap_or_default();
+        self.faults.push(Fault::Refused { name, value: Some(value), expected: expected.into() });
+    }
+
+    /// Hands out the settings that `build` puts together, or every fault that was noted.
+    ///
+    /// # Panics
+    ///
+    /// If `build` gives `None` although no fault was noted: it used a value that this reader did not read.
+    pub fn finish<T>(self, build: impl FnOnce() -> Option<T>) -> Result<T, SettingsError> {
+        if self.faults.is_empty() {
+            Ok(build().expect("a setting is absent only when a fault was noted"))
+        } else {
+            Err(SettingsError { faults: self.faults })
+        }
+    }
+
+    /// An empty variable counts as absent: templates and shells can often set a variable but not unset it.
+    fn text(&self, name: &str) -> Option<String> {
+        self.variables.get(name).filter(|text| !text.is_empty()).cloned()
+    }
+
+    fn parsed<T>(
+        &mut self,
+        name: &'static str,
+        text: String,
+        parse: impl FnOnce(&str) -> Result<T, Expected>,
+        shown: Shown,
+    ) -> Option<T> {
+        match parse(&text) {
+            Ok(value) => Some(value),
+            Err(expected) => {
+                let value = match shown {
+                    Shown::Value => Some(text),
+                    Shown::Redacted => None,
+                };
+                self.faults.push(Fault::Refused { name, value, expected });
+                None
+            }
+        }
+    }
+}
+
+enum Shown {
+    Value,
+    Redacted,
+}
+
+/// One wrong variable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// A required variable is absent or empty.
+    Missing {
+        /// The variable's name.
+        name: &'static str,
+    },
+    /// A variable has a value that is not allowed.
+    Refused {
+        /// The variable's name.
+        name: &'static str,
+        /// What it holds; absent for a secret.
+        value: Option<String>,
+        /// What is allowed.
+        expected: Expected,
+    },
+}
+
+impl Fault {
+    /// The variable's name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Missing { name } | Self::Refused { name, .. } => name,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing { name } => write!(f, "{name} is missing"),
+            Self::Refused { name, value: Some(value), expected } => write!(f, "{name} is {value:?}: {expected}"),
+            Self::Refused { name, value: None, expected } => write!(f, "{name} is set but wrong: {expected}"),
+        }
+    }
+}
+
+/// All the wrong variables, in the order in which they were read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct SettingsError {
+    faults: Vec<Fault>,
+}
+
+impl SettingsError {
+    /// The faults, in the order in which the variables were read.
+    pub fn faults(&self) -> &[Fault] {
+        &self.faults
+    }
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.faults.as_slice() {
+            [only] => write!(f, "a setting is wrong: {only}"),
+            faults => {
+                write!(f, "{} settings are wrong:", faults.len())?;
+                faults.iter().try_for_each(|fault| write!(f, "\n  {fault}"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_variable_counts_as_absent() {
+        let mut env = EnvReader::from_pairs([("STATS_SHARDS", "")]);
+        assert_eq!(env.with_default("STATS_SHARDS", 1, parse::in_range(1..=256)), Some(1));
+    }
+
+    #[test]
+    fn a_wrong_secret_is_not_repeated() {
+        let mut env = EnvReader::from_pairs([("METRICS_TOKEN", "hunter2")]);
+        let token: Option<String> = env.required_secret("METRICS_TOKEN", |_| Err("16 characters are needed".into()));
+        let error = env.finish(|| token).unwrap_err();
+        assert_eq!(error.to_string(), "a setting is wrong: METRICS_TOKEN is set but wrong: 16 characters are needed");
+    }
+}

@@ -1,0 +1,57 @@
+//! Parsers for the kinds of values that settings have.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::Expected;
+
+/// Any text that is not blank.
+pub fn non_empty(text: &str) -> Result<String, Expected> {
+    match text.trim() {
+        "" => Err("a text that is not blank is needed".into()),
+        _ => Ok(text.to_owned()),
+    }
+}
+
+/// A whole number within `range`.
+pub fn in_range<N>(range: RangeInclusive<N>) -> impl FnOnce(&str) -> Result<N, Expected>
+where
+    N: FromStr + PartialOrd + Display,
+{
+    move |text| {
+        text.parse()
+            .ok()
+            .filter(|number| range.contains(number))
+            .ok_or_else(|| format!("a whole number from {} to {} is needed", range.start(), range.end()))
+    }
+}
+
+/// A duration with its unit, such as `500ms`, `1s` or `15m`, within `range`.
+pub fn duration(range: RangeInclusive<Duration>) -> impl FnOnce(&str) -> Result<Duration, Expected> {
+    move |text| {
+        humantime::parse_duration(text).ok().filter(|duration| range.contains(duration)).ok_or_else(|| {
+            format!(
+                "a duration with its unit from {} to {} is needed, such as 500ms, 1s or 15m",
+                humantime::format_duration(*range.start()),
+                humantime::format_duration(*range.end()),
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_needs_its_unit() {
+        let minute_at_most = || duration(Duration::ZERO..=Duration::from_secs(60));
+        assert_eq!(minute_at_most()("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(minute_at_most()("0s"), Ok(Duration::ZERO));
+        for refused in ["5", "2m", "-1s", "soon"] {
+            assert!(minute_at_most()(refused).unwrap_err().contains("from 0s to 1m"), "{refused}");
+        }
+    }
+}
