@@ -1,0 +1,118 @@
+//! The metrics that every execution environment has, whatever its function does. Each has the label `function`.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+
+use crate::family::GaugeMerge;
+use crate::gather::Sources;
+use crate::table::TableError;
+
+/// Why a publish can fail, as the values of the label `reason`: those of [`TableError::reason`], and one more.
+const FAILURE_REASONS: [&str; 5] = ["throttled", "timeout", "failed", "unreadable", SUPERSEDED];
+const SUPERSEDED: &str = "superseded";
+
+#[derive(Debug)]
+pub(crate) struct EnvironmentMetrics {
+    registry: Registry,
+    pub(crate) invocations: IntCounter,
+    cold_starts: IntCounter,
+    init_duration: Histogram,
+    publishes: IntCounter,
+    publish_failures: IntCounterVec,
+    snapshot_bytes: IntGauge,
+}
+
+impl EnvironmentMetrics {
+    /// The metrics of an environment of this function.
+    pub(crate) fn new(function: &str) -> Result<Self, prometheus::Error> {
+        let labels = HashMap::from([("function".to_owned(), function.to_owned())]);
+        let registry = Registry::new_custom(None, Some(labels))?;
+        let metrics = Self {
+            invocations: registered(
+                &registry,
+                IntCounter::new("lambda_invocations_total", "Invocations that the function has received."),
+            )?,
+            cold_starts: registered(
+                &registry,
+                IntCounter::new("lambda_cold_starts_total", "Execution environments that have started."),
+            )?,
+            init_duration: registered(
+                &registry,
+                Histogram::with_opts(
+                    HistogramOpts::new(
+                        "lambda_init_duration_seconds",
+                        "Time from the start of the program until it was ready for its first invocation.",
+                    )
+                    .buckets(vec![0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0]),
+                ),
+            )?,
+            publishes: registered(
+                &registry,
+                IntCounter::new("prometheus_dynamodb_publishes_total", "Snapshots that were published."),
+            )?,
+            publish_failures: registered(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "prometheus_dynamodb_publish_failures_total",
+                        "Attempts to publish a snapshot that failed; the next one carries what they would have.",
+                    ),
+                    &["reason"],
+                ),
+            )?,
+            snapshot_bytes: registered(
+                &registry,
+                IntGauge::new(
+                    "prometheus_dynamodb_snapshot_bytes",
+                    "Size of the largest encoded snapshot that a live environment last published; DynamoDB charges by 1 KB.",
+                ),
+            )?,
+            registry,
+        };
+        metrics.registry.register(Box::new(ProcessCollector::for_self()))?;
+        FAILURE_REASONS.iter().for_each(|reason| {
+            metrics.publish_failures.with_label_values(&[reason]);
+        });
+        Ok(metrics)
+    }
+
+    /// Adds these metrics to those of the function.
+    pub(crate) fn add_to(&self, sources: Sources) -> Sources {
+        sources
+            .and(self.registry.clone())
+            .gauge("prometheus_dynamodb_snapshot_bytes", GaugeMerge::LiveMax)
+            .gauge("process_start_time_seconds", GaugeMerge::LiveMin)
+            .gauge("process_max_fds", GaugeMerge::LiveMin)
+    }
+
+    pub(crate) fn ready(&self, init: Duration) {
+        self.cold_starts.inc();
+        self.init_duration.observe(init.as_secs_f64());
+    }
+
+    pub(crate) fn published(&self, bytes: usize) {
+        self.publishes.inc();
+        self.snapshot_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn failed(&self, error: &TableError) {
+        self.publish_failures.with_label_values(&[error.reason()]).inc();
+    }
+
+    pub(crate) fn superseded(&self) {
+        self.publish_failures.with_label_values(&[SUPERSEDED]).inc();
+    }
+}
+
+fn registered<M: Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: Result<M, prometheus::Error>,
+) -> Result<M, prometheus::Error> {
+    let metric = metric?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}

@@ -1,0 +1,172 @@
+//! A sum of floating-point numbers that does not depend on the order of adding.
+//!
+//! Adding the same numbers in another order can change a rounded sum by one unit in the last place. When writers are
+//! folded, the order changes; a `_sum` that thereby falls by one unit reads as a counter reset, and `rate()` then adds
+//! the whole sum once more. So sums are kept exactly, as a list of numbers that do not overlap, and rounded only where
+//! they are shown. Since rounding is monotone, a sum of parts that only grow is never shown falling.
+//!
+//! The method is that of Shewchuk, *Adaptive Precision Floating-Point Arithmetic* (1997), which Python's `math.fsum`
+//! uses too.
+
+/// An exact sum of `f64`s.
+#[derive(Debug, Clone, Default)]
+pub struct ExactSum {
+    /// Non-zero, finite, non-overlapping numbers of ascending magnitude, whose mathematical sum is the sum.
+    parts: Vec<f64>,
+    /// The sum of what was not finite, and of what overflowed: absent from `parts`, and it decides when it is not 0.
+    special: f64,
+}
+
+impl ExactSum {
+    /// The sum of these numbers.
+    pub fn of(numbers: impl IntoIterator<Item = f64>) -> Self {
+        let mut sum = Self::default();
+        numbers.into_iter().for_each(|number| sum.add(number));
+        sum
+    }
+
+    /// Adds a number.
+    pub fn add(&mut self, number: f64) {
+        if !number.is_finite() {
+            self.special += number;
+            return;
+        }
+        let mut carry = number;
+        let mut kept = 0;
+        for i in 0..self.parts.len() {
+            let (high, low) = two_sum(carry, self.parts[i]);
+            if !high.is_finite() {
+                // Beyond the largest f64: what remains cannot be shown as a number anyway.
+                self.special += high;
+                self.parts.clear();
+                return;
+            }
+            if low != 0.0 {
+                self.parts[kept] = low;
+                kept += 1;
+            }
+            carry = high;
+        }
+        self.parts.truncate(kept);
+        if carry != 0.0 {
+            self.parts.push(carry);
+        }
+    }
+
+    /// Adds all of another sum.
+    pub fn merge(&mut self, other: &Self) {
+        self.special += other.special;
+        other.parts.iter().for_each(|&part| self.add(part));
+    }
+
+    /// The sum, rounded once, to the nearest `f64` and half to even.
+    pub fn value(&self) -> f64 {
+        if self.special != 0.0 {
+            return self.special;
+        }
+        let mut parts = self.parts.iter().rev().copied();
+        let Some(mut high) = parts.next() else { return 0.0 };
+        let mut low = 0.0;
+        for part in parts.by_ref() {
+            (high, low) = two_sum(high, part);
+            if low != 0.0 {
+                break;
+            }
+        }
+        // `high` is the sum rounded half to even by its first error term alone. When that term is exactly half a unit, a
+        // further part of the same sign tips the balance.
+        if let Some(next) = parts.next()
+            && ((low < 0.0 && next < 0.0) || (low > 0.0 && next > 0.0))
+        {
+            let doubled = low * 2.0;
+            let up = high + doubled;
+            if doubled == up - high {
+                return up;
+            }
+        }
+        high
+    }
+
+    /// Numbers whose exact sum this is: for storing. Empty for zero.
+    pub fn parts(&self) -> Vec<f64> {
+        let special = (self.special != 0.0).then_some(self.special);
+        self.parts.iter().copied().chain(special).collect()
+    }
+}
+
+/// Equal sums, however they came about: compares what they are, not how they are stored.
+impl PartialEq for ExactSum {
+    fn eq(&self, other: &Self) -> bool {
+        let mut difference = self.clone();
+        other.parts.iter().for_each(|&part| difference.add(-part));
+        difference.parts.is_empty() && self.special.total_cmp(&other.special).is_eq()
+    }
+}
+
+/// `a + b` rounded, and what the rounding left out (Knuth).
+fn two_sum(a: f64, b: f64) -> (f64, f64) {
+    let sum = a + b;
+    let b_rounded = sum - a;
+    let a_rounded = sum - b_rounded;
+    (sum, (a - a_rounded) + (b - b_rounded))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn keeps_what_plain_addition_loses() {
+        assert_eq!(ExactSum::of([1e100, 1.0, -1e100]).value(), 1.0);
+        assert_eq!(ExactSum::of([0.1; 10]).value(), 1.0);
+        assert_eq!(ExactSum::default().value(), 0.0);
+    }
+
+    #[test]
+    fn a_tie_is_broken_by_what_lies_below_it() {
+        let half_unit = f64::EPSILON / 2.0;
+        assert_eq!(ExactSum::of([1.0, half_unit]).value(), 1.0);
+        assert_eq!(ExactSum::of([1.0, half_unit, 1e-300]).value(), 1.0 + f64::EPSILON);
+    }
+
+    #[test]
+    fn what_is_not_finite_decides() {
+        assert_eq!(ExactSum::of([1.0, f64::INFINITY]).value(), f64::INFINITY);
+        assert!(ExactSum::of([f64::NEG_INFINITY, f64::INFINITY]).value().is_nan());
+        assert_eq!(ExactSum::of([f64::MAX, f64::MAX]).value(), f64::INFINITY);
+        assert_eq!(ExactSum::of(ExactSum::of([f64::INFINITY, 2.0]).parts()).value(), f64::INFINITY);
+    }
+
+    /// Finite numbers of very different magnitude, small enough that no sum of them overflows.
+    fn numbers() -> impl Strategy<Value = Vec<f64>> {
+        prop::collection::vec((any::<f64>(), -60i32..60).prop_map(|(x, e)| (x % 1.0) * 2f64.powi(e)), 0..60)
+            .prop_map(|numbers| numbers.into_iter().filter(|x| x.is_finite()).collect())
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_and_the_grouping_do_not_matter(
+            (numbers, shuffled) in numbers().prop_flat_map(|n| (Just(n.clone()), Just(n).prop_shuffle())),
+            cut in 0usize..60,
+        ) {
+            let whole = ExactSum::of(numbers.iter().copied());
+            let (left, right) = shuffled.split_at(cut.min(shuffled.len()));
+            let mut grouped = ExactSum::of(left.iter().copied());
+            grouped.merge(&ExactSum::of(right.iter().copied()));
+            prop_assert_eq!(whole.value().to_bits(), grouped.value().to_bits());
+            prop_assert_eq!(&whole, &grouped);
+            prop_assert_eq!(ExactSum::of(whole.parts()).value().to_bits(), whole.value().to_bits());
+        }
+
+        #[test]
+        fn a_sum_never_falls_when_a_part_grows(numbers in numbers(), index in 0usize..60, growth in 0.0f64..1e-9) {
+            prop_assume!(!numbers.is_empty());
+            let mut grown = numbers.clone();
+            let index = index % numbers.len();
+            grown[index] += growth;
+            prop_assume!(grown[index] >= numbers[index]);
+            prop_assert!(ExactSum::of(grown).value() >= ExactSum::of(numbers).value());
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Merging: the families of many writers become one.
+//!
+//! Merging is commutative and associative to the last bit of every number, so neither the order of reading nor the
+//! grouping by folding can show.
+
+use std::collections::btree_map::Entry;
+
+use crate::family::{Families, Family, GaugeMerge, Kind, Value};
+
+/// Adds `other` to `merged`.
+pub fn merge(merged: &mut Families, other: Families) {
+    for (key, family) in other {
+        match merged.entry(key) {
+            Entry::Vacant(entry) => {
+                entry.insert(family);
+            }
+            Entry::Occupied(mut entry) => {
+                let kind = entry.key().kind.clone();
+                merge_family(&kind, entry.get_mut(), family);
+            }
+        }
+    }
+}
+
+/// What remains of a writer's families when it is no longer live: its counts for ever, its live gauges not. A live sum
+/// stays as 0, so that its series does not vanish with the last environment.
+pub fn retire(families: Families) -> Families {
+    families
+        .into_iter()
+        .filter_map(|(key, mut family)| match key.kind {
+            Kind::Gauge(GaugeMerge::LiveMax | GaugeMerge::LiveMin) => None,
+            Kind::Gauge(GaugeMerge::LiveSum) => {
+                family.series.values_mut().for_each(|value| *value = Value::Sum(Default::default()));
+                Some((key, family))
+            }
+            _ => Some((key, family)),
+        })
+        .collect()
+}
+
+fn merge_family(kind: &Kind, merged: &mut Family, other: Family) {
+    // The youngest writer's help text is shown; between writers born at once, the order of the texts decides, so that the
+    // result does not depend on the order of merging.
+    if (other.born_at_ms, &other.help) > (merged.born_at_ms, &merged.help) {
+        merged.born_at_ms = other.born_at_ms;
+        merged.help = other.help;
+    }
+    for (label_values, value) in other.series {
+        match merged.series.entry(label_values) {
+            Entry::Vacant(entry) => {
+                entry.insert(value);
+            }
+            Entry::Occupied(mut entry) => merge_value(kind, entry.get_mut(), value),
+        }
+    }
+}
+
+fn merge_value(kind: &Kind, merged: &mut Value, other: Value) {
+    match (merged, other) {
+        (Value::Sum(merged), Value::Sum(other)) => merged.merge(&other),
+        (Value::Extreme(merged), Value::Extreme(other)) => {
+            let other_wins = match kind {
+                Kind::Gauge(GaugeMerge::LiveMin | GaugeMerge::Min) => other.total_cmp(merged).is_lt(),
+                _ => other.total_cmp(merged).is_gt(),
+            };
+            // Not a number is no value: any number wins over it.
+            if (other_wins && !other.is_nan()) || merged.is_nan() {
+                *merged = other;
+            }
+        }
+        (Value::Latest { at_ms, value }, Value::Latest { at_ms: other_at_ms, value: other_value }) => {
+            if (*at_ms).cmp(&other_at_ms).then(value.total_cmp(&other_value)).is_lt() {
+                (*at_ms, *value) = (other_at_ms, other_value);
+            }
+        }
+        (Value::Histogram { counts, sum }, Value::Histogram { counts: other_counts, sum: other_sum }) => {
+            counts.iter_mut().zip(other_counts).for_each(|(count, other)| *count = count.saturating_add(other));
+            sum.merge(&other_sum);
+        }
+        (merged, other) => unreachable!("a {kind:?} has one form of value, not {merged:?} and {other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::families;
+    use proptest::prelude::*;
+
+    fn merged(parts: impl IntoIterator<Item = Families>) -> Families {
+        let mut all = Families::new();
+        parts.into_iter().for_each(|part| merge(&mut all, part));
+        all
+    }
+
+    proptest! {
+        #[test]
+        fn neither_order_nor_grouping_shows(a in families(), b in families(), c in families()) {
+            let left = merged([merged([a.clone(), b.clone()]), c.clone()]);
+            let right = merged([a.clone(), merged([b.clone(), c.clone()])]);
+            let turned = merged([c, b, a]);
+            prop_assert_eq!(&left, &right);
+            prop_assert_eq!(&left, &turned);
+        }
+
+        #[test]
+        fn retiring_may_come_before_or_after_merging(a in families(), b in families()) {
+            prop_assert_eq!(retire(merged([a.clone(), b.clone()])), merged([retire(a), retire(b)]));
+        }
+    }
+}

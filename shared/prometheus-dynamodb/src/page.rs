@@ -1,0 +1,278 @@
+//! What a scrape shows of merged families, whatever format it is then written in.
+
+use std::collections::BTreeMap;
+
+use crate::family::{Bounds, Families, Family, FamilyKey, Kind, Value};
+use crate::merge::merge;
+
+/// The families of a scrape, in ascending order of their names.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Page {
+    /// What is shown.
+    pub families: Vec<PageFamily>,
+    /// What could not be shown as it was published.
+    pub conflicts: Vec<Conflict>,
+}
+
+/// One family as it is shown.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PageFamily {
+    /// The metric's name.
+    pub name: String,
+    /// The help text.
+    pub help: String,
+    /// The type.
+    pub kind: PageKind,
+    /// The series, in a stable order.
+    pub series: Vec<PageSeries>,
+}
+
+/// A type as the exposition formats know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageKind {
+    /// Only ever grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Buckets, a sum and a count.
+    Histogram,
+}
+
+/// One series as it is shown.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PageSeries {
+    /// Names and values of the labels, in ascending order of the names.
+    pub labels: Vec<(String, String)>,
+    /// The value.
+    pub value: PageValue,
+}
+
+/// A value as it is shown.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PageValue {
+    /// Of a counter or gauge.
+    Number(f64),
+    /// Of a histogram.
+    Histogram {
+        /// Finite upper bounds, ascending, and how many observations were at most that.
+        buckets: Vec<(f64, u64)>,
+        /// All observations: the bucket up to +Inf.
+        count: u64,
+        /// Their sum.
+        sum: f64,
+    },
+}
+
+/// Families of one name that do not go together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// The metric's name.
+    pub name: String,
+    /// In what they differ, and so what becomes of them.
+    pub kind: ConflictKind,
+}
+
+/// In what families of one name differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ConflictKind {
+    /// The type, or how a gauge merges: the youngest writer's type is shown, the rest is not.
+    Type,
+    /// The names of the labels: all are shown, each with its own labels, so that sums stay exact.
+    Labels,
+    /// The buckets' bounds: the buckets that all have in common are shown, which is exact.
+    Bounds,
+}
+
+impl ConflictKind {
+    /// All kinds.
+    pub const ALL: [Self; 3] = [Self::Type, Self::Labels, Self::Bounds];
+
+    /// The kind as a label's value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Type => "type",
+            Self::Labels => "labels",
+            Self::Bounds => "bounds",
+        }
+    }
+}
+
+impl Page {
+    /// What is shown of these families.
+    pub fn new(families: Families) -> Self {
+        let mut by_name: BTreeMap<String, Vec<(FamilyKey, Family)>> = BTreeMap::new();
+        for (key, family) in families {
+            by_name.entry(key.name.clone()).or_default().push((key, family));
+        }
+        let mut page = Self::default();
+        for (name, variants) in by_name {
+            page.add(name, variants);
+        }
+        page
+    }
+
+    fn add(&mut self, name: String, variants: Vec<(FamilyKey, Family)>) {
+        let all = variants.len();
+        // After a deploy that changed the type, the youngest writer's is what dashboards will ask for from now on. The
+        // key breaks ties, so that the choice does not depend on the order of reading.
+        let youngest = variants.iter().max_by_key(|(key, family)| (family.born_at_ms, key));
+        let Some((shown_kind, help)) = youngest.map(|(key, family)| (key.kind.clone(), family.help.clone())) else {
+            return;
+        };
+        let shown: Vec<_> = variants.into_iter().filter(|(key, _)| go_together(&key.kind, &shown_kind)).collect();
+        let mut conflict = |kind, found: bool| {
+            if found {
+                self.conflicts.push(Conflict { name: name.clone(), kind });
+            }
+        };
+        conflict(ConflictKind::Type, shown.len() < all);
+        conflict(ConflictKind::Labels, shown.windows(2).any(|pair| pair[0].0.label_names != pair[1].0.label_names));
+        conflict(ConflictKind::Bounds, shown.windows(2).any(|pair| pair[0].0.kind != pair[1].0.kind));
+
+        let mut series = Vec::new();
+        for (key, family) in on_common_bounds(shown) {
+            for (label_values, value) in family.series {
+                let labels = key.label_names.iter().cloned().zip(label_values).collect();
+                series.push(PageSeries { labels, value: shown_value(&key.kind, value) });
+            }
+        }
+        let kind = match shown_kind {
+            Kind::Counter => PageKind::Counter,
+            Kind::Gauge(_) => PageKind::Gauge,
+            Kind::Histogram(_) => PageKind::Histogram,
+        };
+        self.families.push(PageFamily { name, help, kind, series });
+    }
+}
+
+/// Whether families of these kinds can stand under one name: histograms with whatever bounds, else only equals.
+fn go_together(a: &Kind, b: &Kind) -> bool {
+    matches!((a, b), (Kind::Histogram(_), Kind::Histogram(_))) || a == b
+}
+
+/// Histograms whose bounds differ, merged on the bounds that all of them have: exact, for the count up to a bound does
+/// not depend on what other bounds there are. Anything else stays as it is.
+fn on_common_bounds(variants: Vec<(FamilyKey, Family)>) -> Families {
+    let bounds_of = |key: &FamilyKey| match &key.kind {
+        Kind::Histogram(bounds) => Some(bounds.clone()),
+        Kind::Counter | Kind::Gauge(_) => None,
+    };
+    let common = variants.iter().filter_map(|(key, _)| bounds_of(key)).reduce(|a, b| a.intersection(&b));
+    let mut merged = Families::new();
+    for (mut key, mut family) in variants {
+        if let (Some(bounds), Some(common)) = (bounds_of(&key), &common) {
+            for value in family.series.values_mut() {
+                if let Value::Histogram { counts, .. } = value {
+                    *counts = rebucketed(counts, &bounds, common);
+                }
+            }
+            key.kind = Kind::Histogram(common.clone());
+        }
+        merge(&mut merged, Families::from([(key, family)]));
+    }
+    merged
+}
+
+/// The counts of the wider buckets that remain when only the bounds in `kept` do.
+fn rebucketed(counts: &[u64], bounds: &Bounds, kept: &Bounds) -> Vec<u64> {
+    let mut wider = Vec::with_capacity(kept.as_slice().len() + 1);
+    let mut gathered = 0u64;
+    for (i, count) in counts.iter().enumerate() {
+        gathered = gathered.saturating_add(*count);
+        if bounds.as_slice().get(i).is_none_or(|bound| kept.contains(*bound)) {
+            wider.push(std::mem::take(&mut gathered));
+        }
+    }
+    wider
+}
+
+fn shown_value(kind: &Kind, value: Value) -> PageValue {
+    match (value, kind) {
+        (Value::Histogram { counts, sum }, Kind::Histogram(bounds)) => {
+            let mut count = 0u64;
+            let mut cumulated = counts.iter().map(|in_bucket| {
+                count = count.saturating_add(*in_bucket);
+                count
+            });
+            let buckets = bounds.as_slice().iter().copied().zip(cumulated.by_ref()).collect();
+            cumulated.for_each(drop);
+            PageValue::Histogram { buckets, count, sum: sum.value() }
+        }
+        (Value::Sum(sum), _) => PageValue::Number(sum.value()),
+        (Value::Extreme(value) | Value::Latest { value, .. }, _) => PageValue::Number(value),
+        (value @ Value::Histogram { .. }, kind) => unreachable!("a {kind:?} does not have the value {value:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exact_sum::ExactSum;
+    use crate::family::GaugeMerge;
+    use crate::testing::{families, one};
+    use proptest::prelude::*;
+
+    fn counter(name: &str, total: f64) -> Families {
+        one(name, Kind::Counter, Value::Sum(ExactSum::of([total])))
+    }
+
+    fn histogram(bounds: &[f64], counts: &[u64], sum: f64) -> Families {
+        let kind = Kind::Histogram(Bounds::new(bounds.to_vec()).unwrap());
+        one("seconds", kind, Value::Histogram { counts: counts.to_vec(), sum: ExactSum::of([sum]) })
+    }
+
+    fn page(parts: impl IntoIterator<Item = Families>) -> Page {
+        let mut all = Families::new();
+        parts.into_iter().for_each(|part| merge(&mut all, part));
+        Page::new(all)
+    }
+
+    #[test]
+    fn changed_bounds_are_shown_where_they_agree() {
+        let page =
+            page([histogram(&[0.1, 0.5, 1.0], &[1, 2, 3, 4], 10.0), histogram(&[0.1, 1.0, 5.0], &[5, 6, 7, 8], 0.5)]);
+        assert_eq!(page.conflicts, [Conflict { name: "seconds".into(), kind: ConflictKind::Bounds }]);
+        assert_eq!(
+            page.families[0].series[0].value,
+            PageValue::Histogram { buckets: vec![(0.1, 6), (1.0, 17)], count: 36, sum: 10.5 }
+        );
+    }
+
+    #[test]
+    fn of_two_types_the_youngest_writers_is_shown() {
+        let mut gauge = one("x", Kind::Gauge(GaugeMerge::LiveSum), Value::Sum(ExactSum::of([7.0])));
+        gauge.values_mut().for_each(|family| family.born_at_ms = 1);
+        for order in [[counter("x", 3.0), gauge.clone()], [gauge, counter("x", 3.0)]] {
+            let page = page(order);
+            assert_eq!(page.conflicts, [Conflict { name: "x".into(), kind: ConflictKind::Type }]);
+            assert_eq!(page.families[0].kind, PageKind::Gauge);
+            assert_eq!(page.families[0].series[0].value, PageValue::Number(7.0));
+        }
+    }
+
+    #[test]
+    fn an_added_label_leaves_both_series_on_the_page() {
+        let mut labelled = counter("x", 4.0);
+        let (mut key, mut family) = labelled.pop_first().unwrap();
+        key.label_names = vec!["verdict".into()];
+        family.series = family.series.into_values().map(|value| (vec!["valid".into()], value)).collect();
+        let page = page([counter("x", 3.0), Families::from([(key, family)])]);
+        assert_eq!(page.conflicts, [Conflict { name: "x".into(), kind: ConflictKind::Labels }]);
+        let total: Vec<_> = page.families[0].series.iter().map(|series| series.value.clone()).collect();
+        assert_eq!(total, [PageValue::Number(3.0), PageValue::Number(4.0)]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_page_is_always_consistent_with_itself(parts in prop::collection::vec(families(), 0..5)) {
+            let page = page(parts);
+            prop_assert!(page.families.windows(2).all(|pair| pair[0].name < pair[1].name));
+            for series in page.families.iter().flat_map(|family| &family.series) {
+                if let PageValue::Histogram { buckets, count, .. } = &series.value {
+                    prop_assert!(buckets.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1));
+                    prop_assert!(buckets.last().is_none_or(|(_, below)| below <= count));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! A scrape: the whole stats table, read in an order that makes it exact, merged into one page.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+
+use crate::clock::now_ms;
+use crate::family::Families;
+use crate::item::{Base, Snapshot, WriterId};
+use crate::merge::merge;
+use crate::page::{ConflictKind, Page, PageFamily, PageKind, PageSeries, PageValue};
+use crate::protocol::{WriterLife, count};
+use crate::settings::ReaderSettings;
+use crate::table::{ReadStats, TableError, UnreadableItem};
+use crate::wire::{self, DecodeError};
+
+/// How many shards are read at once.
+const SHARDS_AT_ONCE: usize = 16;
+
+/// Why there is no page.
+#[derive(Debug, thiserror::Error)]
+pub enum ScrapeError {
+    /// The table could not be read.
+    #[error("the stats table could not be read")]
+    Table(#[from] TableError),
+    /// A base cannot be decoded. Without it, counters would fall.
+    #[error("the base of shard {shard} cannot be decoded")]
+    Base {
+        /// The base's shard.
+        shard: u32,
+        /// What is wrong with it.
+        source: Undecodable,
+    },
+    /// Reading took so long that a writer read early could have been folded and forgotten in the meantime.
+    #[error("reading the stats table took longer than {} s, half of STATS_GRACE", limit.as_secs_f64())]
+    TooSlow {
+        /// What is allowed.
+        limit: Duration,
+    },
+}
+
+/// Why an item's families cannot be decoded.
+#[derive(Debug, thiserror::Error)]
+pub enum Undecodable {
+    /// A newer version of this crate wrote it.
+    #[error("it has format {found}, and this version reads only {}", wire::FORMAT)]
+    Format {
+        /// The format that it has.
+        found: u64,
+    },
+    /// It is damaged.
+    #[error(transparent)]
+    Families(#[from] DecodeError),
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the snapshot of writer {writer} cannot be decoded")]
+struct UndecodableSnapshot {
+    writer: WriterId,
+    source: Undecodable,
+}
+
+/// Reads the table and makes the page of it.
+pub async fn scrape<T: ReadStats>(table: &T, settings: &ReaderSettings) -> Result<Page, ScrapeError> {
+    let started = Instant::now();
+    let limit = settings.grace / 2;
+    let scraped = tokio::time::timeout(limit, read(table)).await.map_err(|_| ScrapeError::TooSlow { limit })??;
+    let mut scrape = Scrape::default();
+    for (shard, contents) in scraped {
+        scrape.add(shard, contents, now_ms(), settings.writer_idle)?;
+    }
+    Ok(scrape.into_page(started))
+}
+
+/// What was read of one shard.
+struct ShardContents {
+    snapshots: Vec<Result<Snapshot, UnreadableItem>>,
+    base: Option<Base>,
+}
+
+async fn read<T: ReadStats>(table: &T) -> Result<Vec<(u32, ShardContents)>, TableError> {
+    let shards = table.shards().await?;
+    stream::iter(0..shards)
+        .map(|shard| async move {
+            // First the snapshots, then the base. A writer that is folded in between is then counted once: its snapshot
+            // was read, but the base that is read afterwards names it, and so its snapshot does not count. The other way
+            // round it could be missing from both.
+            let snapshots = table.snapshots(shard).await?;
+            let base = table.base(shard).await?;
+            Ok((shard, ShardContents { snapshots, base }))
+        })
+        .buffer_unordered(SHARDS_AT_ONCE)
+        .try_collect()
+        .await
+}
+
+/// What a scrape adds up.
+#[derive(Default)]
+struct Scrape {
+    families: Families,
+    writers: BTreeMap<WriterLife, u64>,
+    unreadable: u64,
+    oldest_ms: Option<u64>,
+}
+
+impl Scrape {
+    fn add(&mut self, shard: u32, contents: ShardContents, now_ms: u64, idle: Duration) -> Result<(), ScrapeError> {
+        let base = contents.base;
+        let folded = |writer: &WriterId| base.as_ref().is_some_and(|base| base.folded.contains(writer));
+        for snapshot in contents.snapshots {
+            let snapshot = match snapshot {
+                Ok(snapshot) => snapshot,
+                Err(error) => {
+                    self.leave_out(&error);
+                    continue;
+                }
+            };
+            if folded(&snapshot.writer) {
+                continue;
+            }
+            match decode(snapshot.format, &snapshot.families) {
+                Ok(families) => {
+                    let life = WriterLife::of(&snapshot, now_ms, idle);
+                    *self.writers.entry(life).or_default() += 1;
+                    let age_ms = now_ms.saturating_sub(snapshot.updated_at_ms);
+                    self.oldest_ms = self.oldest_ms.max(Some(age_ms));
+                    count(&mut self.families, families, life);
+                }
+                Err(source) => self.leave_out(&UndecodableSnapshot { writer: snapshot.writer, source }),
+            }
+        }
+        if let Some(base) = &base {
+            let families = decode(base.format, &base.families).map_err(|source| ScrapeError::Base { shard, source })?;
+            merge(&mut self.families, families);
+        }
+        Ok(())
+    }
+
+    /// One bad item does not fail a scrape; it shows as a metric and in the log.
+    fn leave_out(&mut self, error: &(dyn std::error::Error + 'static)) {
+        self.unreadable += 1;
+        tracing::warn!(error, "an item of the stats table is left out of the scrape");
+    }
+
+    fn into_page(self, started: Instant) -> Page {
+        let mut page = Page::new(self.families);
+        for conflict in &page.conflicts {
+            tracing::warn!(
+                metric = conflict.name,
+                conflict = conflict.kind.as_str(),
+                "environments disagree on a metric"
+            );
+        }
+        let series = page.families.iter().map(|family| family.series.len()).sum::<usize>();
+        let conflicts = ConflictKind::ALL.map(|kind| {
+            let found = page.conflicts.iter().filter(|conflict| conflict.kind == kind).count();
+            (vec![("kind".to_owned(), kind.as_str().to_owned())], found as f64)
+        });
+        let writers = WriterLife::ALL.map(|life| {
+            let found = self.writers.get(&life).copied().unwrap_or_default();
+            (vec![("state".to_owned(), life.as_str().to_owned())], found as f64)
+        });
+        let oldest_seconds = self.oldest_ms.unwrap_or_default() as f64 / 1000.0;
+        page.families.extend([
+            gauge("conflicts", "Metrics on which environments disagree, by what they disagree in.", conflicts),
+            gauge(
+                "oldest_unfolded_age_seconds",
+                "Time since the publish of the snapshot that has waited longest to be folded.",
+                [(Vec::new(), oldest_seconds)],
+            ),
+            gauge(
+                "series",
+                "Series on this page, without those that describe the scrape.",
+                [(Vec::new(), series as f64)],
+            ),
+            gauge(
+                "unreadable_items",
+                "Items that were left out of this scrape.",
+                [(Vec::new(), self.unreadable as f64)],
+            ),
+            gauge("writers", "Execution environments whose snapshots are not folded, by state.", writers),
+            gauge(
+                "scrape_duration_seconds",
+                "Time that this scrape took to read the stats table and to merge it.",
+                [(Vec::new(), started.elapsed().as_secs_f64())],
+            ),
+        ]);
+        page.families.sort_by(|a, b| a.name.cmp(&b.name));
+        page
+    }
+}
+
+fn decode(format: u64, families: &[u8]) -> Result<Families, Undecodable> {
+    if format != wire::FORMAT {
+        return Err(Undecodable::Format { found: format });
+    }
+    Ok(wire::decode(families)?)
+}
+
+/// A metric that describes the scrape itself.
+fn gauge(name: &str, help: &str, series: impl IntoIterator<Item = (Vec<(String, String)>, f64)>) -> PageFamily {
+    let series = series.into_iter().map(|(labels, value)| PageSeries { labels, value: PageValue::Number(value) });
+    PageFamily {
+        name: format!("prometheus_dynamodb_{name}"),
+        help: help.to_owned(),
+        kind: PageKind::Gauge,
+        series: series.collect(),
+    }
+}

@@ -1,0 +1,85 @@
+//! What the environment says about publishing and reading.
+
+use std::time::Duration;
+
+use env_settings::{EnvReader, SettingsError, parse};
+
+use crate::schedule::Pace;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The most partition keys that writers can be spread over. A scrape reads each of them.
+const MAX_SHARDS: u32 = 256;
+
+/// What a publishing function needs to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WriterSettings {
+    /// `STATS_TABLE`: the stats table's name.
+    pub table: String,
+    /// `STATS_SHARDS`, default 1: over how many partition keys writers are spread. DynamoDB takes about 1,000 writes of
+    /// 1 KB a second under one.
+    pub shards: u32,
+    /// `STATS_PUBLISH_INTERVAL`, default 1s, and `STATS_PUBLISH_BURST`, default 10.
+    pub pace: Pace,
+    /// `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets.
+    pub function: String,
+    /// `AWS_LAMBDA_FUNCTION_VERSION`, which Lambda sets.
+    pub version: String,
+}
+
+impl WriterSettings {
+    /// Reads the process's environment.
+    pub fn from_env() -> Result<Self, SettingsError> {
+        let mut env = EnvReader::from_process();
+        let settings = Self::read(&mut env);
+        env.finish(|| settings)
+    }
+
+    /// Reads these settings among others.
+    pub fn read(env: &mut EnvReader) -> Option<Self> {
+        let table = env.required("STATS_TABLE", parse::non_empty);
+        let shards = env.with_default("STATS_SHARDS", 1, parse::in_range(1..=MAX_SHARDS));
+        let second = Duration::from_secs(1);
+        let interval = env.with_default("STATS_PUBLISH_INTERVAL", second, parse::duration(Duration::ZERO..=DAY));
+        let burst = env.with_default("STATS_PUBLISH_BURST", 10, parse::in_range(1..=1000));
+        let function = env.required("AWS_LAMBDA_FUNCTION_NAME", parse::non_empty);
+        let version = env.required("AWS_LAMBDA_FUNCTION_VERSION", parse::non_empty);
+        Some(Self {
+            table: table?,
+            shards: shards?,
+            pace: Pace { interval: interval?, burst: burst? },
+            function: function?,
+            version: version?,
+        })
+    }
+}
+
+/// What the function that renders the page needs to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReaderSettings {
+    /// `STATS_TABLE`: the stats table's name.
+    pub table: String,
+    /// `STATS_WRITER_IDLE`, default 15m: after this silence a writer's gauges no longer count as live.
+    pub writer_idle: Duration,
+    /// `STATS_GRACE`, default 20m: a scrape that takes longer than half of it gives up.
+    pub grace: Duration,
+}
+
+impl ReaderSettings {
+    /// Reads the process's environment.
+    pub fn from_env() -> Result<Self, SettingsError> {
+        let mut env = EnvReader::from_process();
+        let settings = Self::read(&mut env);
+        env.finish(|| settings)
+    }
+
+    /// Reads these settings among others.
+    pub fn read(env: &mut EnvReader) -> Option<Self> {
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+        let second = Duration::from_secs(1);
+        let table = env.required("STATS_TABLE", parse::non_empty);
+        let writer_idle = env.with_default("STATS_WRITER_IDLE", minutes(15), parse::duration(second..=DAY));
+        let grace = env.with_default("STATS_GRACE", minutes(20), parse::duration(second..=DAY));
+        Some(Self { table: table?, writer_idle: writer_idle?, grace: grace? })
+    }
+}

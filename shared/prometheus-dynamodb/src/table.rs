@@ -1,0 +1,82 @@
+//! The stats table, behind one port for each thing that a function may be allowed to do with it.
+
+mod dynamodb;
+mod memory;
+
+pub use dynamodb::DynamoDbStatsTable;
+pub use memory::MemoryStatsTable;
+
+use std::error::Error;
+use std::future::Future;
+
+use crate::item::{Base, Snapshot};
+use crate::protocol::{PutCondition, PutOutcome};
+
+/// Writing snapshots: what every publishing function needs.
+pub trait PutSnapshot: Send + Sync + 'static {
+    /// Puts the snapshot if the condition holds.
+    fn put_snapshot(
+        &self,
+        snapshot: &Snapshot,
+        condition: PutCondition,
+    ) -> impl Future<Output = Result<PutOutcome, TableError>> + Send;
+
+    /// Sees to it that readers look under at least this many partition keys.
+    fn announce_shards(&self, shards: u32) -> impl Future<Output = Result<(), TableError>> + Send;
+}
+
+/// Reading everything: what the metrics function needs. All reads are strongly consistent.
+pub trait ReadStats: Send + Sync + 'static {
+    /// The largest number of partition keys that any writer ever announced, or 1.
+    fn shards(&self) -> impl Future<Output = Result<u32, TableError>> + Send;
+
+    /// All snapshots of a shard. One that cannot be read does not keep the others from being read.
+    fn snapshots(
+        &self,
+        shard: u32,
+    ) -> impl Future<Output = Result<Vec<Result<Snapshot, UnreadableItem>>, TableError>> + Send;
+
+    /// The shard's base, if there is one.
+    fn base(&self, shard: u32) -> impl Future<Output = Result<Option<Base>, TableError>> + Send;
+}
+
+/// Why the stats table could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    /// DynamoDB answered that it is asked too much.
+    #[error("DynamoDB throttles")]
+    Throttled(#[source] Box<dyn Error + Send + Sync>),
+    /// No answer came within the time allowed. What was asked may have been done all the same.
+    #[error("DynamoDB did not answer in time")]
+    TimedOut(#[source] Box<dyn Error + Send + Sync>),
+    /// DynamoDB could not be reached, or it failed.
+    #[error("DynamoDB failed")]
+    Failed(#[source] Box<dyn Error + Send + Sync>),
+    /// An item that must not be left out of a scrape cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] UnreadableItem),
+}
+
+impl TableError {
+    /// The reason as a label's value.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Throttled(_) => "throttled",
+            Self::TimedOut(_) => "timeout",
+            Self::Failed(_) => "failed",
+            Self::Unreadable(_) => "unreadable",
+        }
+    }
+}
+
+/// An item whose attributes are not what they must be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the item {partition_key}, {sort_key} cannot be read: {attribute} is missing or of another type")]
+pub struct UnreadableItem {
+    /// The item's partition key.
+    pub partition_key: String,
+    /// The item's sort key.
+    pub sort_key: String,
+    /// The first attribute that is wrong.
+    pub attribute: &'static str,
+}

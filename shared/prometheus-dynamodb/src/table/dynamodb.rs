@@ -1,0 +1,271 @@
+//! The stats table in DynamoDB.
+//!
+//! | item | partition key `pk` | sort key `sk` |
+//! |---|---|---|
+//! | a snapshot | `shard#` and the shard's number | `writer#` and the writer's id |
+//! | a base | `shard#` and the shard's number | `base` |
+//! | the highest shard count | `shards` | `shards` |
+
+use std::collections::{BTreeSet, HashMap};
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+
+use super::{PutSnapshot, ReadStats, TableError, UnreadableItem};
+use crate::item::{Base, Snapshot, WriterId};
+use crate::protocol::{PutCondition, PutOutcome, StoredHead};
+
+type Item = HashMap<String, AttributeValue>;
+
+/// The table's partition key.
+pub const PARTITION_KEY: &str = "pk";
+/// The table's sort key.
+pub const SORT_KEY: &str = "sk";
+
+const SHARD_PREFIX: &str = "shard#";
+const WRITER_PREFIX: &str = "writer#";
+const BASE: &str = "base";
+const SHARDS: &str = "shards";
+
+/// A stats table in DynamoDB.
+///
+/// The client's time-outs decide how long a publish may hold an environment after its response: see that they are set,
+/// for by default the SDK waits without end.
+#[derive(Debug, Clone)]
+pub struct DynamoDbStatsTable {
+    client: Client,
+    name: String,
+}
+
+impl DynamoDbStatsTable {
+    /// The table of this name.
+    pub fn new(client: Client, name: impl Into<String>) -> Self {
+        Self { client, name: name.into() }
+    }
+
+    async fn get(&self, partition_key: String, sort_key: &str) -> Result<Option<Item>, TableError> {
+        let output = self
+            .client
+            .get_item()
+            .table_name(&self.name)
+            .key(PARTITION_KEY, AttributeValue::S(partition_key))
+            .key(SORT_KEY, AttributeValue::S(sort_key.to_owned()))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(table_error)?;
+        Ok(output.item)
+    }
+}
+
+impl PutSnapshot for DynamoDbStatsTable {
+    async fn put_snapshot(&self, snapshot: &Snapshot, condition: PutCondition) -> Result<PutOutcome, TableError> {
+        let must_replace = "sealed = :no AND seq < :seq";
+        let condition = match condition {
+            PutCondition::MayBeFirst => format!("attribute_not_exists({PARTITION_KEY}) OR ({must_replace})"),
+            PutCondition::MustReplace => must_replace.to_owned(),
+        };
+        let result = self
+            .client
+            .put_item()
+            .table_name(&self.name)
+            .set_item(Some(item_from(snapshot)))
+            .condition_expression(condition)
+            .expression_attribute_values(":no", AttributeValue::Bool(false))
+            .expression_attribute_values(":seq", number(snapshot.seq))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match result {
+            Ok(_) => Ok(PutOutcome::Stored),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(refused)) => {
+                    let head = refused.item().map(|item| {
+                        let attributes = Attributes::new(item);
+                        Ok(StoredHead { seq: attributes.u64("seq")?, sealed: attributes.bool("sealed")? })
+                    });
+                    Ok(PutOutcome::Refused(head.transpose().map_err(TableError::Unreadable)?))
+                }
+                _ => Err(table_error(error)),
+            },
+        }
+    }
+
+    async fn announce_shards(&self, shards: u32) -> Result<(), TableError> {
+        let result = self
+            .client
+            .put_item()
+            .table_name(&self.name)
+            .item(PARTITION_KEY, AttributeValue::S(SHARDS.to_owned()))
+            .item(SORT_KEY, AttributeValue::S(SHARDS.to_owned()))
+            .item("highest", number(shards.into()))
+            .condition_expression(format!("attribute_not_exists({PARTITION_KEY}) OR highest < :shards"))
+            .expression_attribute_values(":shards", number(shards.into()))
+            .send()
+            .await;
+        match result {
+            Err(error)
+                if !matches!(error.as_service_error(), Some(PutItemError::ConditionalCheckFailedException(_))) =>
+            {
+                Err(table_error(error))
+            }
+            // A refusal means that as many or more were announced before.
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+}
+
+impl ReadStats for DynamoDbStatsTable {
+    async fn shards(&self) -> Result<u32, TableError> {
+        let Some(item) = self.get(SHARDS.to_owned(), SHARDS).await? else { return Ok(1) };
+        let attributes = Attributes::new(&item);
+        let highest = attributes.u64("highest")?;
+        Ok(u32::try_from(highest).map_err(|_| attributes.unreadable("highest"))?)
+    }
+
+    async fn snapshots(&self, shard: u32) -> Result<Vec<Result<Snapshot, UnreadableItem>>, TableError> {
+        let mut pages = self
+            .client
+            .query()
+            .table_name(&self.name)
+            .key_condition_expression(format!("{PARTITION_KEY} = :shard AND begins_with({SORT_KEY}, :writer)"))
+            .expression_attribute_values(":shard", AttributeValue::S(format!("{SHARD_PREFIX}{shard}")))
+            .expression_attribute_values(":writer", AttributeValue::S(WRITER_PREFIX.to_owned()))
+            .consistent_read(true)
+            .into_paginator()
+            .send();
+        let mut snapshots = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(table_error)?;
+            snapshots.extend(page.items().iter().map(|item| snapshot_from(item, shard)));
+        }
+        Ok(snapshots)
+    }
+
+    async fn base(&self, shard: u32) -> Result<Option<Base>, TableError> {
+        let item = self.get(format!("{SHARD_PREFIX}{shard}"), BASE).await?;
+        Ok(item.as_ref().map(base_from).transpose()?)
+    }
+}
+
+fn item_from(snapshot: &Snapshot) -> Item {
+    [
+        (PARTITION_KEY, AttributeValue::S(format!("{SHARD_PREFIX}{}", snapshot.shard))),
+        (SORT_KEY, AttributeValue::S(format!("{WRITER_PREFIX}{}", snapshot.writer))),
+        ("seq", number(snapshot.seq)),
+        ("function", AttributeValue::S(snapshot.function.clone())),
+        ("version", AttributeValue::S(snapshot.version.clone())),
+        ("updated_at", number(snapshot.updated_at_ms)),
+        ("sealed", AttributeValue::Bool(snapshot.sealed)),
+        ("closed", AttributeValue::Bool(snapshot.closed)),
+        ("format", number(snapshot.format)),
+        ("families", AttributeValue::B(Blob::new(snapshot.families.clone()))),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+fn snapshot_from(item: &Item, shard: u32) -> Result<Snapshot, UnreadableItem> {
+    let attributes = Attributes::new(item);
+    let writer =
+        attributes.text(SORT_KEY)?.strip_prefix(WRITER_PREFIX).ok_or_else(|| attributes.unreadable(SORT_KEY))?;
+    Ok(Snapshot {
+        writer: WriterId::from_text(writer),
+        shard,
+        seq: attributes.u64("seq")?,
+        function: attributes.text("function")?.to_owned(),
+        version: attributes.text("version")?.to_owned(),
+        updated_at_ms: attributes.u64("updated_at")?,
+        sealed: attributes.bool("sealed")?,
+        closed: attributes.bool("closed")?,
+        format: attributes.u64("format")?,
+        families: attributes.bytes("families")?.to_vec(),
+    })
+}
+
+fn base_from(item: &Item) -> Result<Base, UnreadableItem> {
+    let attributes = Attributes::new(item);
+    // A string set cannot be empty in DynamoDB, so a base without folded writers does not have the attribute.
+    let folded: BTreeSet<_> = match item.get("folded") {
+        None => BTreeSet::new(),
+        Some(AttributeValue::Ss(ids)) => ids.iter().map(WriterId::from_text).collect(),
+        Some(_) => return Err(attributes.unreadable("folded")),
+    };
+    Ok(Base {
+        version: attributes.u64("version")?,
+        folded,
+        format: attributes.u64("format")?,
+        families: attributes.bytes("families")?.to_vec(),
+    })
+}
+
+fn number(value: u64) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+/// Reads an item's attributes and names the one that is wrong.
+struct Attributes<'a> {
+    item: &'a Item,
+}
+
+impl<'a> Attributes<'a> {
+    fn new(item: &'a Item) -> Self {
+        Self { item }
+    }
+
+    fn text(&self, name: &'static str) -> Result<&'a str, UnreadableItem> {
+        self.get(name, |value| value.as_s().ok().map(String::as_str))
+    }
+
+    fn u64(&self, name: &'static str) -> Result<u64, UnreadableItem> {
+        self.get(name, |value| value.as_n().ok()?.parse().ok())
+    }
+
+    fn bool(&self, name: &'static str) -> Result<bool, UnreadableItem> {
+        self.get(name, |value| value.as_bool().ok().copied())
+    }
+
+    fn bytes(&self, name: &'static str) -> Result<&'a [u8], UnreadableItem> {
+        self.get(name, |value| value.as_b().ok().map(AsRef::as_ref))
+    }
+
+    fn get<T>(
+        &self,
+        name: &'static str,
+        read: impl FnOnce(&'a AttributeValue) -> Option<T>,
+    ) -> Result<T, UnreadableItem> {
+        self.item.get(name).and_then(read).ok_or_else(|| self.unreadable(name))
+    }
+
+    fn unreadable(&self, attribute: &'static str) -> UnreadableItem {
+        let key = |name| self.item.get(name).and_then(|key| key.as_s().ok()).cloned().unwrap_or_default();
+        UnreadableItem { partition_key: key(PARTITION_KEY), sort_key: key(SORT_KEY), attribute }
+    }
+}
+
+/// The answers by which DynamoDB throttles; see
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>.
+const THROTTLING: [&str; 3] = ["ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded"];
+
+fn table_error<E, R>(error: SdkError<E, R>) -> TableError
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    R: std::fmt::Debug + Send + Sync + 'static,
+{
+    let throttled = error.as_service_error().and_then(|e| e.code()).is_some_and(|code| THROTTLING.contains(&code));
+    let timed_out = match &error {
+        SdkError::TimeoutError(_) => true,
+        SdkError::DispatchFailure(failure) => failure.is_timeout(),
+        _ => false,
+    };
+    if throttled {
+        TableError::Throttled(error.into())
+    } else if timed_out {
+        TableError::TimedOut(error.into())
+    } else {
+        TableError::Failed(error.into())
+    }
+}

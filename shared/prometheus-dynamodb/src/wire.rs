@@ -1,0 +1,330 @@
+//! The bytes of an item: families as protocol buffers, compressed with DEFLATE (RFC 1951).
+//!
+//! DynamoDB charges a write by the kilobyte, so the encoding is compact: label names and bucket bounds stand once per
+//! family, bucket counts are small integers. In the notation of protocol buffers:
+//!
+//! ```proto
+//! message Families { repeated Family family = 1; }
+//! message Family {
+//!   string name = 1;
+//!   string help = 2;
+//!   Kind kind = 3;                     // COUNTER = 0, GAUGE = 1, HISTOGRAM = 2
+//!   GaugeMerge gauge_merge = 4;        // LIVE_SUM = 0, LIVE_MAX = 1, LIVE_MIN = 2, MOST_RECENT = 3, MAX = 4, MIN = 5
+//!   repeated string label_name = 5;    // ascending
+//!   repeated double bound = 6;         // histograms only: the buckets' upper bounds, finite and ascending, without +Inf
+//!   uint64 born_at_ms = 7;             // when the writer was born, in milliseconds since the epoch
+//!   repeated Series series = 8;
+//! }
+//! message Series {
+//!   repeated string label_value = 1;   // in the order of label_name
+//!   repeated double value = 2;         // counters, LIVE_SUM and a histogram's sum: numbers that add up to it exactly;
+//!                                      // other gauges: one number
+//!   repeated uint64 bucket_count = 3;  // histograms only: per bucket, not cumulated; one more than there are bounds
+//!   uint64 at_ms = 4;                  // MOST_RECENT only: when it was published
+//! }
+//! ```
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+
+use flate2::Compression;
+use flate2::read::DeflateDecoder;
+use flate2::write::DeflateEncoder;
+use prost::Message;
+
+use crate::exact_sum::ExactSum;
+use crate::family::{Bounds, Families, Family, FamilyKey, GaugeMerge, Kind, Value};
+
+/// The version of this encoding, stored beside the bytes as the attribute `format`.
+pub const FORMAT: u64 = 1;
+
+/// The largest decompressed size that is read, in bytes. An item has 400 KB at most, so this bounds the memory that a
+/// damaged or hostile one can make a scrape use.
+const MAX_DECOMPRESSED_BYTES: u64 = 8 << 20;
+
+/// Why bytes are not families.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// The bytes are not DEFLATE data.
+    #[error("the compressed data cannot be read")]
+    Compression(#[source] std::io::Error),
+    /// The bytes expand beyond all reason.
+    #[error("the data expand to more than {MAX_DECOMPRESSED_BYTES} bytes")]
+    TooLarge,
+    /// The bytes are not the expected protocol buffers message.
+    #[error("the message cannot be read")]
+    Message(#[source] prost::DecodeError),
+    /// A family contradicts itself.
+    #[error("family {family:?}: {fault}")]
+    Family {
+        /// The family's name.
+        family: String,
+        /// What is wrong with it.
+        fault: FamilyFault,
+    },
+}
+
+/// How a family can contradict itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FamilyFault {
+    /// See <https://prometheus.io/docs/concepts/data_model/>.
+    #[error("the metric's name is not allowed")]
+    MetricName,
+    /// See <https://prometheus.io/docs/concepts/data_model/>.
+    #[error("a label's name is not allowed, or the names are not in ascending order")]
+    LabelNames,
+    /// A series must have a value for every label.
+    #[error("a series has another number of label values than the family has labels")]
+    LabelValues,
+    /// The kind or the gauge's merge is a number that this version does not know.
+    #[error("the kind is unknown")]
+    Kind,
+    /// A gauge that does not merge by a sum has exactly one value.
+    #[error("a gauge has not exactly one value")]
+    GaugeValue,
+    /// Bounds must be finite and ascending.
+    #[error("bucket bounds are not finite and ascending")]
+    Bounds,
+    /// There must be a count for every bucket.
+    #[error("the number of bucket counts does not fit the bounds")]
+    BucketCounts,
+    /// A family or series must stand once.
+    #[error("the family or one of its series stands twice")]
+    Duplicate,
+}
+
+/// Encodes families.
+pub fn encode(families: &Families) -> Vec<u8> {
+    let message = FamiliesMessage { family: families.iter().map(|(key, family)| to_message(key, family)).collect() };
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
+    encoder
+        .write_all(&message.encode_to_vec())
+        .and_then(|()| encoder.finish())
+        .expect("writing into memory does not fail")
+}
+
+/// Decodes what [`encode`] made, and checks everything that merging and rendering rely on.
+pub fn decode(bytes: &[u8]) -> Result<Families, DecodeError> {
+    let mut decompressed = Vec::new();
+    DeflateDecoder::new(bytes)
+        .take(MAX_DECOMPRESSED_BYTES + 1)
+        .read_to_end(&mut decompressed)
+        .map_err(DecodeError::Compression)?;
+    if decompressed.len() as u64 > MAX_DECOMPRESSED_BYTES {
+        return Err(DecodeError::TooLarge);
+    }
+    let message = FamiliesMessage::decode(decompressed.as_slice()).map_err(DecodeError::Message)?;
+    let mut families = Families::new();
+    for family in message.family {
+        let name = family.name.clone();
+        let refuse = |fault| DecodeError::Family { family: name.clone(), fault };
+        let (key, family) = from_message(family).map_err(refuse)?;
+        if families.insert(key, family).is_some() {
+            return Err(refuse(FamilyFault::Duplicate));
+        }
+    }
+    Ok(families)
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct FamiliesMessage {
+    #[prost(message, repeated, tag = "1")]
+    family: Vec<FamilyMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct FamilyMessage {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(string, tag = "2")]
+    help: String,
+    #[prost(uint32, tag = "3")]
+    kind: u32,
+    #[prost(uint32, tag = "4")]
+    gauge_merge: u32,
+    #[prost(string, repeated, tag = "5")]
+    label_name: Vec<String>,
+    #[prost(double, repeated, tag = "6")]
+    bound: Vec<f64>,
+    #[prost(uint64, tag = "7")]
+    born_at_ms: u64,
+    #[prost(message, repeated, tag = "8")]
+    series: Vec<SeriesMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct SeriesMessage {
+    #[prost(string, repeated, tag = "1")]
+    label_value: Vec<String>,
+    #[prost(double, repeated, tag = "2")]
+    value: Vec<f64>,
+    #[prost(uint64, repeated, tag = "3")]
+    bucket_count: Vec<u64>,
+    #[prost(uint64, tag = "4")]
+    at_ms: u64,
+}
+
+/// How gauges merge; the position is the number that is stored.
+const GAUGE_MERGES: [GaugeMerge; 6] = [
+    GaugeMerge::LiveSum,
+    GaugeMerge::LiveMax,
+    GaugeMerge::LiveMin,
+    GaugeMerge::MostRecent,
+    GaugeMerge::Max,
+    GaugeMerge::Min,
+];
+
+fn to_message(key: &FamilyKey, family: &Family) -> FamilyMessage {
+    let (kind, gauge_merge, bound) = match &key.kind {
+        Kind::Counter => (0, 0, Vec::new()),
+        Kind::Gauge(merge) => {
+            let number = GAUGE_MERGES.iter().position(|known| known == merge).expect("the table has every merge");
+            (1, number as u32, Vec::new())
+        }
+        Kind::Histogram(bounds) => (2, 0, bounds.as_slice().to_vec()),
+    };
+    let series = family.series.iter().map(|(label_values, value)| {
+        let (value, bucket_count, at_ms) = match value {
+            Value::Sum(sum) => (sum.parts(), Vec::new(), 0),
+            Value::Extreme(value) => (vec![*value], Vec::new(), 0),
+            Value::Latest { at_ms, value } => (vec![*value], Vec::new(), *at_ms),
+            Value::Histogram { counts, sum } => (sum.parts(), counts.clone(), 0),
+        };
+        SeriesMessage { label_value: label_values.clone(), value, bucket_count, at_ms }
+    });
+    FamilyMessage {
+        name: key.name.clone(),
+        help: family.help.clone(),
+        kind,
+        gauge_merge,
+        label_name: key.label_names.clone(),
+        bound,
+        born_at_ms: family.born_at_ms,
+        series: series.collect(),
+    }
+}
+
+fn from_message(message: FamilyMessage) -> Result<(FamilyKey, Family), FamilyFault> {
+    if !is_metric_name(&message.name) {
+        return Err(FamilyFault::MetricName);
+    }
+    let kind = match message.kind {
+        0 => Kind::Counter,
+        1 => Kind::Gauge(*GAUGE_MERGES.get(message.gauge_merge as usize).ok_or(FamilyFault::Kind)?),
+        2 => Kind::Histogram(Bounds::new(message.bound).ok_or(FamilyFault::Bounds)?),
+        _ => return Err(FamilyFault::Kind),
+    };
+    let ascending = message.label_name.windows(2).all(|pair| pair[0] < pair[1]);
+    if !ascending || !message.label_name.iter().all(|name| is_label_name(name, &kind)) {
+        return Err(FamilyFault::LabelNames);
+    }
+    let mut series = BTreeMap::new();
+    for message_series in message.series {
+        if message_series.label_value.len() != message.label_name.len() {
+            return Err(FamilyFault::LabelValues);
+        }
+        let value = value_from(&kind, message_series.value, message_series.bucket_count, message_series.at_ms)?;
+        if series.insert(message_series.label_value, value).is_some() {
+            return Err(FamilyFault::Duplicate);
+        }
+    }
+    let key = FamilyKey { name: message.name, kind, label_names: message.label_name };
+    Ok((key, Family { help: message.help, born_at_ms: message.born_at_ms, series }))
+}
+
+fn value_from(kind: &Kind, numbers: Vec<f64>, counts: Vec<u64>, at_ms: u64) -> Result<Value, FamilyFault> {
+    match kind {
+        Kind::Counter | Kind::Gauge(GaugeMerge::LiveSum) => Ok(Value::Sum(ExactSum::of(numbers))),
+        Kind::Gauge(merge) => match (&numbers[..], merge) {
+            (&[value], GaugeMerge::MostRecent) => Ok(Value::Latest { at_ms, value }),
+            (&[value], _) => Ok(Value::Extreme(value)),
+            _ => Err(FamilyFault::GaugeValue),
+        },
+        Kind::Histogram(bounds) if counts.len() == bounds.as_slice().len() + 1 => {
+            Ok(Value::Histogram { counts, sum: ExactSum::of(numbers) })
+        }
+        Kind::Histogram(_) => Err(FamilyFault::BucketCounts),
+    }
+}
+
+fn is_metric_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_' || b == b':')
+        && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b':')
+}
+
+/// Names with two leading underscores are reserved, and `le` is what tells a histogram's buckets apart.
+fn is_label_name(name: &str, kind: &Kind) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+        && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        && !name.starts_with("__")
+        && !(matches!(kind, Kind::Histogram(_)) && name == "le")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::families;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_was_encoded_is_decoded(families in families()) {
+            prop_assert_eq!(decode(&encode(&families)).unwrap(), families);
+        }
+
+        #[test]
+        fn any_bytes_are_decoded_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode(&bytes);
+        }
+
+        #[test]
+        fn any_message_is_decoded_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let mut encoder = DeflateEncoder::new(Vec::new(), Compression::fast());
+            encoder.write_all(&bytes).unwrap();
+            let _ = decode(&encoder.finish().unwrap());
+        }
+    }
+
+    #[test]
+    fn a_bomb_is_refused() {
+        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
+        let megabyte = vec![0u8; 1 << 20];
+        for _ in 0..9 {
+            encoder.write_all(&megabyte).unwrap();
+        }
+        assert!(matches!(decode(&encoder.finish().unwrap()), Err(DecodeError::TooLarge)));
+    }
+
+    #[test]
+    fn a_family_that_contradicts_itself_is_refused() {
+        let refused = |change: fn(&mut FamilyMessage)| {
+            let mut family = FamilyMessage {
+                name: "requests".into(),
+                kind: 2,
+                label_name: vec!["code".into(), "method".into()],
+                bound: vec![0.1, 1.0],
+                series: vec![SeriesMessage {
+                    label_value: vec!["200".into(), "GET".into()],
+                    bucket_count: vec![1, 2, 3],
+                    ..Default::default()
+                }],
+                ..Default::default()
+            };
+            assert!(from_message(family.clone()).is_ok());
+            change(&mut family);
+            from_message(family).unwrap_err()
+        };
+        assert_eq!(refused(|f| f.name = "requests total".into()), FamilyFault::MetricName);
+        assert_eq!(refused(|f| f.label_name.reverse()), FamilyFault::LabelNames);
+        assert_eq!(refused(|f| f.label_name[1] = "le".into()), FamilyFault::LabelNames);
+        assert_eq!(refused(|f| f.series[0].label_value.truncate(1)), FamilyFault::LabelValues);
+        assert_eq!(refused(|f| f.kind = 3), FamilyFault::Kind);
+        assert_eq!(refused(|f| (f.kind, f.gauge_merge) = (1, 6)), FamilyFault::Kind);
+        assert_eq!(refused(|f| (f.kind, f.gauge_merge) = (1, 4)), FamilyFault::GaugeValue);
+        assert_eq!(refused(|f| f.bound.reverse()), FamilyFault::Bounds);
+        assert_eq!(refused(|f| f.series[0].bucket_count = vec![1, 2]), FamilyFault::BucketCounts);
+        assert_eq!(refused(|f| f.series.push(f.series[0].clone())), FamilyFault::Duplicate);
+    }
+}
