@@ -114,10 +114,10 @@ impl EnvReader {
         self.optional(name, parse).map(|value| value.unwrap_or(default))
     }
 
-    /// Notes a fault that shows only when several variables are looked at together; `expected` says what is allowed.
-    pub fn refuse(&mut self, name: &'static str, expected: impl Into<Expected>) {
-        let value = self.text(name).unwrap_or_default();
-        self.faults.push(Fault::Refused { name, value: Some(value), expected: expected.into() });
+    /// Notes a fault of a secret that shows only when several variables are looked at together; `expected` says what is
+    /// allowed.
+    pub fn refuse_secret(&mut self, name: &'static str, expected: impl Into<Expected>) {
+        self.faults.push(Fault::Refused { name, value: None, expected: expected.into() });
     }
 
     /// Hands out the settings that `build` puts together, or every fault that was noted.

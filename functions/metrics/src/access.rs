@@ -1,0 +1,128 @@
+//! Who may scrape.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use function_kit::problem::Problem;
+use ipnet::IpNet;
+use lambda_http::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use lambda_http::http::{HeaderMap, HeaderValue, StatusCode};
+use lambda_http::request::RequestContext;
+use lambda_http::{Request, RequestExt};
+use subtle::{Choice, ConstantTimeEq};
+
+/// Who may scrape: whoever shows one of the tokens, from one of the networks.
+#[derive(Debug)]
+pub struct Access {
+    /// None means that no token is asked for.
+    tokens: Vec<Token>,
+    /// `None` means that every address may.
+    networks: Option<Vec<IpNet>>,
+}
+
+/// A bearer token (RFC 6750).
+pub struct Token(String);
+
+impl Token {
+    /// The token with this text.
+    pub fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(redacted)")
+    }
+}
+
+impl Access {
+    /// Access for these tokens from these networks.
+    pub fn new(tokens: Vec<Token>, networks: Option<Vec<IpNet>>) -> Self {
+        Self { tokens, networks }
+    }
+
+    /// Lets the request pass, or says why not.
+    pub fn check(&self, request: &Request) -> Result<(), Problem> {
+        if !self.allows_address(source_address(request)) {
+            let detail = "scraping is not allowed from this address";
+            return Err(Problem::new(StatusCode::FORBIDDEN, "address_not_allowed", detail));
+        }
+        if !self.allows_token(request.headers()) {
+            let detail = "an Authorization header with a valid bearer token is needed";
+            return Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
+                .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"metrics\"")));
+        }
+        Ok(())
+    }
+
+    fn allows_address(&self, address: Option<IpAddr>) -> bool {
+        match &self.networks {
+            None => true,
+            Some(networks) => address.is_some_and(|address| networks.iter().any(|network| network.contains(&address))),
+        }
+    }
+
+    fn allows_token(&self, headers: &HeaderMap) -> bool {
+        if self.tokens.is_empty() {
+            return true;
+        }
+        let given =
+            headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer).unwrap_or_default();
+        // Compared with every token and in constant time, so that the time taken tells nothing about them but their
+        // lengths.
+        let equals = |token: &Token| token.0.as_bytes().ct_eq(given.as_bytes());
+        self.tokens.iter().map(equals).fold(Choice::from(0), |any, equal| any | equal).into()
+    }
+}
+
+/// The token of an `Authorization` header. The scheme's name may be in any case (RFC 9110, section 11.1).
+fn bearer(authorization: &str) -> Option<&str> {
+    let (scheme, token) = authorization.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("Bearer").then_some(token.trim())
+}
+
+/// The address that the request came from, as API Gateway or the function URL saw it. Never from a header, which a client
+/// could set.
+fn source_address(request: &Request) -> Option<IpAddr> {
+    match request.request_context_ref()? {
+        RequestContext::ApiGatewayV2(context) => context.http.source_ip.as_deref()?.parse().ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_authorization(value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_str(value).unwrap())])
+    }
+
+    #[test]
+    fn either_token_of_a_rotation_is_let_in_and_no_other() {
+        let access = Access::new(vec![Token::new("the-new-token-00"), Token::new("the-old-token-00")], None);
+        assert!(access.allows_token(&with_authorization("Bearer the-new-token-00")));
+        assert!(access.allows_token(&with_authorization("bearer  the-old-token-00")));
+        for refused in
+            ["Bearer the-new-token-0", "Bearer the-new-token-000", "Basic the-new-token-00", "Bearer ", "Bearer"]
+        {
+            assert!(!access.allows_token(&with_authorization(refused)), "{refused}");
+        }
+        assert!(!access.allows_token(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn without_tokens_everyone_is_let_in() {
+        assert!(Access::new(vec![], None).allows_token(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn only_the_listed_networks_are_let_in() {
+        let access = Access::new(vec![], Some(vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()]));
+        let allows = |address: &str| access.allows_address(Some(address.parse().unwrap()));
+        assert!(allows("10.1.2.3") && allows("2001:db8::1"));
+        assert!(!allows("11.1.2.3") && !allows("2001:db9::1"));
+        assert!(!access.allows_address(None), "an address that is not known is not a listed one");
+    }
+}

@@ -1,0 +1,111 @@
+//! A request for the page.
+
+use std::time::Duration;
+
+use function_kit::problem::Problem;
+use lambda_http::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use lambda_http::http::{HeaderValue, Method, StatusCode};
+use lambda_http::{Body, Request, Response};
+use prometheus_dynamodb::table::{ReadStats, TableError};
+use prometheus_dynamodb::{ScrapeError, scrape, text};
+
+use crate::settings::Settings;
+
+/// How long a scraper is told to wait after a failure.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// Answers scrapes.
+#[derive(Debug)]
+pub struct Metrics<T> {
+    table: T,
+    settings: Settings,
+}
+
+impl<T: ReadStats> Metrics<T> {
+    /// Answers scrapes from this table.
+    pub fn new(table: T, settings: Settings) -> Self {
+        Self { table, settings }
+    }
+
+    /// Answers one request.
+    pub async fn handle(&self, request: &Request) -> Response<Body> {
+        self.page(request).await.unwrap_or_else(Problem::into_response)
+    }
+
+    async fn page(&self, request: &Request) -> Result<Response<Body>, Problem> {
+        if !request.uri().path().ends_with("/metrics") {
+            return Err(Problem::new(StatusCode::NOT_FOUND, "not_found", "the page is at /metrics"));
+        }
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "GET or HEAD is needed");
+            return Err(problem.with_header(ALLOW, HeaderValue::from_static("GET, HEAD")));
+        }
+        // Before the table is read: what is refused costs nothing.
+        self.settings.access.check(request)?;
+        let page = scrape(&self.table, &self.settings.reader).await.map_err(|error| problem(&error))?;
+        let body = match *request.method() {
+            Method::HEAD => Body::Empty,
+            _ => Body::Text(text::render(&page)),
+        };
+        let mut response = Response::new(body);
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(text::CONTENT_TYPE));
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Ok(response)
+    }
+}
+
+fn problem(error: &ScrapeError) -> Problem {
+    tracing::error!(error = error as &dyn std::error::Error, "a scrape failed");
+    let (status, word, detail) = match error {
+        ScrapeError::Table(TableError::Throttled(_)) => {
+            (StatusCode::TOO_MANY_REQUESTS, "throttled", "reading the stats table is throttled")
+        }
+        ScrapeError::Table(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the stats table could not be read"),
+        ScrapeError::Base { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "unreadable", "the stats table is damaged"),
+        ScrapeError::TooSlow { .. } => {
+            (StatusCode::SERVICE_UNAVAILABLE, "too_slow", "reading the stats table took too long")
+        }
+    };
+    Problem::new(status, word, detail).retry_after(RETRY_AFTER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use env_settings::EnvReader;
+    use prometheus_dynamodb::MemoryStatsTable;
+
+    async fn answer(method: Method, path: &str, authorization: Option<&str>) -> Response<Body> {
+        let env = [("STATS_TABLE", "stats"), ("METRICS_TOKEN", "0123456789abcdef")];
+        let settings = Settings::read(EnvReader::from_pairs(env)).unwrap();
+        let mut request = lambda_http::http::Request::builder().method(method).uri(path);
+        if let Some(authorization) = authorization {
+            request = request.header("authorization", authorization);
+        }
+        let request: Request = request.body(Body::Empty).unwrap();
+        Metrics::new(MemoryStatsTable::default(), settings).handle(&request).await
+    }
+
+    #[tokio::test]
+    async fn the_right_token_gets_the_page() {
+        let response = answer(Method::GET, "/metrics", Some("Bearer 0123456789abcdef")).await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+        let Body::Text(page) = response.body() else { panic!("{:?}", response.body()) };
+        assert!(page.contains("prometheus_dynamodb_writers{state=\"live\"} 0\n"), "{page}");
+        let head = answer(Method::HEAD, "/metrics", Some("Bearer 0123456789abcdef")).await;
+        assert_eq!((head.status(), head.body()), (StatusCode::OK, &Body::Empty));
+    }
+
+    #[tokio::test]
+    async fn anything_else_is_refused_with_a_reason() {
+        let response = answer(Method::GET, "/metrics", Some("Bearer wrong")).await;
+        assert_eq!(
+            (response.status(), &response.headers()["www-authenticate"]),
+            (StatusCode::UNAUTHORIZED, &HeaderValue::from_static("Bearer realm=\"metrics\""))
+        );
+        assert_eq!(answer(Method::GET, "/metrics", None).await.status(), 401);
+        assert_eq!(answer(Method::POST, "/metrics", None).await.headers()["allow"], "GET, HEAD");
+        assert_eq!(answer(Method::GET, "/", None).await.status(), 404);
+    }
+}

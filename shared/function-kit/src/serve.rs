@@ -1,0 +1,24 @@
+//! The Lambda runtime loop of a function that publishes metrics.
+
+use lambda_runtime::{LambdaInvocation, Runtime};
+use prometheus_dynamodb::table::PutSnapshot;
+use prometheus_dynamodb::{PublishService, Publisher};
+use tower::Service;
+
+/// Runs the loop: publishes after each response, and a last time on SIGTERM.
+///
+/// # Errors
+///
+/// When the Runtime API fails, which ends the environment.
+pub async fn serve<T, S>(runtime: Runtime<S>, publisher: Publisher<T>) -> Result<(), lambda_runtime::Error>
+where
+    T: PutSnapshot,
+    S: Service<LambdaInvocation, Response = (), Error = lambda_runtime::Error>,
+    S::Future: Send + 'static,
+    PublishService<T, S>: Service<LambdaInvocation, Response = (), Error = lambda_runtime::Error>,
+{
+    let closing = publisher.clone();
+    // Lambda sends SIGTERM only to environments in which an extension is registered; this registers an empty one.
+    lambda_runtime::spawn_graceful_shutdown_handler(move || async move { closing.close().await }).await;
+    runtime.layer(publisher.layer()).run().await
+}
