@@ -114,8 +114,13 @@ impl EnvReader {
         self.optional(name, parse).map(|value| value.unwrap_or(default))
     }
 
-    /// Notes a fault of a secret that shows only when several variables are looked at together; `expected` says what is
-    /// allowed.
+    /// Notes a fault that shows only when several variables are looked at together; `expected` says what is allowed.
+    pub fn refuse(&mut self, name: &'static str, expected: impl Into<Expected>) {
+        let value = Some(self.text(name).unwrap_or_default());
+        self.faults.push(Fault::Refused { name, value, expected: expected.into() });
+    }
+
+    /// Like [`refuse`](Self::refuse), for a secret: the fault does not repeat the value.
     pub fn refuse_secret(&mut self, name: &'static str, expected: impl Into<Expected>) {
         self.faults.push(Fault::Refused { name, value: None, expected: expected.into() });
     }

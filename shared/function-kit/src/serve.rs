@@ -1,7 +1,7 @@
 //! The Lambda runtime loop of a function that publishes metrics.
 
 use lambda_runtime::{LambdaInvocation, Runtime};
-use prometheus_dynamodb::table::PutSnapshot;
+use prometheus_dynamodb::table::PublishStats;
 use prometheus_dynamodb::{PublishService, Publisher};
 use tower::Service;
 
@@ -12,7 +12,7 @@ use tower::Service;
 /// When the Runtime API fails, which ends the environment.
 pub async fn serve<T, S>(runtime: Runtime<S>, publisher: Publisher<T>) -> Result<(), lambda_runtime::Error>
 where
-    T: PutSnapshot,
+    T: PublishStats,
     S: Service<LambdaInvocation, Response = (), Error = lambda_runtime::Error>,
     S::Future: Send + 'static,
     PublishService<T, S>: Service<LambdaInvocation, Response = (), Error = lambda_runtime::Error>,

@@ -9,11 +9,11 @@ use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, 
 
 use crate::family::GaugeMerge;
 use crate::gather::Sources;
-use crate::table::TableError;
+use crate::publisher::PublishError;
 
-/// Why a publish can fail, as the values of the label `reason`: those of [`TableError::reason`], and one more.
-const FAILURE_REASONS: [&str; 5] = ["throttled", "timeout", "failed", "unreadable", SUPERSEDED];
-const SUPERSEDED: &str = "superseded";
+/// Why a publish can fail, as the values of the label `reason`.
+const FAILURE_REASONS: [&str; 4] = ["throttled", "timeout", "failed", UNREADABLE];
+const UNREADABLE: &str = "unreadable";
 
 #[derive(Debug)]
 pub(crate) struct EnvironmentMetrics {
@@ -99,12 +99,12 @@ impl EnvironmentMetrics {
         self.snapshot_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
-    pub(crate) fn failed(&self, error: &TableError) {
-        self.publish_failures.with_label_values(&[error.reason()]).inc();
-    }
-
-    pub(crate) fn superseded(&self) {
-        self.publish_failures.with_label_values(&[SUPERSEDED]).inc();
+    pub(crate) fn failed(&self, error: &PublishError) {
+        let reason = match error {
+            PublishError::Table(error) => error.reason(),
+            PublishError::Sealed(_) => UNREADABLE,
+        };
+        self.publish_failures.with_label_values(&[reason]).inc();
     }
 }
 

@@ -59,6 +59,12 @@ impl ExactSum {
         other.parts.iter().for_each(|&part| self.add(part));
     }
 
+    /// Takes all of another sum away.
+    pub fn subtract(&mut self, other: &Self) {
+        self.special -= other.special;
+        other.parts.iter().for_each(|&part| self.add(-part));
+    }
+
     /// The sum, rounded once, to the nearest `f64` and half to even.
     pub fn value(&self) -> f64 {
         if self.special != 0.0 {
@@ -98,7 +104,7 @@ impl ExactSum {
 impl PartialEq for ExactSum {
     fn eq(&self, other: &Self) -> bool {
         let mut difference = self.clone();
-        other.parts.iter().for_each(|&part| difference.add(-part));
+        difference.subtract(other);
         difference.parts.is_empty() && self.special.total_cmp(&other.special).is_eq()
     }
 }

@@ -1,47 +1,66 @@
 //! The items of the stats table, as plain data.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// One execution environment's incarnation. Random, never reused, and never a label: cardinality does not grow with
 /// concurrency.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct WriterId(String);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WriterId([u8; 16]);
 
 impl WriterId {
     /// A new random id.
     pub fn random() -> Self {
-        Self(uuid::Uuid::new_v4().simple().to_string())
+        Self(uuid::Uuid::new_v4().into_bytes())
     }
 
-    /// The id with this text.
-    pub fn from_text(text: impl Into<String>) -> Self {
-        Self(text.into())
+    /// The id of these bytes.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
     }
 
-    /// The id's text.
-    pub fn as_str(&self) -> &str {
+    /// The id that [`Display`](fmt::Display) wrote: 32 hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let id = uuid::Uuid::try_parse(text).ok()?;
+        (text.len() == 32).then(|| Self(id.into_bytes()))
+    }
+
+    /// The id's bytes.
+    pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
 
     /// Which of `shards` partition keys this writer's item stands under. Only its writer relies on it: a reader looks
     /// under all of them.
     pub fn shard(&self, shards: u32) -> u32 {
-        let mut hasher = DefaultHasher::new();
-        self.0.hash(&mut hasher);
-        u32::try_from(hasher.finish() % u64::from(shards)).expect("a remainder is smaller than its divisor")
+        let [a, b, c, d, ..] = self.0;
+        u32::from_be_bytes([a, b, c, d]) % shards
     }
 }
 
 impl fmt::Display for WriterId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
     }
 }
 
+impl fmt::Debug for WriterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WriterId({self})")
+    }
+}
+
+/// Families as they are stored; see [`crate::wire`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// The version of the encoding.
+    pub format: u64,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+}
+
 /// One writer's cumulative snapshot, as it is stored.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     /// Whose it is.
     pub writer: WriterId,
@@ -55,25 +74,22 @@ pub struct Snapshot {
     pub version: String,
     /// When it was published, by the writer's clock, in milliseconds since the epoch.
     pub updated_at_ms: u64,
-    /// Whether compaction has begun; from then on it does not change any more.
-    pub sealed: bool,
+    /// When compaction began, if it has, in milliseconds since the epoch; from then on nothing of it changes any more.
+    pub sealed_at_ms: Option<u64>,
     /// Whether the writer said that this is its last.
     pub closed: bool,
-    /// The version of the encoding of `families`; see [`crate::wire::FORMAT`].
-    pub format: u64,
-    /// The families; see [`crate::wire`].
-    pub families: Vec<u8>,
+    /// What the writer counted.
+    pub families: Encoded,
 }
 
 /// One shard's folded writers, merged.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Base {
     /// Counts the base's versions, from 1.
     pub version: u64,
-    /// The writers whose families are in here, and whose snapshots therefore do not count.
-    pub folded: BTreeSet<WriterId>,
-    /// The version of the encoding of `families`; see [`crate::wire::FORMAT`].
-    pub format: u64,
-    /// The families of all folded writers; see [`crate::wire`].
-    pub families: Vec<u8>,
+    /// The writers whose families are in here, so that their snapshots do not count; and when they were found buried, in
+    /// milliseconds since the epoch.
+    pub folded: BTreeMap<WriterId, Option<u64>>,
+    /// What all folded writers counted.
+    pub families: Encoded,
 }

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use tower::{Layer, Service};
 
 use crate::publisher::Publisher;
-use crate::table::PutSnapshot;
+use crate::table::PublishStats;
 
 /// See [`Publisher::layer`].
 pub struct PublishLayer<T> {
@@ -53,7 +53,7 @@ impl<T, S: Clone> Clone for PublishService<T, S> {
 
 impl<T, S, R> Service<R> for PublishService<T, S>
 where
-    T: PutSnapshot,
+    T: PublishStats,
     S: Service<R>,
     S::Future: Send + 'static,
     S::Response: Send,

@@ -70,7 +70,7 @@ pub use layer::{PublishLayer, PublishService};
 pub use page::Page;
 pub use publisher::Publisher;
 pub use schedule::Pace;
-pub use scrape::{ScrapeError, Undecodable, scrape};
+pub use scrape::{ScrapeError, scrape};
 pub use settings::{ReaderSettings, WriterSettings};
 pub use table::{DynamoDbStatsTable, MemoryStatsTable};
 

@@ -6,6 +6,7 @@
 use std::collections::btree_map::Entry;
 
 use crate::family::{Families, Family, GaugeMerge, Kind, Value};
+use crate::protocol::writer::Content;
 
 /// Adds `other` to `merged`.
 pub fn merge(merged: &mut Families, other: Families) {
@@ -36,6 +37,32 @@ pub fn retire(families: Families) -> Families {
             _ => Some((key, family)),
         })
         .collect()
+}
+
+/// Takes away from a writer's families what it counted under an earlier id. Gauges are not counts and stay.
+pub fn subtract(families: &mut Families, baseline: &Families) {
+    for (key, family) in families {
+        let (Kind::Counter | Kind::Histogram(_), Some(baseline)) = (&key.kind, baseline.get(key)) else { continue };
+        for (label_values, value) in &mut family.series {
+            match (value, baseline.series.get(label_values)) {
+                (Value::Sum(sum), Some(Value::Sum(baseline))) => sum.subtract(baseline),
+                (Value::Histogram { counts, sum }, Some(Value::Histogram { counts: baseline, sum: baseline_sum })) => {
+                    counts
+                        .iter_mut()
+                        .zip(baseline)
+                        .for_each(|(count, counted)| *count = count.saturating_sub(*counted));
+                    sum.subtract(baseline_sum);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Content for Families {
+    fn add(&mut self, other: Self) {
+        merge(self, other);
+    }
 }
 
 fn merge_family(kind: &Kind, merged: &mut Family, other: Family) {
@@ -101,6 +128,17 @@ mod tests {
             let turned = merged([c, b, a]);
             prop_assert_eq!(&left, &right);
             prop_assert_eq!(&left, &turned);
+        }
+
+        #[test]
+        fn what_was_subtracted_and_is_merged_again_counts_once(earlier in families(), since in families()) {
+            let counts_of = |families: Families| -> Families {
+                families.into_iter().filter(|(key, _)| !matches!(key.kind, Kind::Gauge(_))).collect()
+            };
+            let current = counts_of(merged([earlier.clone(), since]));
+            let mut rest = current.clone();
+            subtract(&mut rest, &earlier);
+            prop_assert_eq!(merged([counts_of(earlier), rest]), current);
         }
 
         #[test]

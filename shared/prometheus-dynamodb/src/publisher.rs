@@ -8,14 +8,17 @@ use tokio::time;
 
 use crate::clock::now_ms;
 use crate::environment::EnvironmentMetrics;
+use crate::family::Families;
 use crate::gather::Sources;
-use crate::item::{Snapshot, WriterId};
+use crate::item::{Encoded, Snapshot, WriterId};
 use crate::layer::PublishLayer;
-use crate::protocol::{Published, WriterState};
+use crate::merge::subtract;
+use crate::protocol::condition::PutCondition;
+use crate::protocol::writer::{PutOutcome, Step, Writer};
 use crate::schedule::{AfterResponse, OnTimer, Schedule};
 use crate::settings::WriterSettings;
-use crate::table::{PutSnapshot, TableError};
-use crate::wire;
+use crate::table::{PublishStats, TableError};
+use crate::wire::{self, DecodeError};
 
 /// Publishes an environment's metrics. Clones are the same publisher.
 #[derive(Debug)]
@@ -33,15 +36,15 @@ struct Inner<T> {
     born_at_ms: u64,
     schedule: Mutex<Schedule>,
     /// Held while a publish is on its way, so that a later snapshot always has the greater `seq`.
-    writer: tokio::sync::Mutex<Writer>,
+    publishing: tokio::sync::Mutex<Publishing>,
     closed: AtomicBool,
 }
 
 #[derive(Debug)]
-struct Writer {
+struct Publishing {
     /// Absent until the first publish: environments that are restored from one memory image after their init must not
     /// share an id.
-    state: Option<WriterState>,
+    writer: Option<Writer<Families>>,
     /// Whether readers are known to look under as many partition keys as this writer chooses from.
     shards_announced: bool,
 }
@@ -52,7 +55,7 @@ impl<T> Clone for Publisher<T> {
     }
 }
 
-impl<T: PutSnapshot> Publisher<T> {
+impl<T: PublishStats> Publisher<T> {
     /// A publisher of these sources, and of the metrics that every environment has: invocations, cold starts, the process,
     /// and publishing itself.
     ///
@@ -77,7 +80,7 @@ impl<T: PutSnapshot> Publisher<T> {
             started_at,
             born_at_ms: now_ms(),
             schedule: Mutex::new(schedule),
-            writer: tokio::sync::Mutex::new(Writer { state: None, shards_announced: false }),
+            publishing: tokio::sync::Mutex::new(Publishing { writer: None, shards_announced: false }),
             closed: AtomicBool::new(false),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -136,14 +139,10 @@ impl<T: PutSnapshot> Publisher<T> {
     /// Publishes now. A failure is logged and counted, and the next publish carries what this one would have; it never
     /// fails a request.
     async fn publish(&self) {
-        let result = self.put().await;
+        let result = self.try_publish().await;
         if let Err(error) = &result {
             self.inner.metrics.failed(error);
             tracing::warn!(error = error as &dyn std::error::Error, "the metrics could not be published");
-        }
-        if let Ok(Published::Superseded) = result {
-            self.inner.metrics.superseded();
-            tracing::warn!("this environment was silent for so long that its metrics are closed to it");
         }
         let timer = self.schedule().published(result.is_ok(), time::Instant::now());
         if let Some(at) = timer {
@@ -151,39 +150,61 @@ impl<T: PutSnapshot> Publisher<T> {
         }
     }
 
-    async fn put(&self) -> Result<Published, TableError> {
+    async fn try_publish(&self) -> Result<(), PublishError> {
         let inner = &*self.inner;
-        let mut writer = inner.writer.lock().await;
-        if !writer.shards_announced {
+        let mut publishing = inner.publishing.lock().await;
+        if !publishing.shards_announced {
             // A reader looks under one key unless told otherwise, and must be told before anything stands elsewhere.
             if inner.settings.shards > 1 {
                 inner.table.announce_shards(inner.settings.shards).await?;
             }
-            writer.shards_announced = true;
+            publishing.shards_announced = true;
         }
-        let now_ms = now_ms();
-        let families = wire::encode(&inner.sources.gather(inner.born_at_ms, now_ms));
-        let bytes = families.len();
-        let state = writer.state.get_or_insert_with(|| WriterState::new(WriterId::random()));
-        let (seq, condition) = state.begin();
-        let snapshot = Snapshot {
-            writer: state.id().clone(),
-            shard: state.id().shard(inner.settings.shards),
+        let writer = publishing.writer.get_or_insert_with(|| Writer::new(WriterId::random()));
+        let mut step = writer.begin();
+        loop {
+            step = match step {
+                Step::Put { seq, condition } => {
+                    let mut families = inner.sources.gather(inner.born_at_ms, now_ms());
+                    subtract(&mut families, writer.baseline());
+                    let snapshot = self.snapshot(writer.id(), seq, None, &families);
+                    let outcome = inner.table.put_snapshot(&snapshot, condition).await?;
+                    let step = writer.after_put(decoded(outcome)?);
+                    if step == Step::Done {
+                        inner.metrics.published(snapshot.families.bytes.len());
+                    }
+                    step
+                }
+                Step::Fence { seq } => {
+                    let snapshot = self.snapshot(writer.id(), seq, Some(now_ms()), &Families::new());
+                    let outcome = inner.table.put_snapshot(&snapshot, PutCondition::Absent).await?;
+                    writer.after_fence(decoded(outcome)?)
+                }
+                Step::ReadGrave => {
+                    let grave = inner.table.grave(*writer.id()).await?;
+                    let grave = grave.as_ref().map(wire::decode).transpose()?;
+                    let fresh = WriterId::random();
+                    tracing::info!(was = %writer.id(), is = %fresh, "this environment publishes under a fresh id");
+                    writer.after_grave(grave, fresh)
+                }
+                Step::Done => return Ok(()),
+            };
+        }
+    }
+
+    fn snapshot(&self, writer: &WriterId, seq: u64, sealed_at_ms: Option<u64>, families: &Families) -> Snapshot {
+        let settings = &self.inner.settings;
+        Snapshot {
+            writer: *writer,
+            shard: writer.shard(settings.shards),
             seq,
-            function: inner.settings.function.clone(),
-            version: inner.settings.version.clone(),
-            updated_at_ms: now_ms,
-            sealed: false,
-            closed: inner.closed.load(Ordering::SeqCst),
-            format: wire::FORMAT,
-            families,
-        };
-        let outcome = inner.table.put_snapshot(&snapshot, condition).await?;
-        let published = state.settle(seq, outcome);
-        if published == Published::Yes {
-            inner.metrics.published(bytes);
+            function: settings.function.clone(),
+            version: settings.version.clone(),
+            updated_at_ms: now_ms(),
+            sealed_at_ms,
+            closed: self.inner.closed.load(Ordering::SeqCst),
+            families: wire::encode(families),
         }
-        Ok(published)
     }
 
     fn schedule(&self) -> MutexGuard<'_, Schedule> {
@@ -191,12 +212,30 @@ impl<T: PutSnapshot> Publisher<T> {
     }
 }
 
+/// Why a publish failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PublishError {
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// What was sealed under this writer's id cannot be decoded, so it is not known what was counted already.
+    #[error("what was published before cannot be decoded")]
+    Sealed(#[from] DecodeError),
+}
+
+fn decoded(outcome: PutOutcome<Encoded>) -> Result<PutOutcome<Families>, DecodeError> {
+    match outcome {
+        PutOutcome::Stored => Ok(PutOutcome::Stored),
+        PutOutcome::Refused(None) => Ok(PutOutcome::Refused(None)),
+        PutOutcome::Refused(Some((head, families))) => Ok(PutOutcome::Refused(Some((head, wire::decode(&families)?)))),
+    }
+}
+
 /// A request that was received and whose response is not out yet.
-pub(crate) struct RequestInFlight<T: PutSnapshot> {
+pub(crate) struct RequestInFlight<T: PublishStats> {
     publisher: Option<Publisher<T>>,
 }
 
-impl<T: PutSnapshot> RequestInFlight<T> {
+impl<T: PublishStats> RequestInFlight<T> {
     /// The response is out: publishes, if it is time.
     pub(crate) async fn response_is_out(mut self) {
         if let Some(publisher) = self.publisher.take() {
@@ -205,7 +244,7 @@ impl<T: PutSnapshot> RequestInFlight<T> {
     }
 }
 
-impl<T: PutSnapshot> Drop for RequestInFlight<T> {
+impl<T: PublishStats> Drop for RequestInFlight<T> {
     fn drop(&mut self) {
         if let Some(publisher) = self.publisher.take() {
             publisher.schedule().abandon_request();

@@ -10,7 +10,7 @@ use crate::family::Families;
 use crate::item::{Base, Snapshot, WriterId};
 use crate::merge::merge;
 use crate::page::{ConflictKind, Page, PageFamily, PageKind, PageSeries, PageValue};
-use crate::protocol::{WriterLife, count};
+use crate::protocol::reading::{WriterLife, count};
 use crate::settings::ReaderSettings;
 use crate::table::{ReadStats, TableError, UnreadableItem};
 use crate::wire::{self, DecodeError};
@@ -30,7 +30,7 @@ pub enum ScrapeError {
         /// The base's shard.
         shard: u32,
         /// What is wrong with it.
-        source: Undecodable,
+        source: DecodeError,
     },
     /// Reading took so long that a writer read early could have been folded and forgotten in the meantime.
     #[error("reading the stats table took longer than {} s, half of STATS_GRACE", limit.as_secs_f64())]
@@ -40,25 +40,11 @@ pub enum ScrapeError {
     },
 }
 
-/// Why an item's families cannot be decoded.
-#[derive(Debug, thiserror::Error)]
-pub enum Undecodable {
-    /// A newer version of this crate wrote it.
-    #[error("it has format {found}, and this version reads only {}", wire::FORMAT)]
-    Format {
-        /// The format that it has.
-        found: u64,
-    },
-    /// It is damaged.
-    #[error(transparent)]
-    Families(#[from] DecodeError),
-}
-
 #[derive(Debug, thiserror::Error)]
 #[error("the snapshot of writer {writer} cannot be decoded")]
 struct UndecodableSnapshot {
     writer: WriterId,
-    source: Undecodable,
+    source: DecodeError,
 }
 
 /// Reads the table and makes the page of it.
@@ -107,7 +93,7 @@ struct Scrape {
 impl Scrape {
     fn add(&mut self, shard: u32, contents: ShardContents, now_ms: u64, idle: Duration) -> Result<(), ScrapeError> {
         let base = contents.base;
-        let folded = |writer: &WriterId| base.as_ref().is_some_and(|base| base.folded.contains(writer));
+        let folded = |writer: &WriterId| base.as_ref().is_some_and(|base| base.folded.contains_key(writer));
         for snapshot in contents.snapshots {
             let snapshot = match snapshot {
                 Ok(snapshot) => snapshot,
@@ -119,7 +105,7 @@ impl Scrape {
             if folded(&snapshot.writer) {
                 continue;
             }
-            match decode(snapshot.format, &snapshot.families) {
+            match wire::decode(&snapshot.families) {
                 Ok(families) => {
                     let life = WriterLife::of(&snapshot, now_ms, idle);
                     *self.writers.entry(life).or_default() += 1;
@@ -131,7 +117,7 @@ impl Scrape {
             }
         }
         if let Some(base) = &base {
-            let families = decode(base.format, &base.families).map_err(|source| ScrapeError::Base { shard, source })?;
+            let families = wire::decode(&base.families).map_err(|source| ScrapeError::Base { shard, source })?;
             merge(&mut self.families, families);
         }
         Ok(())
@@ -189,13 +175,6 @@ impl Scrape {
         page.families.sort_by(|a, b| a.name.cmp(&b.name));
         page
     }
-}
-
-fn decode(format: u64, families: &[u8]) -> Result<Families, Undecodable> {
-    if format != wire::FORMAT {
-        return Err(Undecodable::Format { found: format });
-    }
-    Ok(wire::decode(families)?)
 }
 
 /// A metric that describes the scrape itself.

@@ -9,17 +9,21 @@ pub use memory::MemoryStatsTable;
 use std::error::Error;
 use std::future::Future;
 
-use crate::item::{Base, Snapshot};
-use crate::protocol::{PutCondition, PutOutcome};
+use crate::item::{Base, Encoded, Snapshot, WriterId};
+use crate::protocol::condition::PutCondition;
+use crate::protocol::writer::PutOutcome;
 
-/// Writing snapshots: what every publishing function needs.
-pub trait PutSnapshot: Send + Sync + 'static {
-    /// Puts the snapshot if the condition holds.
+/// Publishing: what every function with metrics needs.
+pub trait PublishStats: Send + Sync + 'static {
+    /// Puts the snapshot if the condition holds. With [`PutCondition::Absent`] it is sent once and not repeated.
     fn put_snapshot(
         &self,
         snapshot: &Snapshot,
         condition: PutCondition,
-    ) -> impl Future<Output = Result<PutOutcome, TableError>> + Send;
+    ) -> impl Future<Output = Result<PutOutcome<Encoded>, TableError>> + Send;
+
+    /// What the writer had counted when it was buried. The read is strongly consistent.
+    fn grave(&self, writer: WriterId) -> impl Future<Output = Result<Option<Encoded>, TableError>> + Send;
 
     /// Sees to it that readers look under at least this many partition keys.
     fn announce_shards(&self, shards: u32) -> impl Future<Output = Result<(), TableError>> + Send;

@@ -23,6 +23,16 @@
 //!   uint64 at_ms = 4;                  // MOST_RECENT only: when it was published
 //! }
 //! ```
+//!
+//! A base's list of folded writers is not compressed, for random ids cannot be:
+//!
+//! ```proto
+//! message Folded { repeated FoldedWriter writer = 1; }
+//! message FoldedWriter {
+//!   bytes id = 1;                      // 16 bytes
+//!   optional uint64 buried_at_ms = 2;  // when its snapshot was found gone, in milliseconds since the epoch
+//! }
+//! ```
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -34,6 +44,7 @@ use prost::Message;
 
 use crate::exact_sum::ExactSum;
 use crate::family::{Bounds, Families, Family, FamilyKey, GaugeMerge, Kind, Value};
+use crate::item::{Encoded, WriterId};
 
 /// The version of this encoding, stored beside the bytes as the attribute `format`.
 pub const FORMAT: u64 = 1;
@@ -45,6 +56,12 @@ const MAX_DECOMPRESSED_BYTES: u64 = 8 << 20;
 /// Why bytes are not families.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
+    /// Another version of this crate wrote them.
+    #[error("they have format {found}, and this version reads only {FORMAT}")]
+    Format {
+        /// The format that they have.
+        found: u64,
+    },
     /// The bytes are not DEFLATE data.
     #[error("the compressed data cannot be read")]
     Compression(#[source] std::io::Error),
@@ -94,19 +111,20 @@ pub enum FamilyFault {
 }
 
 /// Encodes families.
-pub fn encode(families: &Families) -> Vec<u8> {
+pub fn encode(families: &Families) -> Encoded {
     let message = FamiliesMessage { family: families.iter().map(|(key, family)| to_message(key, family)).collect() };
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
-    encoder
-        .write_all(&message.encode_to_vec())
-        .and_then(|()| encoder.finish())
-        .expect("writing into memory does not fail")
+    let written = encoder.write_all(&message.encode_to_vec()).and_then(|()| encoder.finish());
+    Encoded { format: FORMAT, bytes: written.expect("writing into memory does not fail") }
 }
 
 /// Decodes what [`encode`] made, and checks everything that merging and rendering rely on.
-pub fn decode(bytes: &[u8]) -> Result<Families, DecodeError> {
+pub fn decode(encoded: &Encoded) -> Result<Families, DecodeError> {
+    if encoded.format != FORMAT {
+        return Err(DecodeError::Format { found: encoded.format });
+    }
     let mut decompressed = Vec::new();
-    DeflateDecoder::new(bytes)
+    DeflateDecoder::new(encoded.bytes.as_slice())
         .take(MAX_DECOMPRESSED_BYTES + 1)
         .read_to_end(&mut decompressed)
         .map_err(DecodeError::Compression)?;
@@ -124,6 +142,36 @@ pub fn decode(bytes: &[u8]) -> Result<Families, DecodeError> {
         }
     }
     Ok(families)
+}
+
+/// Encodes the list of folded writers.
+pub fn encode_folded(folded: &BTreeMap<WriterId, Option<u64>>) -> Vec<u8> {
+    let writer = folded
+        .iter()
+        .map(|(id, buried_at_ms)| FoldedWriterMessage { id: id.as_bytes().to_vec(), buried_at_ms: *buried_at_ms });
+    FoldedMessage { writer: writer.collect() }.encode_to_vec()
+}
+
+/// Decodes what [`encode_folded`] made.
+pub fn decode_folded(bytes: &[u8]) -> Option<BTreeMap<WriterId, Option<u64>>> {
+    let message = FoldedMessage::decode(bytes).ok()?;
+    let entry =
+        |writer: FoldedWriterMessage| Some((WriterId::from_bytes(writer.id.try_into().ok()?), writer.buried_at_ms));
+    message.writer.into_iter().map(entry).collect()
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct FoldedMessage {
+    #[prost(message, repeated, tag = "1")]
+    writer: Vec<FoldedWriterMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct FoldedWriterMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    id: Vec<u8>,
+    #[prost(uint64, optional, tag = "2")]
+    buried_at_ms: Option<u64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -276,15 +324,25 @@ mod tests {
 
         #[test]
         fn any_bytes_are_decoded_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = decode(&bytes);
+            let _ = decode_folded(&bytes);
+            let _ = decode(&Encoded { format: FORMAT, bytes });
         }
 
         #[test]
         fn any_message_is_decoded_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let mut encoder = DeflateEncoder::new(Vec::new(), Compression::fast());
             encoder.write_all(&bytes).unwrap();
-            let _ = decode(&encoder.finish().unwrap());
+            let _ = decode(&Encoded { format: FORMAT, bytes: encoder.finish().unwrap() });
         }
+    }
+
+    #[test]
+    fn the_list_of_the_folded_is_20_to_30_bytes_a_writer() {
+        let folded: BTreeMap<_, _> =
+            (0..1000).map(|i| (WriterId::random(), (i % 2 == 0).then_some(1_763_913_600_123))).collect();
+        let bytes = encode_folded(&folded);
+        assert_eq!(decode_folded(&bytes).unwrap(), folded);
+        assert!((20_000..30_000).contains(&bytes.len()), "{}", bytes.len());
     }
 
     #[test]
@@ -294,7 +352,8 @@ mod tests {
         for _ in 0..9 {
             encoder.write_all(&megabyte).unwrap();
         }
-        assert!(matches!(decode(&encoder.finish().unwrap()), Err(DecodeError::TooLarge)));
+        let bomb = Encoded { format: FORMAT, bytes: encoder.finish().unwrap() };
+        assert!(matches!(decode(&bomb), Err(DecodeError::TooLarge)));
     }
 
     #[test]

@@ -4,19 +4,23 @@
 //! |---|---|---|
 //! | a snapshot | `shard#` and the shard's number | `writer#` and the writer's id |
 //! | a base | `shard#` and the shard's number | `base` |
+//! | a grave | `grave#` and the writer's id | `grave` |
 //! | the highest shard count | `shards` | `shards` |
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
-use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::{Client, Config};
 
-use super::{PutSnapshot, ReadStats, TableError, UnreadableItem};
-use crate::item::{Base, Snapshot, WriterId};
-use crate::protocol::{PutCondition, PutOutcome, StoredHead};
+use super::{PublishStats, ReadStats, TableError, UnreadableItem};
+use crate::item::{Base, Encoded, Snapshot, WriterId};
+use crate::protocol::condition::{PutCondition, StoredHead};
+use crate::protocol::writer::PutOutcome;
+use crate::wire;
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -28,6 +32,8 @@ pub const SORT_KEY: &str = "sk";
 const SHARD_PREFIX: &str = "shard#";
 const WRITER_PREFIX: &str = "writer#";
 const BASE: &str = "base";
+const GRAVE_PREFIX: &str = "grave#";
+const GRAVE: &str = "grave";
 const SHARDS: &str = "shards";
 
 /// A stats table in DynamoDB.
@@ -61,37 +67,41 @@ impl DynamoDbStatsTable {
     }
 }
 
-impl PutSnapshot for DynamoDbStatsTable {
-    async fn put_snapshot(&self, snapshot: &Snapshot, condition: PutCondition) -> Result<PutOutcome, TableError> {
-        let must_replace = "sealed = :no AND seq < :seq";
-        let condition = match condition {
-            PutCondition::MayBeFirst => format!("attribute_not_exists({PARTITION_KEY}) OR ({must_replace})"),
-            PutCondition::MustReplace => must_replace.to_owned(),
+impl PublishStats for DynamoDbStatsTable {
+    async fn put_snapshot(
+        &self,
+        snapshot: &Snapshot,
+        condition: PutCondition,
+    ) -> Result<PutOutcome<Encoded>, TableError> {
+        let put = self.client.put_item().table_name(&self.name).set_item(Some(item_from(snapshot)));
+        let put = put.return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let result = match condition {
+            PutCondition::Absent => {
+                // The SDK must not repeat it: an environment can be frozen between two attempts for so long that the
+                // first one was buried in the meantime.
+                let once = Config::builder().retry_config(RetryConfig::disabled());
+                let put = put.condition_expression(format!("attribute_not_exists({PARTITION_KEY})"));
+                put.customize().config_override(once).send().await
+            }
+            PutCondition::Older => {
+                let put = put.condition_expression("attribute_not_exists(sealed_at) AND seq < :seq");
+                put.expression_attribute_values(":seq", number(snapshot.seq)).send().await
+            }
         };
-        let result = self
-            .client
-            .put_item()
-            .table_name(&self.name)
-            .set_item(Some(item_from(snapshot)))
-            .condition_expression(condition)
-            .expression_attribute_values(":no", AttributeValue::Bool(false))
-            .expression_attribute_values(":seq", number(snapshot.seq))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
         match result {
             Ok(_) => Ok(PutOutcome::Stored),
             Err(error) => match error.as_service_error() {
                 Some(PutItemError::ConditionalCheckFailedException(refused)) => {
-                    let head = refused.item().map(|item| {
-                        let attributes = Attributes::new(item);
-                        Ok(StoredHead { seq: attributes.u64("seq")?, sealed: attributes.bool("sealed")? })
-                    });
-                    Ok(PutOutcome::Refused(head.transpose().map_err(TableError::Unreadable)?))
+                    Ok(PutOutcome::Refused(refused.item().map(stored_from).transpose()?))
                 }
                 _ => Err(table_error(error)),
             },
         }
+    }
+
+    async fn grave(&self, writer: WriterId) -> Result<Option<Encoded>, TableError> {
+        let item = self.get(format!("{GRAVE_PREFIX}{writer}"), GRAVE).await?;
+        Ok(item.as_ref().map(|item| Attributes::new(item).families()).transpose()?)
     }
 
     async fn announce_shards(&self, shards: u32) -> Result<(), TableError> {
@@ -152,6 +162,7 @@ impl ReadStats for DynamoDbStatsTable {
 }
 
 fn item_from(snapshot: &Snapshot) -> Item {
+    let sealed_at = snapshot.sealed_at_ms.map(|at_ms| ("sealed_at", number(at_ms)));
     [
         (PARTITION_KEY, AttributeValue::S(format!("{SHARD_PREFIX}{}", snapshot.shard))),
         (SORT_KEY, AttributeValue::S(format!("{WRITER_PREFIX}{}", snapshot.writer))),
@@ -159,47 +170,43 @@ fn item_from(snapshot: &Snapshot) -> Item {
         ("function", AttributeValue::S(snapshot.function.clone())),
         ("version", AttributeValue::S(snapshot.version.clone())),
         ("updated_at", number(snapshot.updated_at_ms)),
-        ("sealed", AttributeValue::Bool(snapshot.sealed)),
         ("closed", AttributeValue::Bool(snapshot.closed)),
-        ("format", number(snapshot.format)),
-        ("families", AttributeValue::B(Blob::new(snapshot.families.clone()))),
+        ("format", number(snapshot.families.format)),
+        ("families", AttributeValue::B(Blob::new(snapshot.families.bytes.clone()))),
     ]
+    .into_iter()
+    .chain(sealed_at)
     .map(|(name, value)| (name.to_owned(), value))
-    .into()
+    .collect()
 }
 
 fn snapshot_from(item: &Item, shard: u32) -> Result<Snapshot, UnreadableItem> {
     let attributes = Attributes::new(item);
-    let writer =
-        attributes.text(SORT_KEY)?.strip_prefix(WRITER_PREFIX).ok_or_else(|| attributes.unreadable(SORT_KEY))?;
+    let writer = attributes.text(SORT_KEY)?.strip_prefix(WRITER_PREFIX).and_then(WriterId::parse);
     Ok(Snapshot {
-        writer: WriterId::from_text(writer),
+        writer: writer.ok_or_else(|| attributes.unreadable(SORT_KEY))?,
         shard,
         seq: attributes.u64("seq")?,
         function: attributes.text("function")?.to_owned(),
         version: attributes.text("version")?.to_owned(),
         updated_at_ms: attributes.u64("updated_at")?,
-        sealed: attributes.bool("sealed")?,
+        sealed_at_ms: attributes.sealed_at_ms()?,
         closed: attributes.bool("closed")?,
-        format: attributes.u64("format")?,
-        families: attributes.bytes("families")?.to_vec(),
+        families: attributes.families()?,
     })
+}
+
+/// What a writer needs to know of the snapshot that its put met.
+fn stored_from(item: &Item) -> Result<(StoredHead, Encoded), UnreadableItem> {
+    let attributes = Attributes::new(item);
+    let head = StoredHead { seq: attributes.u64("seq")?, sealed: attributes.sealed_at_ms()?.is_some() };
+    Ok((head, attributes.families()?))
 }
 
 fn base_from(item: &Item) -> Result<Base, UnreadableItem> {
     let attributes = Attributes::new(item);
-    // A string set cannot be empty in DynamoDB, so a base without folded writers does not have the attribute.
-    let folded: BTreeSet<_> = match item.get("folded") {
-        None => BTreeSet::new(),
-        Some(AttributeValue::Ss(ids)) => ids.iter().map(WriterId::from_text).collect(),
-        Some(_) => return Err(attributes.unreadable("folded")),
-    };
-    Ok(Base {
-        version: attributes.u64("version")?,
-        folded,
-        format: attributes.u64("format")?,
-        families: attributes.bytes("families")?.to_vec(),
-    })
+    let folded = wire::decode_folded(attributes.bytes("folded")?).ok_or_else(|| attributes.unreadable("folded"))?;
+    Ok(Base { version: attributes.u64("version")?, folded, families: attributes.families()? })
 }
 
 fn number(value: u64) -> AttributeValue {
@@ -230,6 +237,14 @@ impl<'a> Attributes<'a> {
 
     fn bytes(&self, name: &'static str) -> Result<&'a [u8], UnreadableItem> {
         self.get(name, |value| value.as_b().ok().map(AsRef::as_ref))
+    }
+
+    fn sealed_at_ms(&self) -> Result<Option<u64>, UnreadableItem> {
+        self.item.contains_key("sealed_at").then(|| self.u64("sealed_at")).transpose()
+    }
+
+    fn families(&self) -> Result<Encoded, UnreadableItem> {
+        Ok(Encoded { format: self.u64("format")?, bytes: self.bytes("families")?.to_vec() })
     }
 
     fn get<T>(

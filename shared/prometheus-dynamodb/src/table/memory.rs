@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::{PutSnapshot, ReadStats, TableError, UnreadableItem};
-use crate::item::{Base, Snapshot, WriterId};
-use crate::protocol::{PutCondition, PutOutcome, StoredHead};
+use super::{PublishStats, ReadStats, TableError, UnreadableItem};
+use crate::item::{Base, Encoded, Snapshot, WriterId};
+use crate::protocol::condition::{PutCondition, StoredHead};
+use crate::protocol::writer::PutOutcome;
 
 /// A stats table in memory. Clones share their content.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +18,7 @@ pub struct MemoryStatsTable {
 struct Content {
     snapshots: BTreeMap<(u32, WriterId), Snapshot>,
     bases: BTreeMap<u32, Base>,
+    graves: BTreeMap<WriterId, Encoded>,
     shards: u32,
 }
 
@@ -31,16 +33,26 @@ impl MemoryStatsTable {
     }
 }
 
-impl PutSnapshot for MemoryStatsTable {
-    async fn put_snapshot(&self, snapshot: &Snapshot, condition: PutCondition) -> Result<PutOutcome, TableError> {
+impl PublishStats for MemoryStatsTable {
+    async fn put_snapshot(
+        &self,
+        snapshot: &Snapshot,
+        condition: PutCondition,
+    ) -> Result<PutOutcome<Encoded>, TableError> {
         let mut content = self.content();
-        let key = (snapshot.shard, snapshot.writer.clone());
-        let stored = content.snapshots.get(&key).map(|stored| StoredHead { seq: stored.seq, sealed: stored.sealed });
-        if !condition.admits(stored, snapshot.seq) {
+        let key = (snapshot.shard, snapshot.writer);
+        let stored = content.snapshots.get(&key).map(|stored| {
+            (StoredHead { seq: stored.seq, sealed: stored.sealed_at_ms.is_some() }, stored.families.clone())
+        });
+        if !condition.admits(stored.as_ref().map(|(head, _)| *head), snapshot.seq) {
             return Ok(PutOutcome::Refused(stored));
         }
         content.snapshots.insert(key, snapshot.clone());
         Ok(PutOutcome::Stored)
+    }
+
+    async fn grave(&self, writer: WriterId) -> Result<Option<Encoded>, TableError> {
+        Ok(self.content().graves.get(&writer).cloned())
     }
 
     async fn announce_shards(&self, shards: u32) -> Result<(), TableError> {

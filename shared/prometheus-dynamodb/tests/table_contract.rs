@@ -1,0 +1,120 @@
+//! What every stats table promises, shown of the one in memory and of the one in DynamoDB.
+
+use local_bundle::dynamodb_local::DynamoDbLocal;
+use local_bundle::tables;
+use prometheus_dynamodb::item::{Encoded, Snapshot, WriterId};
+use prometheus_dynamodb::protocol::condition::{PutCondition, StoredHead};
+use prometheus_dynamodb::protocol::writer::PutOutcome;
+use prometheus_dynamodb::table::{PublishStats, ReadStats};
+use prometheus_dynamodb::{DynamoDbStatsTable, MemoryStatsTable};
+
+fn snapshot(writer: u8, seq: u64) -> Snapshot {
+    Snapshot {
+        writer: WriterId::from_bytes([writer; 16]),
+        shard: 0,
+        seq,
+        function: "encode".into(),
+        version: "$LATEST".into(),
+        updated_at_ms: 1_763_913_600_123,
+        sealed_at_ms: None,
+        closed: false,
+        families: Encoded { format: 1, bytes: vec![0, 1, 255] },
+    }
+}
+
+async fn stored<T: ReadStats>(table: &T, shard: u32) -> Vec<Snapshot> {
+    let mut snapshots: Vec<_> =
+        table.snapshots(shard).await.unwrap().into_iter().map(|snapshot| snapshot.unwrap()).collect();
+    snapshots.sort_by_key(|snapshot| snapshot.writer);
+    snapshots
+}
+
+async fn keeps_its_contract<T: PublishStats + ReadStats>(table: T) {
+    use PutCondition::{Absent, Older};
+    let put = async |snapshot: &Snapshot, condition| table.put_snapshot(snapshot, condition).await.unwrap();
+    let refused_by = |snapshot: &Snapshot| {
+        let head = StoredHead { seq: snapshot.seq, sealed: snapshot.sealed_at_ms.is_some() };
+        PutOutcome::Refused(Some((head, snapshot.families.clone())))
+    };
+    let (a, b) = (1, 2);
+
+    // An empty table.
+    assert_eq!(stored(&table, 0).await, []);
+    assert_eq!(table.base(0).await.unwrap(), None);
+    assert_eq!(table.grave(snapshot(a, 1).writer).await.unwrap(), None);
+    assert_eq!(table.shards().await.unwrap(), 1);
+
+    // A writer's first put, its duplicate, its successor, and a delayed older one.
+    assert_eq!(put(&snapshot(a, 1), Older).await, PutOutcome::Refused(None));
+    assert_eq!(put(&snapshot(a, 1), Absent).await, PutOutcome::Stored);
+    assert_eq!(put(&snapshot(a, 1), Absent).await, refused_by(&snapshot(a, 1)));
+    assert_eq!(put(&snapshot(a, 3), Older).await, PutOutcome::Stored);
+    assert_eq!(put(&snapshot(a, 2), Older).await, refused_by(&snapshot(a, 3)));
+    assert_eq!(stored(&table, 0).await, [snapshot(a, 3)]);
+
+    // Nothing replaces a sealed one.
+    let sealed = Snapshot { sealed_at_ms: Some(1), closed: true, ..snapshot(b, 1) };
+    assert_eq!(put(&sealed, Absent).await, PutOutcome::Stored);
+    assert_eq!(put(&snapshot(b, 2), Absent).await, refused_by(&sealed));
+    assert_eq!(put(&snapshot(b, 2), Older).await, refused_by(&sealed));
+    assert_eq!(stored(&table, 0).await, [snapshot(a, 3), sealed.clone()]);
+
+    // Shards are apart, and their announced number only grows.
+    let elsewhere = Snapshot { shard: 2, ..snapshot(a, 1) };
+    assert_eq!(put(&elsewhere, Absent).await, PutOutcome::Stored);
+    assert_eq!(stored(&table, 2).await, [elsewhere]);
+    assert_eq!(stored(&table, 0).await.len(), 2);
+    for announced in [3, 2] {
+        table.announce_shards(announced).await.unwrap();
+        assert_eq!(table.shards().await.unwrap(), 3);
+    }
+
+    // More than one page of a query, which DynamoDB ends at 1 MB.
+    for number in 0..8 {
+        let families = Encoded { format: 1, bytes: vec![number; 200_000] };
+        let large = Snapshot { shard: 1, families, ..snapshot(number, 1) };
+        assert_eq!(put(&large, Absent).await, PutOutcome::Stored);
+    }
+    let sizes: Vec<_> = stored(&table, 1).await.iter().map(|snapshot| snapshot.families.bytes.len()).collect();
+    assert_eq!(sizes, [200_000; 8]);
+}
+
+#[tokio::test]
+async fn memory_keeps_its_contract() {
+    keeps_its_contract(MemoryStatsTable::default()).await;
+}
+
+#[tokio::test]
+async fn dynamodb_keeps_its_contract() {
+    let folder = tempfile::tempdir().unwrap();
+    let dynamodb = DynamoDbLocal::start_in_memory(&folder.path().join("dynamodb.log")).await.unwrap();
+    tables::create(&dynamodb.client()).await.unwrap();
+    keeps_its_contract(DynamoDbStatsTable::new(dynamodb.client(), tables::STATS)).await;
+}
+
+#[tokio::test]
+async fn an_item_that_is_not_a_snapshot_is_named_and_leaves_the_others_readable() {
+    use aws_sdk_dynamodb::types::AttributeValue;
+    let folder = tempfile::tempdir().unwrap();
+    let dynamodb = DynamoDbLocal::start_in_memory(&folder.path().join("dynamodb.log")).await.unwrap();
+    let client = dynamodb.client();
+    tables::create(&client).await.unwrap();
+    let table = DynamoDbStatsTable::new(client.clone(), tables::STATS);
+    table.put_snapshot(&snapshot(1, 1), PutCondition::Absent).await.unwrap();
+    client
+        .put_item()
+        .table_name(tables::STATS)
+        .item("pk", AttributeValue::S("shard#0".into()))
+        .item("sk", AttributeValue::S(format!("writer#{}", WriterId::from_bytes([9; 16]))))
+        .item("seq", AttributeValue::S("one".into()))
+        .send()
+        .await
+        .unwrap();
+    let (good, bad): (Vec<_>, Vec<_>) = table.snapshots(0).await.unwrap().into_iter().partition(Result::is_ok);
+    assert_eq!(good, [Ok(snapshot(1, 1))]);
+    let error = bad[0].as_ref().unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "the item shard#0, writer#09090909090909090909090909090909 cannot be read: seq is missing or of another type"
+    );
+}
