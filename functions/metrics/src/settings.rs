@@ -2,7 +2,7 @@
 
 use env_settings::{EnvReader, SettingsError};
 use ipnet::IpNet;
-use prometheus_dynamodb::ReaderSettings;
+use prometheus_dynamodb::TableSettings;
 
 use crate::access::{Access, Token};
 
@@ -10,7 +10,7 @@ use crate::access::{Access, Token};
 #[derive(Debug)]
 pub struct Settings {
     /// How the stats table is read.
-    pub reader: ReaderSettings,
+    pub reader: TableSettings,
     /// Who may scrape: `METRICS_TOKEN`, `METRICS_TOKEN_PREVIOUS`, `METRICS_ALLOWED_CIDRS`.
     pub access: Access,
 }
@@ -18,7 +18,7 @@ pub struct Settings {
 impl Settings {
     /// Reads them, and reports every fault.
     pub fn read(mut env: EnvReader) -> Result<Self, SettingsError> {
-        let reader = ReaderSettings::read(&mut env);
+        let reader = TableSettings::read(&mut env);
         let token = env.optional_secret("METRICS_TOKEN", token);
         let previous = env.optional_secret("METRICS_TOKEN_PREVIOUS", self::token);
         if let (Some(None), Some(Some(_))) = (&token, &previous) {

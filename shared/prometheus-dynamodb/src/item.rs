@@ -1,7 +1,8 @@
 //! The items of the stats table, as plain data.
 
-use std::collections::BTreeMap;
 use std::fmt;
+
+use crate::protocol::compaction::Folded;
 
 /// One execution environment's incarnation. Random, never reused, and never a label: cardinality does not grow with
 /// concurrency.
@@ -87,9 +88,8 @@ pub struct Snapshot {
 pub struct Base {
     /// Counts the base's versions, from 1.
     pub version: u64,
-    /// The writers whose families are in here, so that their snapshots do not count; and when they were found buried, in
-    /// milliseconds since the epoch.
-    pub folded: BTreeMap<WriterId, Option<u64>>,
+    /// The writers whose families are in here, so that their snapshots do not count.
+    pub folded: Folded,
     /// What all folded writers counted.
     pub families: Encoded,
 }

@@ -31,9 +31,9 @@
 //! In the function that is scraped:
 //!
 //! ```no_run
-//! # use prometheus_dynamodb::{DynamoDbStatsTable, ReaderSettings, scrape, text};
+//! # use prometheus_dynamodb::{DynamoDbStatsTable, TableSettings, scrape, text};
 //! # async fn page(client: aws_sdk_dynamodb::Client) -> Result<String, Box<dyn std::error::Error>> {
-//! let settings = ReaderSettings::from_env()?;
+//! let settings = TableSettings::from_env()?;
 //! let table = DynamoDbStatsTable::new(client, &settings.table);
 //! let page = scrape(&table, &settings).await?;
 //! # Ok(
@@ -62,8 +62,10 @@ mod scrape;
 pub mod text;
 
 mod clock;
+mod compact;
 mod settings;
 
+pub use compact::{CompactReport, compact};
 pub use family::GaugeMerge;
 pub use gather::Sources;
 pub use layer::{PublishLayer, PublishService};
@@ -71,7 +73,7 @@ pub use page::Page;
 pub use publisher::Publisher;
 pub use schedule::Pace;
 pub use scrape::{ScrapeError, scrape};
-pub use settings::{ReaderSettings, WriterSettings};
+pub use settings::{TableSettings, WriterSettings};
 pub use table::{DynamoDbStatsTable, MemoryStatsTable};
 
 #[cfg(test)]

@@ -5,8 +5,10 @@
 //!
 //! - [`condition`]: when a put of a snapshot may replace what is stored;
 //! - [`writer`]: what a writer does next, from its first put to its fresh start after it was folded;
+//! - [`compaction`]: what becomes of a writer that is gone;
 //! - [`reading`]: which of the stored items count in a scrape.
 
+pub mod compaction;
 pub mod condition;
 pub mod reading;
 pub mod writer;

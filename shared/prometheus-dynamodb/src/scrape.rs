@@ -11,7 +11,7 @@ use crate::item::{Base, Snapshot, WriterId};
 use crate::merge::merge;
 use crate::page::{ConflictKind, Page, PageFamily, PageKind, PageSeries, PageValue};
 use crate::protocol::reading::{WriterLife, count};
-use crate::settings::ReaderSettings;
+use crate::settings::TableSettings;
 use crate::table::{ReadStats, TableError, UnreadableItem};
 use crate::wire::{self, DecodeError};
 
@@ -48,7 +48,7 @@ struct UndecodableSnapshot {
 }
 
 /// Reads the table and makes the page of it.
-pub async fn scrape<T: ReadStats>(table: &T, settings: &ReaderSettings) -> Result<Page, ScrapeError> {
+pub async fn scrape<T: ReadStats>(table: &T, settings: &TableSettings) -> Result<Page, ScrapeError> {
     let started = Instant::now();
     let limit = settings.grace / 2;
     let scraped = tokio::time::timeout(limit, read(table)).await.map_err(|_| ScrapeError::TooSlow { limit })??;

@@ -54,18 +54,23 @@ impl WriterSettings {
     }
 }
 
-/// What the function that renders the page needs to know.
+/// What the functions need to know that read the page and that compact the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReaderSettings {
+pub struct TableSettings {
     /// `STATS_TABLE`: the stats table's name.
     pub table: String,
-    /// `STATS_WRITER_IDLE`, default 15m: after this silence a writer's gauges no longer count as live.
+    /// `STATS_WRITER_IDLE`, default 15m: after this silence a writer is not live, and may be compacted.
     pub writer_idle: Duration,
-    /// `STATS_GRACE`, default 20m: a scrape that takes longer than half of it gives up.
+    /// `STATS_GRACE`, default 20m: burial and forgetting wait this long, and a scrape that takes longer than half of it
+    /// gives up. AWS refuses a request 15 minutes after it was signed, so that no put is under way for longer; less than
+    /// [`SAFE_GRACE`] is for tests, where nothing is delayed for so long.
     pub grace: Duration,
 }
 
-impl ReaderSettings {
+/// The shortest grace that outlasts every put that AWS still takes.
+pub const SAFE_GRACE: Duration = Duration::from_secs(20 * 60);
+
+impl TableSettings {
     /// Reads the process's environment.
     pub fn from_env() -> Result<Self, SettingsError> {
         let mut env = EnvReader::from_process();
@@ -75,11 +80,14 @@ impl ReaderSettings {
 
     /// Reads these settings among others.
     pub fn read(env: &mut EnvReader) -> Option<Self> {
-        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
         let second = Duration::from_secs(1);
         let table = env.required("STATS_TABLE", parse::non_empty);
-        let writer_idle = env.with_default("STATS_WRITER_IDLE", minutes(15), parse::duration(second..=DAY));
-        let grace = env.with_default("STATS_GRACE", minutes(20), parse::duration(second..=DAY));
-        Some(Self { table: table?, writer_idle: writer_idle?, grace: grace? })
+        let idle = Duration::from_secs(15 * 60);
+        let writer_idle = env.with_default("STATS_WRITER_IDLE", idle, parse::duration(second..=DAY));
+        let grace = env.with_default("STATS_GRACE", SAFE_GRACE, parse::duration(second..=DAY))?;
+        if grace < SAFE_GRACE {
+            tracing::warn!(?grace, "STATS_GRACE is below 20m: exact only where no request is delayed for so long");
+        }
+        Some(Self { table: table?, writer_idle: writer_idle?, grace })
     }
 }

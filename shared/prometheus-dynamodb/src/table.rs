@@ -44,6 +44,22 @@ pub trait ReadStats: Send + Sync + 'static {
     fn base(&self, shard: u32) -> impl Future<Output = Result<Option<Base>, TableError>> + Send;
 }
 
+/// Compacting: what the function that collects garbage needs. Every write is conditional; `false` says that the condition
+/// did not hold, which means that another run, or the writer, was there first.
+pub trait CompactStats: ReadStats {
+    /// Seals the snapshot as of `at_ms`, on condition that it is as it was read.
+    fn seal(&self, snapshot: &Snapshot, at_ms: u64) -> impl Future<Output = Result<bool, TableError>> + Send;
+
+    /// Puts the shard's base, on condition that the stored one has the version before, or that there is none for version 1.
+    fn put_base(&self, shard: u32, base: &Base) -> impl Future<Output = Result<bool, TableError>> + Send;
+
+    /// Puts the writer's grave with the snapshot's content, on condition that there is none.
+    fn put_grave(&self, snapshot: &Snapshot, at_ms: u64) -> impl Future<Output = Result<bool, TableError>> + Send;
+
+    /// Deletes the snapshot, on condition that it is sealed.
+    fn delete_snapshot(&self, snapshot: &Snapshot) -> impl Future<Output = Result<bool, TableError>> + Send;
+}
+
 /// Why the stats table could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {

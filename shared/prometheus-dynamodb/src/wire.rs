@@ -45,6 +45,7 @@ use prost::Message;
 use crate::exact_sum::ExactSum;
 use crate::family::{Bounds, Families, Family, FamilyKey, GaugeMerge, Kind, Value};
 use crate::item::{Encoded, WriterId};
+use crate::protocol::compaction::Folded;
 
 /// The version of this encoding, stored beside the bytes as the attribute `format`.
 pub const FORMAT: u64 = 1;
@@ -145,7 +146,7 @@ pub fn decode(encoded: &Encoded) -> Result<Families, DecodeError> {
 }
 
 /// Encodes the list of folded writers.
-pub fn encode_folded(folded: &BTreeMap<WriterId, Option<u64>>) -> Vec<u8> {
+pub fn encode_folded(folded: &Folded) -> Vec<u8> {
     let writer = folded
         .iter()
         .map(|(id, buried_at_ms)| FoldedWriterMessage { id: id.as_bytes().to_vec(), buried_at_ms: *buried_at_ms });
@@ -153,7 +154,7 @@ pub fn encode_folded(folded: &BTreeMap<WriterId, Option<u64>>) -> Vec<u8> {
 }
 
 /// Decodes what [`encode_folded`] made.
-pub fn decode_folded(bytes: &[u8]) -> Option<BTreeMap<WriterId, Option<u64>>> {
+pub fn decode_folded(bytes: &[u8]) -> Option<Folded> {
     let message = FoldedMessage::decode(bytes).ok()?;
     let entry =
         |writer: FoldedWriterMessage| Some((WriterId::from_bytes(writer.id.try_into().ok()?), writer.buried_at_ms));
@@ -338,7 +339,7 @@ mod tests {
 
     #[test]
     fn the_list_of_the_folded_is_20_to_30_bytes_a_writer() {
-        let folded: BTreeMap<_, _> =
+        let folded: Folded =
             (0..1000).map(|i| (WriterId::random(), (i % 2 == 0).then_some(1_763_913_600_123))).collect();
         let bytes = encode_folded(&folded);
         assert_eq!(decode_folded(&bytes).unwrap(), folded);

@@ -1,19 +1,17 @@
 //! From a registry in one environment to the page of a scrape.
 
+mod support;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use prometheus::{IntCounter, Registry};
 use prometheus_dynamodb::item::{Base, Encoded, Snapshot, WriterId};
-use prometheus_dynamodb::page::PageValue;
 use prometheus_dynamodb::protocol::condition::PutCondition;
 use prometheus_dynamodb::protocol::writer::PutOutcome;
-use prometheus_dynamodb::table::{PublishStats, ReadStats, TableError};
-use prometheus_dynamodb::{
-    MemoryStatsTable, Pace, Page, PublishService, Publisher, ReaderSettings, Sources, WriterSettings, scrape,
-};
-use tower::{Layer, Service};
+use prometheus_dynamodb::table::{CompactStats, PublishStats, ReadStats, TableError};
+use prometheus_dynamodb::{MemoryStatsTable, scrape};
+use support::{Environment, page, settings, value};
 
 /// A table whose puts fail a given number of times.
 #[derive(Debug, Clone, Default)]
@@ -45,76 +43,6 @@ impl PublishStats for FaultyTable {
     async fn announce_shards(&self, shards: u32) -> Result<(), TableError> {
         self.table.announce_shards(shards).await
     }
-}
-
-/// An environment whose handler counts its requests.
-struct Environment<T: PublishStats> {
-    publisher: Publisher<T>,
-    service: PublishService<T, Handler>,
-}
-
-#[derive(Clone)]
-struct Handler(IntCounter);
-
-impl Service<()> for Handler {
-    type Response = ();
-    type Error = std::convert::Infallible;
-    type Future = std::future::Ready<Result<(), Self::Error>>;
-
-    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
-        std::task::Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, (): ()) -> Self::Future {
-        self.0.inc();
-        std::future::ready(Ok(()))
-    }
-}
-
-impl<T: PublishStats> Environment<T> {
-    fn new(table: T, shards: u32, burst: u32) -> Self {
-        let registry = Registry::new();
-        let requests = IntCounter::new("requests_total", "Requests.").unwrap();
-        registry.register(Box::new(requests.clone())).unwrap();
-        let settings = WriterSettings {
-            table: "stats".into(),
-            shards,
-            pace: Pace { interval: Duration::from_secs(1), burst },
-            function: "encode".into(),
-            version: "1".into(),
-        };
-        let publisher = Publisher::new(table, Sources::new(registry), settings, Instant::now()).unwrap();
-        let service = publisher.layer().layer(Handler(requests));
-        Self { publisher, service }
-    }
-
-    async fn requests(&mut self, number: u32) {
-        for _ in 0..number {
-            self.service.call(()).await.unwrap();
-        }
-    }
-}
-
-fn reader() -> ReaderSettings {
-    ReaderSettings { table: "stats".into(), writer_idle: Duration::from_secs(900), grace: Duration::from_secs(1200) }
-}
-
-async fn page<T: ReadStats>(table: &T) -> Page {
-    scrape(table, &reader()).await.unwrap()
-}
-
-/// The sum over the series of this name that have all of these labels.
-fn value(page: &Page, name: &str, labels: &[(&str, &str)]) -> f64 {
-    let family =
-        page.families.iter().find(|family| family.name == name).unwrap_or_else(|| panic!("no {name}: {page:?}"));
-    let has = |series: &&prometheus_dynamodb::page::PageSeries| {
-        labels.iter().all(|(name, value)| series.labels.contains(&((*name).to_owned(), (*value).to_owned())))
-    };
-    let number = |series: &prometheus_dynamodb::page::PageSeries| match &series.value {
-        PageValue::Number(value) => *value,
-        PageValue::Histogram { count, .. } => *count as f64,
-    };
-    family.series.iter().filter(has).map(number).sum()
 }
 
 #[tokio::test(start_paused = true)]
@@ -195,25 +123,6 @@ async fn an_environment_without_a_request_leaves_nothing_behind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_writer_in_the_base_is_counted_once_whether_its_snapshot_is_still_there_or_not() {
-    let table = MemoryStatsTable::default();
-    Environment::new(table.clone(), 1, 10).requests(3).await;
-    Environment::new(table.clone(), 1, 10).requests(4).await;
-    let snapshots: Vec<_> = table.snapshots(0).await.unwrap().into_iter().map(Result::unwrap).collect();
-    let folded = &snapshots[0];
-    let base = |folded_writers: &[&WriterId]| Base {
-        version: 1,
-        folded: folded_writers.iter().map(|id| (**id, None)).collect(),
-        families: folded.families.clone(),
-    };
-    table.set_base(0, base(&[&folded.writer]));
-    assert_eq!(value(&page(&table).await, "requests_total", &[]), 7.0);
-    table.set_base(0, base(&[]));
-    let twice = value(&page(&table).await, "requests_total", &[]);
-    assert!(twice > 7.0, "without the list of the folded, a writer is counted twice: {twice}");
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_damaged_snapshot_is_left_out_and_a_damaged_base_fails_the_scrape() {
     let table = MemoryStatsTable::default();
     Environment::new(table.clone(), 1, 10).requests(3).await;
@@ -229,6 +138,6 @@ async fn a_damaged_snapshot_is_left_out_and_a_damaged_base_fails_the_scrape() {
     assert_eq!(value(&page, "requests_total", &[]), 3.0);
     assert_eq!(value(&page, "prometheus_dynamodb_unreadable_items", &[]), 2.0);
 
-    table.set_base(0, Base { version: 1, folded: Default::default(), families: garbage });
-    assert_eq!(scrape(&table, &reader()).await.unwrap_err().to_string(), "the base of shard 0 cannot be decoded");
+    assert!(table.put_base(0, &Base { version: 1, folded: Default::default(), families: garbage }).await.unwrap());
+    assert_eq!(scrape(&table, &settings()).await.unwrap_err().to_string(), "the base of shard 0 cannot be decoded");
 }

@@ -8,6 +8,7 @@
 //! | the highest shard count | `shards` | `shards` |
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
@@ -16,7 +17,7 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use aws_sdk_dynamodb::{Client, Config};
 
-use super::{PublishStats, ReadStats, TableError, UnreadableItem};
+use super::{CompactStats, PublishStats, ReadStats, TableError, UnreadableItem};
 use crate::item::{Base, Encoded, Snapshot, WriterId};
 use crate::protocol::condition::{PutCondition, StoredHead};
 use crate::protocol::writer::PutOutcome;
@@ -34,6 +35,11 @@ const WRITER_PREFIX: &str = "writer#";
 const BASE: &str = "base";
 const GRAVE_PREFIX: &str = "grave#";
 const GRAVE: &str = "grave";
+
+/// The attribute by which DynamoDB expires items, in seconds since the epoch. Only graves have it.
+const EXPIRY: &str = "ttl";
+/// How long a grave is kept: far longer than Lambda keeps an environment, so that one that thaws finds its own.
+const GRAVE_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 const SHARDS: &str = "shards";
 
 /// A stats table in DynamoDB.
@@ -105,7 +111,7 @@ impl PublishStats for DynamoDbStatsTable {
     }
 
     async fn announce_shards(&self, shards: u32) -> Result<(), TableError> {
-        let result = self
+        let put = self
             .client
             .put_item()
             .table_name(&self.name)
@@ -113,18 +119,10 @@ impl PublishStats for DynamoDbStatsTable {
             .item(SORT_KEY, AttributeValue::S(SHARDS.to_owned()))
             .item("highest", number(shards.into()))
             .condition_expression(format!("attribute_not_exists({PARTITION_KEY}) OR highest < :shards"))
-            .expression_attribute_values(":shards", number(shards.into()))
-            .send()
-            .await;
-        match result {
-            Err(error)
-                if !matches!(error.as_service_error(), Some(PutItemError::ConditionalCheckFailedException(_))) =>
-            {
-                Err(table_error(error))
-            }
-            // A refusal means that as many or more were announced before.
-            Ok(_) | Err(_) => Ok(()),
-        }
+            .expression_attribute_values(":shards", number(shards.into()));
+        // A refusal means that as many or more were announced before.
+        held(put.send().await)?;
+        Ok(())
     }
 }
 
@@ -161,11 +159,92 @@ impl ReadStats for DynamoDbStatsTable {
     }
 }
 
-fn item_from(snapshot: &Snapshot) -> Item {
-    let sealed_at = snapshot.sealed_at_ms.map(|at_ms| ("sealed_at", number(at_ms)));
+impl CompactStats for DynamoDbStatsTable {
+    async fn seal(&self, snapshot: &Snapshot, at_ms: u64) -> Result<bool, TableError> {
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.name)
+            .set_key(Some(key_of(snapshot)))
+            .update_expression("SET sealed_at = :now")
+            .condition_expression("attribute_not_exists(sealed_at) AND seq = :seq")
+            .expression_attribute_values(":now", number(at_ms))
+            .expression_attribute_values(":seq", number(snapshot.seq));
+        held(update.send().await)
+    }
+
+    async fn put_base(&self, shard: u32, base: &Base) -> Result<bool, TableError> {
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.name)
+            .item(PARTITION_KEY, AttributeValue::S(format!("{SHARD_PREFIX}{shard}")))
+            .item(SORT_KEY, AttributeValue::S(BASE.to_owned()))
+            .item("version", number(base.version))
+            .item("folded", AttributeValue::B(Blob::new(wire::encode_folded(&base.folded))))
+            .item("format", number(base.families.format))
+            .item("families", AttributeValue::B(Blob::new(base.families.bytes.clone())));
+        let put = match base.version {
+            1 => put.condition_expression(format!("attribute_not_exists({PARTITION_KEY})")),
+            version => put
+                .condition_expression("#version = :before")
+                .expression_attribute_names("#version", "version")
+                .expression_attribute_values(":before", number(version - 1)),
+        };
+        held(put.send().await)
+    }
+
+    async fn put_grave(&self, snapshot: &Snapshot, at_ms: u64) -> Result<bool, TableError> {
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.name)
+            .item(PARTITION_KEY, AttributeValue::S(format!("{GRAVE_PREFIX}{}", snapshot.writer)))
+            .item(SORT_KEY, AttributeValue::S(GRAVE.to_owned()))
+            .item("function", AttributeValue::S(snapshot.function.clone()))
+            .item("format", number(snapshot.families.format))
+            .item("families", AttributeValue::B(Blob::new(snapshot.families.bytes.clone())))
+            .item(EXPIRY, number(at_ms / 1000 + GRAVE_LIFE.as_secs()))
+            .condition_expression(format!("attribute_not_exists({PARTITION_KEY})"));
+        held(put.send().await)
+    }
+
+    async fn delete_snapshot(&self, snapshot: &Snapshot) -> Result<bool, TableError> {
+        let delete = self
+            .client
+            .delete_item()
+            .table_name(&self.name)
+            .set_key(Some(key_of(snapshot)))
+            .condition_expression("attribute_exists(sealed_at)");
+        held(delete.send().await)
+    }
+}
+
+/// Whether a conditional write's condition held.
+fn held<T, E, R>(result: Result<T, SdkError<E, R>>) -> Result<bool, TableError>
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    R: std::fmt::Debug + Send + Sync + 'static,
+{
+    match result {
+        Ok(_) => Ok(true),
+        Err(error) if error.code() == Some("ConditionalCheckFailedException") => Ok(false),
+        Err(error) => Err(table_error(error)),
+    }
+}
+
+fn key_of(snapshot: &Snapshot) -> Item {
     [
         (PARTITION_KEY, AttributeValue::S(format!("{SHARD_PREFIX}{}", snapshot.shard))),
         (SORT_KEY, AttributeValue::S(format!("{WRITER_PREFIX}{}", snapshot.writer))),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+fn item_from(snapshot: &Snapshot) -> Item {
+    let sealed_at = snapshot.sealed_at_ms.map(|at_ms| ("sealed_at", number(at_ms)));
+    let attributes = [
         ("seq", number(snapshot.seq)),
         ("function", AttributeValue::S(snapshot.function.clone())),
         ("version", AttributeValue::S(snapshot.version.clone())),
@@ -173,11 +252,10 @@ fn item_from(snapshot: &Snapshot) -> Item {
         ("closed", AttributeValue::Bool(snapshot.closed)),
         ("format", number(snapshot.families.format)),
         ("families", AttributeValue::B(Blob::new(snapshot.families.bytes.clone()))),
-    ]
-    .into_iter()
-    .chain(sealed_at)
-    .map(|(name, value)| (name.to_owned(), value))
-    .collect()
+    ];
+    let mut item = key_of(snapshot);
+    item.extend(attributes.into_iter().chain(sealed_at).map(|(name, value)| (name.to_owned(), value)));
+    item
 }
 
 fn snapshot_from(item: &Item, shard: u32) -> Result<Snapshot, UnreadableItem> {

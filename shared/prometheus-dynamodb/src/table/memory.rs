@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::{PublishStats, ReadStats, TableError, UnreadableItem};
+use super::{CompactStats, PublishStats, ReadStats, TableError, UnreadableItem};
 use crate::item::{Base, Encoded, Snapshot, WriterId};
 use crate::protocol::condition::{PutCondition, StoredHead};
 use crate::protocol::writer::PutOutcome;
@@ -23,11 +23,6 @@ struct Content {
 }
 
 impl MemoryStatsTable {
-    /// Puts a base, whatever was there.
-    pub fn set_base(&self, shard: u32, base: Base) {
-        self.content().bases.insert(shard, base);
-    }
-
     fn content(&self) -> MutexGuard<'_, Content> {
         self.content.lock().expect("no one panics while holding the lock")
     }
@@ -75,5 +70,46 @@ impl ReadStats for MemoryStatsTable {
 
     async fn base(&self, shard: u32) -> Result<Option<Base>, TableError> {
         Ok(self.content().bases.get(&shard).cloned())
+    }
+}
+
+impl CompactStats for MemoryStatsTable {
+    async fn seal(&self, snapshot: &Snapshot, at_ms: u64) -> Result<bool, TableError> {
+        let mut content = self.content();
+        let Some(stored) = content.snapshots.get_mut(&(snapshot.shard, snapshot.writer)) else { return Ok(false) };
+        let as_read = stored.sealed_at_ms.is_none() && stored.seq == snapshot.seq;
+        if as_read {
+            stored.sealed_at_ms = Some(at_ms);
+        }
+        Ok(as_read)
+    }
+
+    async fn put_base(&self, shard: u32, base: &Base) -> Result<bool, TableError> {
+        let mut content = self.content();
+        let stored_version = content.bases.get(&shard).map_or(0, |stored| stored.version);
+        let replaces = stored_version + 1 == base.version;
+        if replaces {
+            content.bases.insert(shard, base.clone());
+        }
+        Ok(replaces)
+    }
+
+    async fn put_grave(&self, snapshot: &Snapshot, _at_ms: u64) -> Result<bool, TableError> {
+        let mut content = self.content();
+        let absent = !content.graves.contains_key(&snapshot.writer);
+        if absent {
+            content.graves.insert(snapshot.writer, snapshot.families.clone());
+        }
+        Ok(absent)
+    }
+
+    async fn delete_snapshot(&self, snapshot: &Snapshot) -> Result<bool, TableError> {
+        let mut content = self.content();
+        let key = (snapshot.shard, snapshot.writer);
+        let sealed = content.snapshots.get(&key).is_some_and(|stored| stored.sealed_at_ms.is_some());
+        if sealed {
+            content.snapshots.remove(&key);
+        }
+        Ok(sealed)
     }
 }

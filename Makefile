@@ -1,0 +1,17 @@
+.DEFAULT_GOAL := help
+.PHONY: help up test check soak
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+up: ## run the whole bundle here until Ctrl-C (PORT, DYNAMODB_PORT, METRICS_TOKEN, CONCURRENCY, PERSIST=1)
+	@scripts/up
+
+test: ## run every check and test
+	@scripts/test
+
+check: ## check formatting and lints
+	@cargo fmt --all --check && cargo clippy --workspace --all-targets --locked -- -D warnings
+
+soak: ## compare latency with metrics on and off (SOAK_DURATION=30s, SOAK_RATE=5 a second)
+	@scripts/soak

@@ -1,0 +1,79 @@
+//! What the integration tests share: an environment that counts its requests, and reading a page.
+
+use std::time::{Duration, Instant};
+
+use prometheus::{IntCounter, Registry};
+use prometheus_dynamodb::page::PageValue;
+use prometheus_dynamodb::table::{PublishStats, ReadStats};
+use prometheus_dynamodb::{Pace, Page, PublishService, Publisher, Sources, TableSettings, WriterSettings, scrape};
+use tower::{Layer, Service};
+
+/// An environment whose handler counts its requests.
+pub struct Environment<T: PublishStats> {
+    pub publisher: Publisher<T>,
+    service: PublishService<T, Handler>,
+}
+
+#[derive(Clone)]
+pub struct Handler(IntCounter);
+
+impl Service<()> for Handler {
+    type Response = ();
+    type Error = std::convert::Infallible;
+    type Future = std::future::Ready<Result<(), Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, (): ()) -> Self::Future {
+        self.0.inc();
+        std::future::ready(Ok(()))
+    }
+}
+
+impl<T: PublishStats> Environment<T> {
+    pub fn new(table: T, shards: u32, burst: u32) -> Self {
+        let registry = Registry::new();
+        let requests = IntCounter::new("requests_total", "Requests.").unwrap();
+        registry.register(Box::new(requests.clone())).unwrap();
+        let settings = WriterSettings {
+            table: "stats".into(),
+            shards,
+            pace: Pace { interval: Duration::from_secs(1), burst },
+            function: "encode".into(),
+            version: "1".into(),
+        };
+        let publisher = Publisher::new(table, Sources::new(registry), settings, Instant::now()).unwrap();
+        let service = publisher.layer().layer(Handler(requests));
+        Self { publisher, service }
+    }
+
+    pub async fn requests(&mut self, number: u32) {
+        for _ in 0..number {
+            self.service.call(()).await.unwrap();
+        }
+    }
+}
+
+pub fn settings() -> TableSettings {
+    TableSettings { table: "stats".into(), writer_idle: Duration::from_secs(900), grace: Duration::from_secs(1200) }
+}
+
+pub async fn page<T: ReadStats>(table: &T) -> Page {
+    scrape(table, &settings()).await.unwrap()
+}
+
+/// The sum over the series of this name that have all of these labels.
+pub fn value(page: &Page, name: &str, labels: &[(&str, &str)]) -> f64 {
+    let family =
+        page.families.iter().find(|family| family.name == name).unwrap_or_else(|| panic!("no {name}: {page:?}"));
+    let has = |series: &&prometheus_dynamodb::page::PageSeries| {
+        labels.iter().all(|(name, value)| series.labels.contains(&((*name).to_owned(), (*value).to_owned())))
+    };
+    let number = |series: &prometheus_dynamodb::page::PageSeries| match &series.value {
+        PageValue::Number(value) => *value,
+        PageValue::Histogram { count, .. } => *count as f64,
+    };
+    family.series.iter().filter(has).map(number).sum()
+}

@@ -1,0 +1,124 @@
+//! DynamoDB goes away and comes back: clients are told at once, and nothing that was counted is lost.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use local_bundle::bundle::{Bundle, Options};
+use local_bundle::client::{Answer, Client};
+use local_bundle::exposition::Exposition;
+use local_bundle::wait::{self, not_yet};
+use serde_json::json;
+use tempfile::TempDir;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest that a client may wait for a 503.
+const BUDGET: Duration = Duration::from_secs(3);
+/// More failures in a row than the breaker lets pass.
+const ENOUGH_FAILURES: usize = 12;
+/// How often an outage is tried until it was seen on the page.
+const OUTAGES: usize = 3;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_is_answered_at_once_and_loses_nothing() -> Result<()> {
+    // On disk: the published counts must outlive the database's process, as they do in the cloud.
+    let data = TempDir::new()?;
+    let options = Options { data: Some(data.path().to_owned()), ..Options::for_test("outage") };
+    let mut bundle = Bundle::start(&options).await?;
+    let client = bundle.client().clone();
+    for number in 0..3 {
+        client.encode(&json!({ "before": number })).await?;
+    }
+    let before = wait::until("the encodes are counted", PATIENCE, async || {
+        let page = client.metrics().await?;
+        if page.sum("sigil_encode_total", &[]) < 3.0 { not_yet("they are not") } else { Ok(page) }
+    })
+    .await?;
+    assert_eq!(environments(&before, "closed"), 1.0, "the breaker starts closed");
+
+    let mut refused = 0;
+    let mut seen_open = false;
+    for _ in 0..OUTAGES {
+        bundle.dynamodb().stop();
+        for _ in 0..ENOUGH_FAILURES {
+            refused_in_time(&client).await?;
+            refused += 1;
+        }
+        bundle.dynamodb().restart().await?;
+        // The page was out of reach while the database was. It shows the open breaker if the database is back before
+        // the breaker lets a request pass again: Java may be too slow for that, so there are more tries.
+        let answer = encode(&client).await?;
+        if answer.status == 503 {
+            refused += 1;
+            seen_open = shows(&client, "open").await.is_ok();
+        }
+        if seen_open {
+            break;
+        }
+    }
+    ensure!(seen_open, "no scrape showed the breaker open");
+
+    // A request that never reaches the database moves nothing, but what it publishes shows the state of that moment.
+    wait::until("the page shows the breaker half open", PATIENCE, async || {
+        client.post_sigils("{".into()).await?.expect(400)?;
+        match environments(&client.metrics().await?, "half_open") {
+            1.0 => Ok(()),
+            _ => not_yet("it does not"),
+        }
+    })
+    .await?;
+    let recovered =
+        wait::until("encode works again", PATIENCE, async || Ok(encode(&client).await?.expect(201)?)).await?;
+    assert_eq!(client.verdict(recovered.text_at("/sigil/token")?, None).await?, "valid");
+    shows(&client, "closed").await?;
+
+    // The environment lived through it all, and what it could not publish meanwhile came with a later snapshot.
+    wait::until("everything is counted", PATIENCE, async || {
+        let page = client.metrics().await?;
+        let encoded = page.sum("sigil_encode_total", &[]);
+        let errors: f64 = ["unavailable", "circuit_open"]
+            .iter()
+            .map(|reason| page.sum("sigil_error_total", &[("operation", "encode"), ("reason", reason)]))
+            .sum();
+        if errors < refused as f64 {
+            return not_yet(format!("{encoded} encodes and {errors} refusals of {refused} are counted"));
+        }
+        ensure_eq(encoded, 4.0, "encodes")?;
+        ensure_eq(errors, refused as f64, "refusals")?;
+        Ok(())
+    })
+    .await
+}
+
+fn ensure_eq(found: f64, expected: f64, what: &str) -> Result<()> {
+    ensure!(found == expected, "{found} {what}, not {expected}");
+    Ok(())
+}
+
+async fn encode(client: &Client) -> Result<Answer> {
+    client.post_sigils(json!({ "data": "during" }).to_string()).await
+}
+
+async fn refused_in_time(client: &Client) -> Result<()> {
+    let start = Instant::now();
+    let answer = encode(client).await?.expect(503)?;
+    let took = start.elapsed();
+    ensure!(took < BUDGET, "it took {took:?}");
+    let retry_after = answer.header("retry-after").unwrap_or_default();
+    ensure!(retry_after.parse::<u32>().is_ok(), "Retry-After is {retry_after:?}");
+    Ok(())
+}
+
+/// How many environments of encode have their breaker in this state. Others have never called the database.
+fn environments(page: &Exposition, state: &str) -> f64 {
+    page.sum("sigil_circuit_breaker_state", &[("state", state)])
+}
+
+async fn shows(client: &Client, state: &str) -> Result<()> {
+    wait::until(&format!("the page shows the breaker {state}"), Duration::from_secs(4), async || {
+        match environments(&client.metrics().await?, state) {
+            0.0 => not_yet("it does not"),
+            _ => Ok(()),
+        }
+    })
+    .await
+}

@@ -1,0 +1,109 @@
+//! Prometheus scrapes the bundle as it would anything else.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use local_bundle::bundle::{Bundle, Options};
+use local_bundle::client::Client;
+use local_bundle::prometheus::{self, Prometheus};
+use local_bundle::settings::DEFAULT_METRICS_TOKEN;
+use local_bundle::workspace;
+use serde_json::json;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_is_what_tools_expect() -> Result<()> {
+    let bundle = Bundle::start(&Options::for_test("scraping-page")).await?;
+    use_everything(bundle.client()).await?;
+
+    let answer = bundle.client().get_metrics(Some(DEFAULT_METRICS_TOKEN)).await?.expect(200)?;
+    let content_type = answer.header("content-type").unwrap_or_default();
+    assert!(content_type.starts_with("text/plain; version=0.0.4"), "{content_type}");
+    prometheus::check_metrics(&answer.text)?;
+    independent_parser_reads(&answer.text)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prometheus_sees_the_same_numbers() -> Result<()> {
+    let bundle = Bundle::start(&Options::for_test("scraping-numbers")).await?;
+    let client = bundle.client();
+    let prometheus = Prometheus::start(target(client)?, DEFAULT_METRICS_TOKEN).await?;
+    prometheus.query_until("up", |result| result.len() == 1 && result[0].value == 1.0).await?;
+
+    use_everything(client).await?;
+    for name in ["sigil_encode_total", "sigil_verify_total", "sigil_revoke_total", "sigil_gc_total"] {
+        let sum = format!("sum({name})");
+        prometheus.query_until(&sum, |result| result.len() == 1 && result[0].value >= 1.0).await?;
+        let page = client.metrics().await?.sum(name, &[]);
+        prometheus.query_until(&sum, |result| result.len() == 1 && result[0].value == page).await?;
+    }
+
+    // To the letter as dashboards have them.
+    let rate = "rate(sigil_encode_total[5m])";
+    prometheus.query_until(rate, |result| !result.is_empty() && result.iter().any(|series| series.value > 0.0)).await?;
+    let quantile = "histogram_quantile(0.95, sum(rate(sigil_encode_duration_seconds_bucket[5m])) by (le))";
+    prometheus.query_until(quantile, |result| result.len() == 1 && result[0].value.is_finite()).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_token_gets_nothing() -> Result<()> {
+    let bundle = Bundle::start(&Options::for_test("scraping-token")).await?;
+    let client = bundle.client();
+    for token in [None, Some(""), Some("wrong"), Some("local-metrics-token-and-more")] {
+        let answer = client.get_metrics(token).await?.expect(401)?;
+        let challenge = answer.header("www-authenticate").unwrap_or_default();
+        assert!(challenge.starts_with("Bearer"), "{challenge}");
+        assert!(!answer.text.contains("sigil_"), "{}", answer.text);
+    }
+
+    let prometheus = Prometheus::start(target(client)?, "wrong").await?;
+    prometheus.query_until("up", |result| result.len() == 1 && result[0].value == 0.0).await?;
+    let target = prometheus.target().await?;
+    let error = target["lastError"].as_str().unwrap_or_default();
+    assert!(error.contains("401"), "{target}");
+    Ok(())
+}
+
+/// Both tokens of a rotation are accepted.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_previous_token_is_still_accepted() -> Result<()> {
+    let options = Options::for_test("scraping-rotation").with("METRICS_TOKEN_PREVIOUS", "the-token-before");
+    let bundle = Bundle::start(&options).await?;
+    for token in [DEFAULT_METRICS_TOKEN, "the-token-before"] {
+        bundle.client().get_metrics(Some(token)).await?.expect(200)?;
+    }
+    bundle.client().get_metrics(Some("another")).await?.expect(401)?;
+    Ok(())
+}
+
+/// Host and port, as a scrape configuration names them.
+fn target(client: &Client) -> Result<&str> {
+    client.url().strip_prefix("http://").context("it has a scheme")
+}
+
+async fn use_everything(client: &Client) -> Result<()> {
+    for number in 0..5 {
+        let sigil = client.encode(&json!({ "number": number })).await?;
+        ensure!(client.verdict(&sigil.token, None).await? == "valid");
+        client.revoke(&sigil.id).await?.expect(200)?;
+    }
+    client.gc().await?;
+    Ok(())
+}
+
+/// Prometheus's own Python library reads the page and finds families in it.
+fn independent_parser_reads(page: &str) -> Result<()> {
+    let program = "import sys\n\
+        from prometheus_client.parser import text_string_to_metric_families as parse\n\
+        sys.exit(0 if any(family.samples for family in parse(sys.stdin.read())) else 'no samples')";
+    let mut python = Command::new("python3")
+        .args(["-c", program])
+        .env("PYTHONPATH", workspace::tool("checks")?)
+        .stdin(Stdio::piped())
+        .spawn()?;
+    python.stdin.take().context("it has an input")?.write_all(page.as_bytes())?;
+    let status = python.wait()?;
+    ensure!(status.success(), "the parser refuses the page");
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! A function whose settings are wrong ends before its first request, and names all that is wrong.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use local_bundle::wait::{self, not_yet};
+use local_bundle::{environment, functions};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn missing_settings_are_named_at_once() -> Result<()> {
+    names_all("encode", &[], &["SIGILS_TABLE", "STATS_TABLE", "SIGNING_KEYS"]).await?;
+    names_all("verify", &[], &["SIGILS_TABLE", "STATS_TABLE", "SIGNING_KEYS"]).await?;
+    names_all("gc", &[], &["SIGILS_TABLE", "STATS_TABLE"]).await?;
+    names_all("metrics", &[], &["STATS_TABLE"]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn malformed_settings_are_named_together_with_missing_ones() -> Result<()> {
+    let publishing = [
+        ("STATS_SHARDS", "many"),
+        ("STATS_PUBLISH_INTERVAL", "5"),
+        ("STATS_PUBLISH_BURST", "-1"),
+        ("SIGNING_KEYS", "{"),
+    ];
+    let with_sigils: Vec<_> = publishing.into_iter().chain([("SIGIL_RETENTION_SECONDS", "a day")]).collect();
+    let named = |pairs: &[(&'static str, &str)]| -> Vec<&'static str> {
+        pairs.iter().map(|(name, _)| *name).chain(["STATS_TABLE"]).collect()
+    };
+    names_all("encode", &with_sigils, &named(&with_sigils)).await?;
+    names_all("verify", &publishing, &named(&publishing)).await?;
+    let scraping = [("METRICS_ALLOWED_CIDRS", "10.0.0.0/8,everyone"), ("STATS_WRITER_IDLE", "soon")];
+    names_all("metrics", &scraping, &named(&scraping)).await
+}
+
+/// Starts a function with just these variables. It must end with an error that has every name in it, and not so much as
+/// connect to where it would be given requests.
+async fn names_all(function: &str, variables: &[(&str, &str)], names: &[&str]) -> Result<()> {
+    let runtime_api = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    runtime_api.set_nonblocking(true)?;
+    let programs = functions::build().await?;
+    let mut command = Command::new(programs.get(function).context("it is built")?);
+    environment::clear(&mut command);
+    let mut process = command
+        .envs(variables.iter().copied())
+        .env("AWS_LAMBDA_RUNTIME_API", runtime_api.local_addr()?.to_string())
+        .env("AWS_LAMBDA_FUNCTION_NAME", function)
+        .env("AWS_LAMBDA_FUNCTION_VERSION", "1")
+        .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let ended = wait::until(&format!("{function} ends"), PATIENCE, async || match process.try_wait()? {
+        Some(status) => Ok(status),
+        None => not_yet("it runs"),
+    })
+    .await;
+    if ended.is_err() {
+        process.kill()?;
+    }
+    let status = ended?;
+    let output = process.wait_with_output()?;
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    ensure!(!status.success(), "{function} ended well:\n{said}");
+    for name in names {
+        ensure!(said.contains(name), "{function} does not name {name}:\n{said}");
+    }
+    ensure!(runtime_api.accept().is_err(), "{function} asked for requests before it read its settings:\n{said}");
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! The whole bundle: DynamoDB Local, its tables, and the functions on one port.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::client::Client;
+use crate::dynamodb_local::{DynamoDbLocal, Storage};
+use crate::environment::Environment;
+use crate::settings::DEFAULT_METRICS_TOKEN;
+use crate::watch::Watch;
+use crate::{keys, port, tables, workspace};
+
+/// How to start a bundle.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where the routes are; any free port if `None`.
+    pub port: Option<u16>,
+    /// Where DynamoDB Local is; any free port if `None`.
+    pub dynamodb_port: Option<u16>,
+    /// What a scrape must present.
+    pub metrics_token: String,
+    /// The most processes that each function may have.
+    pub concurrency: u16,
+    /// The folder where data and keys outlive the bundle; if `None`, they do not.
+    pub data: Option<PathBuf>,
+    /// The folder of the logs. What is in it from an earlier run is deleted.
+    pub logs: PathBuf,
+    /// More of the functions' environment variables, or other values.
+    pub environment: Vec<(&'static str, String)>,
+}
+
+impl Options {
+    /// A bundle for a test: on free ports, in memory, with its logs where they can be read afterwards.
+    pub fn for_test(test: &str) -> Self {
+        Self {
+            port: None,
+            dynamodb_port: None,
+            metrics_token: DEFAULT_METRICS_TOKEN.to_owned(),
+            concurrency: 1,
+            data: None,
+            logs: workspace::local("logs/tests").join(test),
+            environment: Vec::new(),
+        }
+    }
+
+    /// Lets each function have more processes than one.
+    pub fn concurrency(self, concurrency: u16) -> Self {
+        Self { concurrency, ..self }
+    }
+
+    /// Sets one of the functions' environment variables.
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.environment.push((name, value.into()));
+        self
+    }
+}
+
+/// A running bundle. Dropping it ends its processes, in the order of the fields: the functions publish a last time when
+/// they are asked to end, and need the database for it.
+#[derive(Debug)]
+pub struct Bundle {
+    watch: Watch,
+    dynamodb: DynamoDbLocal,
+    client: Client,
+}
+
+impl Bundle {
+    /// Starts everything and waits until the functions answer.
+    pub async fn start(options: &Options) -> Result<Self> {
+        recreate(&options.logs)?;
+        let (storage, signing_keys) = match &options.data {
+            None => (Storage::Memory, keys::generate("local")?),
+            Some(folder) => {
+                std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+                (Storage::Folder(folder.clone()), keys::load_or_generate(&folder.join("signing-keys.json"))?)
+            }
+        };
+        let dynamodb_port = options.dynamodb_port.map_or_else(port::free, Ok)?;
+        let dynamodb = DynamoDbLocal::start(dynamodb_port, storage, &options.logs.join("dynamodb.log")).await?;
+        tables::create(&dynamodb.client()).await?;
+
+        let mut environment = Environment::new(&dynamodb.url(), &signing_keys, &options.metrics_token);
+        options.environment.iter().for_each(|(name, value)| environment.set(name, value));
+        let port = options.port.map_or_else(port::free, Ok)?;
+        let watch = Watch::start(port, options.concurrency, &environment, &options.logs.join("functions.log")).await?;
+        let client = Client::new(&watch.url(), &options.metrics_token)?;
+        Ok(Self { watch, dynamodb, client })
+    }
+
+    /// A client of its routes.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Its database, which a test may stop and start again.
+    pub fn dynamodb(&mut self) -> &mut DynamoDbLocal {
+        &mut self.dynamodb
+    }
+
+    /// Its functions.
+    pub fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
+    /// An error with the end of a log if any of its processes has ended on its own.
+    pub fn ensure_running(&mut self) -> Result<()> {
+        self.watch.ensure_running()?;
+        self.dynamodb.ensure_running()
+    }
+}
+
+fn recreate(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        std::fs::remove_dir_all(folder).with_context(|| folder.display().to_string())?;
+    }
+    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())
+}

@@ -1,0 +1,50 @@
+//! The functions' settings, as environment variables.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use crate::{credentials, tables};
+
+/// What the functions read at their start.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    variables: BTreeMap<String, String>,
+}
+
+impl Environment {
+    /// Everything that must be set, for a DynamoDB at `dynamodb_url`.
+    pub fn new(dynamodb_url: &str, signing_keys: &str, metrics_token: &str) -> Self {
+        let variables = [
+            ("SIGILS_TABLE", tables::SIGILS),
+            ("STATS_TABLE", tables::STATS),
+            ("SIGNING_KEYS", signing_keys),
+            ("METRICS_TOKEN", metrics_token),
+            ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url),
+            ("AWS_REGION", credentials::REGION),
+            ("AWS_ACCESS_KEY_ID", credentials::ACCESS_KEY_ID),
+            ("AWS_SECRET_ACCESS_KEY", credentials::SECRET_ACCESS_KEY),
+        ];
+        Self { variables: variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect() }
+    }
+
+    /// Sets one more, or another value.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.variables.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Puts the variables into a command's environment, and takes out what would lead the functions elsewhere.
+    pub fn apply(&self, command: &mut Command) {
+        clear(command);
+        command.envs(&self.variables);
+    }
+}
+
+/// Takes out of a command's environment whatever the functions would read as settings of theirs.
+pub fn clear(command: &mut Command) {
+    const PREFIXES: [&str; 6] = ["AWS_", "METRICS_", "SIGIL_", "SIGILS_", "SIGNING_", "STATS_"];
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| PREFIXES.iter().any(|prefix| name.starts_with(prefix))) {
+            command.env_remove(&name);
+        }
+    }
+}

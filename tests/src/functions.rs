@@ -1,0 +1,54 @@
+//! The functions' programs.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+use tokio::process::Command;
+
+use crate::workspace;
+
+/// The packages under `functions/`, each with one program of the same name.
+pub const ALL: [&str; 4] = ["encode", "verify", "gc", "metrics"];
+
+/// Builds the functions and returns their programs.
+///
+/// `cargo lambda watch` runs `cargo run --bin <function>` in the workspace's root. Cargo chooses the dependencies'
+/// features by the *packages* that are selected, and without `--package` these are all of the workspace. Building the
+/// same way leaves nothing for it to do; `--package encode` would build many dependencies a second time.
+pub async fn build() -> Result<BTreeMap<String, PathBuf>> {
+    let mut command = Command::new("cargo");
+    command.current_dir(workspace::root()).args(["build", "--message-format=json-render-diagnostics"]);
+    ALL.iter().for_each(|function| {
+        command.args(["--bin", function]);
+    });
+    let output =
+        command.stderr(Stdio::inherit()).kill_on_drop(true).output().await.context("cargo could not be started")?;
+    ensure!(output.status.success(), "the functions could not be built");
+
+    let messages = String::from_utf8(output.stdout)?;
+    let programs: BTreeMap<String, PathBuf> = messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Artifact>(line).ok())
+        .filter_map(|artifact| Some((artifact.target.name, artifact.executable?)))
+        .collect();
+    ALL.iter().try_for_each(|function| {
+        ensure!(programs.contains_key(*function), "cargo built no program called {function}");
+        Ok(())
+    })?;
+    Ok(programs)
+}
+
+/// The part of Cargo's messages that says where a program is.
+#[derive(Deserialize)]
+struct Artifact {
+    target: Target,
+    executable: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+}

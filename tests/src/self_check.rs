@@ -1,0 +1,69 @@
+//! The short check that `make up` shows: one line for each thing that the bundle is for.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+
+use crate::client::Client;
+use crate::wait::{self, not_yet};
+
+/// A snapshot is published right after the response, so a scrape shows it within moments.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Runs the steps in turn and prints each one's outcome. The first that fails ends it.
+pub async fn run(client: &Client) -> Result<()> {
+    let data = json!({ "checked": "by make up" });
+    let before = step("scrape", async { Ok((client.metrics().await?, "the page answers".to_owned())) }).await?;
+    let sigil = step("encode", async {
+        let sigil = client.encode(&data).await?;
+        let said = format!("the sigil {}", sigil.id);
+        Ok((sigil, said))
+    })
+    .await?;
+    step("verify", verdict(client, &sigil.token, "valid")).await?;
+    step("revoke", async {
+        let revoked = client.revoke(&sigil.id).await?.expect(200)?;
+        Ok(((), format!("at {}", revoked.body["revoked_at"])))
+    })
+    .await?;
+    step("verify", verdict(client, &sigil.token, "revoked")).await?;
+    step("gc", async { Ok(((), client.gc().await?.to_string())) }).await?;
+    step("scrape", async {
+        let risen = [("sigil_encode_total", 1.0), ("sigil_verify_total", 2.0), ("sigil_gc_total", 1.0)];
+        wait::until("the page counts what was done", PATIENCE, async || {
+            let now = client.metrics().await?;
+            for (name, by) in risen {
+                let rise = now.sum(name, &[]) - before.sum(name, &[]);
+                if rise < by {
+                    return not_yet(format!("{name} has risen by {rise}, not {by}"));
+                }
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(((), "all of it is counted".to_owned()))
+    })
+    .await
+}
+
+async fn verdict(client: &Client, token: &str, expected: &str) -> Result<((), String)> {
+    let verdict = client.verdict(token, None).await?;
+    ensure!(verdict == expected, "the verdict is {verdict}, not {expected}");
+    Ok(((), verdict))
+}
+
+/// Prints how a step went. It returns the step's result, without what it had to say.
+async fn step<T>(name: &str, step: impl Future<Output = Result<(T, String)>>) -> Result<T> {
+    let start = Instant::now();
+    match step.await {
+        Ok((value, said)) => {
+            println!("  ✓ {name:<7} {said} ({} ms)", start.elapsed().as_millis());
+            Ok(value)
+        }
+        Err(error) => {
+            println!("  ✗ {name:<7} {error:#}");
+            Err(error.context(format!("the self-check's step {name} failed")))
+        }
+    }
+}

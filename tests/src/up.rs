@@ -1,0 +1,100 @@
+//! `make up`: the bundle in the foreground, until it is told to end.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::bundle::{Bundle, Options};
+use crate::settings::Settings;
+use crate::{port, self_check, workspace};
+
+/// How often the processes are looked at.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Runs until Ctrl-C or SIGTERM, which are a success, or until something fails.
+///
+/// Both are listened to from the start, so that a process that is just being started is ended as well.
+pub async fn run() -> Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        ended = serve() => ended,
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+    }?;
+    println!("\nstopped");
+    Ok(())
+}
+
+async fn serve() -> Result<()> {
+    let settings = Settings::from_env()?;
+    port::ensure_free(settings.port, "PORT")?;
+    port::ensure_free(settings.dynamodb_port, "DYNAMODB_PORT")?;
+
+    println!("starting DynamoDB Local and the functions; their logs are in .local/{}", logs(&settings));
+    let mut bundle = Bundle::start(&options(&settings)).await?;
+    // Prometheus reads the token from here: see dashboards/prometheus.yml.
+    let token_file = workspace::local("metrics-token");
+    std::fs::write(&token_file, &settings.metrics_token).with_context(|| token_file.display().to_string())?;
+
+    println!("checking:");
+    if let Err(error) = self_check::run(bundle.client()).await {
+        eprintln!("{}", bundle.watch().process().log_tail(30));
+        return Err(error);
+    }
+    println!("{}", welcome(&settings));
+    loop {
+        bundle.ensure_running()?;
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Two bundles on one desk differ in their ports.
+fn logs(settings: &Settings) -> String {
+    format!("logs/up-{}", settings.port)
+}
+
+fn options(settings: &Settings) -> Options {
+    Options {
+        port: Some(settings.port),
+        dynamodb_port: Some(settings.dynamodb_port),
+        metrics_token: settings.metrics_token.clone(),
+        concurrency: settings.concurrency,
+        data: settings.persist.then(|| workspace::local("data")),
+        logs: workspace::local(&logs(settings)),
+        environment: Vec::new(),
+    }
+}
+
+/// What can be done now, ready to paste.
+fn welcome(settings: &Settings) -> String {
+    let (port, token) = (settings.port, &settings.metrics_token);
+    let sigils = format!("http://127.0.0.1:{port}/api/consciousness/sigils");
+    let json = "-H 'content-type: application/json'";
+    let kept = if settings.persist { "kept in .local/data" } else { "in memory; PERSIST=1 keeps it" };
+    format!(
+        r#"
+The bundle is up. Ctrl-C ends it.
+
+  routes     {sigils}
+  metrics    http://127.0.0.1:{port}/metrics
+  DynamoDB   http://127.0.0.1:{dynamodb} ({kept})
+
+encode, and keep the token:
+  SIGIL=$(curl -s {sigils} {json} -d '{{"data":{{"hello":"world"}}}}'); echo "$SIGIL"
+  TOKEN=$(echo "$SIGIL" | sed 's/.*"token":"\([^"]*\)".*/\1/'); ID=$(echo "$SIGIL" | sed 's/.*"id":"\([^"]*\)".*/\1/')
+verify it, then with other data:
+  curl -s {sigils}/verify {json} -d "{{\"token\":\"$TOKEN\"}}"
+  curl -s {sigils}/verify {json} -d "{{\"token\":\"$TOKEN\",\"data\":\"something else\"}}"
+show it, and revoke it:
+  curl -s {sigils}/$ID
+  curl -s -X DELETE {sigils}/$ID
+collect garbage:
+  .tools/cargo-lambda/bin/cargo-lambda lambda invoke gc --invoke-address 127.0.0.1 --invoke-port {port} --data-ascii '{{}}'
+scrape:
+  curl -s -H 'Authorization: Bearer {token}' http://127.0.0.1:{port}/metrics
+"#,
+        dynamodb = settings.dynamodb_port,
+    )
+}

@@ -1,0 +1,84 @@
+//! The functions under `cargo lambda watch`, on one port with the routes that they have in production.
+//!
+//! Its limits, which users of this module must stay inside: fewer than about 100 requests at once, for above that it
+//! hangs for good; and a function's process that has died is not started again, so that its requests hang.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+
+use crate::environment::Environment;
+use crate::process::Process;
+use crate::wait::{self, Setback};
+use crate::{functions, workspace};
+
+/// A prebuilt function answers within half a second, several of them on a busy machine within a few.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The functions that answer HTTP requests. The remaining one, gc, starts when it is first invoked.
+const HTTP_FUNCTIONS: [&str; 3] = ["encode", "verify", "metrics"];
+
+/// The running functions.
+#[derive(Debug)]
+pub struct Watch {
+    process: Process,
+    port: u16,
+}
+
+impl Watch {
+    /// Builds the functions, starts them, and waits until they answer. `concurrency` is the most processes that each
+    /// function may have; with one there is never a second.
+    pub async fn start(port: u16, concurrency: u16, environment: &Environment, log: &Path) -> Result<Self> {
+        functions::build().await?;
+        let process = Process::spawn("cargo lambda watch", command(port, concurrency, environment)?, log)?;
+        let mut this = Self { process, port };
+        for function in HTTP_FUNCTIONS {
+            this.answers(function).await?;
+        }
+        Ok(this)
+    }
+
+    /// Where the routes are.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// An error with the end of the log if it has ended on its own.
+    pub fn ensure_running(&mut self) -> Result<()> {
+        self.process.ensure_running()
+    }
+
+    /// The process.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Waits until a function answers anything, on its own path past all routes: nothing is counted there.
+    async fn answers(&mut self, function: &str) -> Result<()> {
+        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
+        let url = format!("{}/lambda-url/{function}/", self.url());
+        wait::until(&format!("{function} answers"), PATIENCE, async || {
+            self.process.ensure_running().map_err(Setback::Final)?;
+            // It only notes that a function's process has ended, and keeps the requests waiting.
+            if self.process.output().contains("command exited") {
+                return Err(Setback::Final(anyhow!("{function} has ended:\n{}", self.process.log_tail(20))));
+            }
+            http.get(&url).send().await?;
+            Ok(())
+        })
+        .await
+        .with_context(|| self.process.log_tail(20))
+    }
+}
+
+fn command(port: u16, concurrency: u16, environment: &Environment) -> Result<Command> {
+    let mut command = Command::new(workspace::tool("cargo-lambda/bin/cargo-lambda")?);
+    command
+        .current_dir(workspace::root())
+        .args(["lambda", "watch", "--ignore-changes", "--color", "never", "--invoke-address", "127.0.0.1"])
+        .args(["--invoke-port", &port.to_string(), "--concurrency", &concurrency.to_string()]);
+    environment.apply(&mut command);
+    Ok(command)
+}
