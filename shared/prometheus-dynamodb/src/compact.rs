@@ -1,6 +1,7 @@
 //! Compacting the stats table: one gc run.
 
 use std::collections::BTreeSet;
+use std::future::ready;
 use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt};
@@ -91,7 +92,7 @@ impl<T: CompactStats> Run<'_, T> {
 
     /// Whether the deadline is too near for a further step. Notes that something is left.
     fn is_late(&mut self) -> bool {
-        let late = Instant::now() + MARGIN >= self.deadline;
+        let late = is_late(self.deadline)();
         self.report.finished &= !late;
         late
     }
@@ -134,7 +135,9 @@ impl<T: CompactStats> Run<'_, T> {
         let now_ms = now_ms();
         let (table, idle) = (self.table, self.settings.writer_idle);
         let due: Vec<_> = snapshots.iter_mut().filter(|snapshot| is_to_be_sealed(snapshot, now_ms, idle)).collect();
+        let late = is_late(self.deadline);
         let mut sealing = stream::iter(due)
+            .take_while(|_| ready(!late()))
             .map(|snapshot| async move {
                 let sealed = table.seal(snapshot, now_ms).await?;
                 snapshot.sealed_at_ms = sealed.then_some(now_ms);
@@ -143,9 +146,6 @@ impl<T: CompactStats> Run<'_, T> {
             .buffer_unordered(WRITES_AT_ONCE);
         while let Some(sealed) = sealing.next().await {
             self.report.sealed += u64::from(sealed?);
-            if self.is_late() {
-                break;
-            }
         }
         Ok(())
     }
@@ -204,7 +204,9 @@ impl<T: CompactStats> Run<'_, T> {
         let due: Vec<_> =
             snapshots.iter().filter(|snapshot| is_to_be_buried(snapshot, folded, now_ms, grace)).collect();
         let table = self.table;
+        let late = is_late(self.deadline);
         let mut burials = stream::iter(due)
+            .take_while(|_| ready(!late()))
             .map(|snapshot| async move {
                 // The grave first: a writer that thaws in between must find its content in one place or the other.
                 table.put_grave(snapshot, now_ms).await?;
@@ -213,12 +215,15 @@ impl<T: CompactStats> Run<'_, T> {
             .buffer_unordered(WRITES_AT_ONCE);
         while let Some(buried) = burials.next().await {
             self.report.buried += u64::from(buried?);
-            if self.is_late() {
-                break;
-            }
         }
+        self.is_late();
         Ok(())
     }
+}
+
+/// Tells whether the deadline is too near for a further step.
+fn is_late(deadline: Instant) -> impl Fn() -> bool {
+    move || Instant::now() + MARGIN >= deadline
 }
 
 /// The base of this version with the content of these writers added.

@@ -16,6 +16,7 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use aws_sdk_dynamodb::{Client, Config};
+use dynamodb_failure::Failure;
 
 use super::{CompactStats, PublishStats, ReadStats, TableError, UnreadableItem};
 use crate::item::{Base, Encoded, Snapshot, WriterId};
@@ -228,7 +229,7 @@ where
 {
     match result {
         Ok(_) => Ok(true),
-        Err(error) if error.code() == Some("ConditionalCheckFailedException") => Ok(false),
+        Err(error) if Failure::of(&error) == Failure::ConditionFailed => Ok(false),
         Err(error) => Err(table_error(error)),
     }
 }
@@ -339,26 +340,14 @@ impl<'a> Attributes<'a> {
     }
 }
 
-/// The answers by which DynamoDB throttles; see
-/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>.
-const THROTTLING: [&str; 3] = ["ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded"];
-
 fn table_error<E, R>(error: SdkError<E, R>) -> TableError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     R: std::fmt::Debug + Send + Sync + 'static,
 {
-    let throttled = error.as_service_error().and_then(|e| e.code()).is_some_and(|code| THROTTLING.contains(&code));
-    let timed_out = match &error {
-        SdkError::TimeoutError(_) => true,
-        SdkError::DispatchFailure(failure) => failure.is_timeout(),
-        _ => false,
-    };
-    if throttled {
-        TableError::Throttled(error.into())
-    } else if timed_out {
-        TableError::TimedOut(error.into())
-    } else {
-        TableError::Failed(error.into())
+    match Failure::of(&error) {
+        Failure::Throttled => TableError::Throttled(error.into()),
+        Failure::TimedOut => TableError::TimedOut(error.into()),
+        Failure::ConditionFailed | Failure::Failed => TableError::Failed(error.into()),
     }
 }

@@ -1,0 +1,371 @@
+//! Canonical JSON: one text for all spellings of the same data (RFC 8785, the JSON Canonicalization Scheme).
+//!
+//! Two documents that differ must not have one canonical text, or a digest could not tell them apart. So data must be
+//! I-JSON (RFC 7493): a name that stands twice, half a surrogate pair, and a number that would come out as another one are
+//! refused.
+
+mod number;
+
+use std::fmt;
+
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Map, Number, Value};
+
+/// How deeply arrays and objects may be nested. Each level is read once more, so this also bounds the work.
+pub const MAX_DEPTH: usize = 64;
+
+/// How many faults are reported of one document.
+const MAX_FAULTS: usize = 20;
+
+/// A JSON document in its canonical text.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct CanonicalJson(String);
+
+impl CanonicalJson {
+    /// Reads any spelling of a document.
+    pub fn from_json(text: &str) -> Result<Self, CanonicalError> {
+        let raw: &RawValue =
+            serde_json::from_str(text).map_err(|error| CanonicalError::Syntax(Position::of(&error)))?;
+        Self::from_raw(raw)
+    }
+
+    /// Reads a document that is known to be JSON.
+    pub fn from_raw(raw: &RawValue) -> Result<Self, CanonicalError> {
+        let mut reader = Reader { path: String::new(), depth: 0, faults: Vec::new() };
+        let value = reader.value(raw);
+        if !reader.faults.is_empty() {
+            return Err(CanonicalError::NotIJson(reader.faults));
+        }
+        let text = serde_json_canonicalizer::to_string(&value).expect("a value of text and finite numbers is JSON");
+        Ok(Self(text))
+    }
+
+    /// The canonical text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The document as JSON, without parsing it again.
+    pub fn to_raw(&self) -> Box<RawValue> {
+        RawValue::from_string(self.0.clone()).expect("canonical text is JSON")
+    }
+}
+
+impl fmt::Debug for CanonicalJson {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // It can be long, and it is the client's own.
+        write!(f, "CanonicalJson({} bytes)", self.0.len())
+    }
+}
+
+/// Why a text has no canonical form.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CanonicalError {
+    /// It is not JSON.
+    #[error("it is not JSON: {0}")]
+    Syntax(Position),
+    /// It is JSON but not I-JSON, in all of these places.
+    #[error("it is not I-JSON (RFC 7493): {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    NotIJson(Vec<CanonicalFault>),
+}
+
+/// Where a text stops being JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("see line {line}, column {column}")]
+pub struct Position {
+    /// The line, from 1.
+    pub line: usize,
+    /// The column, from 1, or 0 for the end of the line before.
+    pub column: usize,
+}
+
+impl Position {
+    fn of(error: &serde_json::Error) -> Self {
+        Self { line: error.line(), column: error.column() }
+    }
+}
+
+/// A place where a document is not I-JSON.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{pointer:?}: {reason}")]
+pub struct CanonicalFault {
+    /// The place, as a JSON Pointer (RFC 6901).
+    pub pointer: String,
+    /// What is wrong there.
+    pub reason: CanonicalReason,
+}
+
+/// In what a document is not I-JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CanonicalReason {
+    /// RFC 7493, section 2.3.
+    #[error("the name stands twice in its object")]
+    DuplicateName,
+    /// RFC 7493, section 2.1.
+    #[error("a text holds half a surrogate pair")]
+    LoneSurrogate,
+    /// RFC 7493, section 2.2.
+    #[error("the number cannot be kept exactly as a double; send it as a text")]
+    InexactNumber,
+    /// Deeper than [`MAX_DEPTH`].
+    #[error("arrays and objects are nested more than {MAX_DEPTH} deep")]
+    TooDeep,
+}
+
+/// Reads a document and notes the faults. After a fault the value is of no use, and reading goes on to find the others.
+struct Reader {
+    path: String,
+    depth: usize,
+    faults: Vec<CanonicalFault>,
+}
+
+impl Reader {
+    fn value(&mut self, raw: &RawValue) -> Value {
+        let text = raw.get();
+        match text.as_bytes().first() {
+            Some(b'{') => self.nested(text, Self::object),
+            Some(b'[') => self.nested(text, Self::array),
+            Some(b'"') => match serde_json::from_str(text) {
+                Ok(text) => Value::String(text),
+                Err(_) => self.refuse(CanonicalReason::LoneSurrogate),
+            },
+            Some(b'-' | b'0'..=b'9') => match number::exact(text).and_then(Number::from_f64) {
+                Some(number) => Value::Number(number),
+                None => self.refuse(CanonicalReason::InexactNumber),
+            },
+            _ => serde_json::from_str(text).expect("what is left is null, true or false"),
+        }
+    }
+
+    fn nested(&mut self, text: &str, read: impl FnOnce(&mut Self, &str) -> Value) -> Value {
+        if self.depth == MAX_DEPTH {
+            return self.refuse(CanonicalReason::TooDeep);
+        }
+        self.depth += 1;
+        let value = read(self, text);
+        self.depth -= 1;
+        value
+    }
+
+    fn array(&mut self, text: &str) -> Value {
+        let elements: Vec<&RawValue> = serde_json::from_str(text).expect("the text was read as an array before");
+        let elements = elements.into_iter().enumerate();
+        elements.map(|(index, raw)| self.at(&index.to_string(), |reader| reader.value(raw))).collect()
+    }
+
+    fn object(&mut self, text: &str) -> Value {
+        // The text was read before, so a name that cannot be read has half a surrogate pair.
+        let Ok(members) = members(text) else { return self.refuse(CanonicalReason::LoneSurrogate) };
+        let mut object = Map::new();
+        for (name, raw) in members {
+            self.at(&name, |reader| {
+                let value = reader.value(raw);
+                if object.insert(name.clone(), value).is_some() {
+                    reader.refuse(CanonicalReason::DuplicateName);
+                }
+            });
+        }
+        Value::Object(object)
+    }
+
+    /// Reads what stands under this name or index.
+    fn at<T>(&mut self, token: &str, read: impl FnOnce(&mut Self) -> T) -> T {
+        let length = self.path.len();
+        self.path.push('/');
+        self.path.push_str(&escaped(token));
+        let value = read(self);
+        self.path.truncate(length);
+        value
+    }
+
+    fn refuse(&mut self, reason: CanonicalReason) -> Value {
+        if self.faults.len() < MAX_FAULTS {
+            self.faults.push(CanonicalFault { pointer: self.path.clone(), reason });
+        }
+        Value::Null
+    }
+}
+
+/// A name as a token of a JSON Pointer (RFC 6901, section 3).
+pub fn escaped(token: &str) -> String {
+    token.replace('~', "~0").replace('/', "~1")
+}
+
+/// The members of an object in the order of the text, with every name that stands there.
+pub fn members(text: &str) -> serde_json::Result<Vec<(String, &RawValue)>> {
+    struct Members;
+
+    impl<'de> Visitor<'de> for Members {
+        type Value = Vec<(String, &'de RawValue)>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
+            let mut members = Vec::new();
+            while let Some(member) = access.next_entry()? {
+                members.push(member);
+            }
+            Ok(members)
+        }
+    }
+
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let members = deserializer.deserialize_map(Members)?;
+    deserializer.end()?;
+    Ok(members)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn canonical(text: &str) -> String {
+        CanonicalJson::from_json(text).unwrap_or_else(|error| panic!("{text}: {error}")).0
+    }
+
+    fn faults(text: &str) -> Vec<(String, CanonicalReason)> {
+        match CanonicalJson::from_json(text) {
+            Err(CanonicalError::NotIJson(faults)) => {
+                faults.into_iter().map(|fault| (fault.pointer, fault.reason)).collect()
+            }
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn all_spellings_of_the_same_data_have_one_text() {
+        let expected = r#"{"a":[1,"é/"],"b":{"x":0.1,"y":null}}"#;
+        for spelling in [
+            r#"{"a":[1,"é/"],"b":{"x":0.1,"y":null}}"#,
+            "{ \"b\" : {\"y\":null ,\"x\":1e-1},\n\t\"a\":[1.0,\"\\u00e9\\/\"] }",
+            r#"{"b":{"x":0.10,"y":null},"a":[1e0,"\u00E9/"]}"#,
+            r#"{"a":[10e-1,"é\u002f"],"b":{"y":null,"x":0.1000}}"#,
+        ] {
+            assert_eq!(canonical(spelling), expected, "{spelling}");
+        }
+    }
+
+    #[test]
+    fn rfc_8785_section_3_2_2() {
+        let input = r#"{
+            "numbers": [333333333.33333329, 1E30, 4.50, 2e-3, 0.000000000000000000000000001],
+            "string": "\u20ac$\u000F\u000aA'\u0042\u0022\u005c\\\"\/",
+            "literals": [null, true, false]
+        }"#;
+        // Of the example's numbers, the first is not kept exactly; section 3.2.2 prints what remains of it.
+        assert_eq!(faults(input), [("/numbers/0".to_owned(), CanonicalReason::InexactNumber)]);
+        let input = input.replace("333333333.33333329", "333333333.3333333");
+        let expected = r#"{"literals":[null,true,false],"numbers":[333333333.3333333,1e+30,4.5,0.002,1e-27],"string":"€$\u000f\nA'B\"\\\\\"/"}"#;
+        assert_eq!(canonical(&input), expected);
+    }
+
+    #[test]
+    fn rfc_8785_section_3_2_3_sorts_by_utf_16() {
+        let input = r#"{"\u20ac":"Euro Sign","\r":"Carriage Return","\ufb33":"Hebrew Letter Dalet With Dagesh","1":"One","\ud83d\ude00":"Emoji: Grinning Face","\u0080":"Control","\u00f6":"Latin Small Letter O With Diaeresis"}"#;
+        let text = canonical(input);
+        let order = ["Carriage", "One", "Control", "Latin", "Euro", "Emoji", "Hebrew"];
+        let found: Vec<_> = order.iter().map(|word| text.find(word).unwrap()).collect();
+        assert!(found.is_sorted(), "{text}");
+    }
+
+    #[test]
+    fn rfc_8785_appendix_b() {
+        for (bits, expected) in [
+            (0x0000000000000000, "0"),
+            (0x8000000000000000, "0"),
+            (0x0000000000000001, "5e-324"),
+            (0x8000000000000001, "-5e-324"),
+            (0x7fefffffffffffff, "1.7976931348623157e+308"),
+            (0xffefffffffffffff, "-1.7976931348623157e+308"),
+            (0x4340000000000000, "9007199254740992"),
+            (0xc340000000000000, "-9007199254740992"),
+            (0x4430000000000000, "295147905179352830000"),
+            (0x44b52d02c7e14af5, "9.999999999999997e+22"),
+            (0x44b52d02c7e14af6, "1e+23"),
+            (0x44b52d02c7e14af7, "1.0000000000000001e+23"),
+            (0x444b1ae4d6e2ef4e, "999999999999999700000"),
+            (0x444b1ae4d6e2ef4f, "999999999999999900000"),
+            (0x444b1ae4d6e2ef50, "1e+21"),
+            (0x3eb0c6f7a0b5ed8c, "9.999999999999997e-7"),
+            (0x3eb0c6f7a0b5ed8d, "0.000001"),
+            (0x41b3de4355555553, "333333333.3333332"),
+            (0x41b3de4355555554, "333333333.33333325"),
+            (0x41b3de4355555555, "333333333.3333333"),
+            (0x41b3de4355555556, "333333333.3333334"),
+            (0x41b3de4355555557, "333333333.33333343"),
+            (0xbecbf647612f3696, "-0.0000033333333333333333"),
+            (0x43143ff3c1cb0959, "1424953923781206.2"),
+        ] {
+            let number = f64::from_bits(bits);
+            assert_eq!(serde_json_canonicalizer::to_string(&number).unwrap(), expected);
+            assert_eq!(canonical(expected), expected, "what is canonical stays as it is");
+        }
+    }
+
+    #[test]
+    fn what_is_not_i_json_is_refused_with_its_place() {
+        use CanonicalReason::{DuplicateName, InexactNumber, LoneSurrogate};
+        for (text, pointer, reason) in [
+            (r#"{"a":1,"a":1}"#, "/a", DuplicateName),
+            (r#"{"x":{"a":1,"\u0061":2}}"#, "/x/a", DuplicateName),
+            (r#"["\ud800"]"#, "/0", LoneSurrogate),
+            (r#"{"a":"\udc00\ud800"}"#, "/a", LoneSurrogate),
+            (r#"{"a":{"\ud800":1}}"#, "/a", LoneSurrogate),
+            ("[9007199254740993]", "/0", InexactNumber),
+            (r#"{"a/b":{"~":1e400}}"#, "/a~1b/~0", InexactNumber),
+            ("1e-400", "", InexactNumber),
+            ("0.1000000000000000055", "", InexactNumber),
+            ("1e99999999999999999999", "", InexactNumber),
+        ] {
+            assert_eq!(faults(text), [(pointer.to_owned(), reason)], "{text}");
+        }
+        assert_eq!(faults(r#"[1e400,{"a":1,"a":"\ud800"}]"#).len(), 3, "all at once");
+        for kept in ["0.1", "1.0", "1e0", "1E23", "-0", "0e99999999999999999999", "9007199254740992", "1e21", "-0.0"] {
+            CanonicalJson::from_json(kept).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_refused_with_its_position() {
+        assert_eq!(
+            CanonicalJson::from_json("{\"a\":\n }"),
+            Err(CanonicalError::Syntax(Position { line: 2, column: 2 }))
+        );
+        for text in ["", "{", "[1,]", "nul", "01", "1.", "\"\u{1}\"", "{} {}", "'a'", "NaN"] {
+            assert!(matches!(CanonicalJson::from_json(text), Err(CanonicalError::Syntax(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn nesting_is_bounded_and_a_hostile_depth_is_no_danger() {
+        let nested = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        canonical(&nested(MAX_DEPTH));
+        assert_eq!(faults(&nested(MAX_DEPTH + 1))[0].1, CanonicalReason::TooDeep);
+        assert_eq!(faults(&nested(200_000))[0].1, CanonicalReason::TooDeep);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in any::<String>()) {
+            let _ = CanonicalJson::from_json(&text);
+        }
+
+        #[test]
+        fn canonical_text_is_a_fixed_point(text in r#"[\[\]{}:," 0-9a\\u.eE+-]{0,40}"#) {
+            if let Ok(canonical_json) = CanonicalJson::from_json(&text) {
+                prop_assert_eq!(canonical(canonical_json.as_str()), canonical_json.as_str());
+            }
+        }
+
+        #[test]
+        fn every_double_survives(number in any::<f64>().prop_filter("finite", |number| number.is_finite())) {
+            let text = serde_json_canonicalizer::to_string(&number).unwrap();
+            let read: f64 = canonical(&text).parse().unwrap();
+            prop_assert_eq!(read.to_bits(), if number == 0.0 { 0 } else { number.to_bits() });
+        }
+    }
+}

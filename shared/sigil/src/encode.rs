@@ -1,0 +1,117 @@
+//! Encoding: data becomes a sigil.
+
+use crate::canonical::CanonicalJson;
+use crate::digest::Digest;
+use crate::keys::SigningKeys;
+use crate::record::{IdempotencyKey, SigilId, SigilRecord};
+use crate::store::{InsertRecord, Insertion, Loaded, StorageError};
+use crate::timestamp::Timestamp;
+use crate::token::{self, Claims};
+
+/// How long sigils live, and how long their records are kept after that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// The longest life of a sigil, in seconds, and its life when none is asked for.
+    pub max_ttl_seconds: u64,
+    /// How long the record of an expired or revoked sigil is kept, in seconds, so that verifying can tell which it is.
+    pub retention_seconds: u64,
+}
+
+/// What a client wants encoded.
+#[derive(Debug, Clone)]
+pub struct EncodeRequest {
+    /// The data.
+    pub data: CanonicalJson,
+    /// What else is to be registered with the data.
+    pub metadata: Option<CanonicalJson>,
+    /// How long the sigil is to live, in seconds.
+    pub ttl_seconds: Option<u64>,
+    /// The request's name, if it may be sent again.
+    pub idempotency_key: Option<IdempotencyKey>,
+}
+
+/// Why nothing was encoded.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    /// The life that was asked for is not allowed.
+    #[error("a sigil lives from 1 to {max_seconds} seconds")]
+    TtlOutOfRange {
+        /// The longest that is allowed.
+        max_seconds: u64,
+    },
+    /// The idempotency key was used before, with another request.
+    #[error("the idempotency key was used for another request")]
+    IdempotencyConflict,
+    /// The record could not be stored.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// Makes sigils.
+#[derive(Debug)]
+pub struct Encoder<S> {
+    store: S,
+    keys: SigningKeys,
+    lifetimes: Lifetimes,
+}
+
+impl<S: InsertRecord> Encoder<S> {
+    /// Makes sigils of this life, signed by these keys, kept in this store.
+    pub fn new(store: S, keys: SigningKeys, lifetimes: Lifetimes) -> Self {
+        Self { store, keys, lifetimes }
+    }
+
+    /// The longest life of a sigil, in seconds.
+    pub fn max_ttl_seconds(&self) -> u64 {
+        self.lifetimes.max_ttl_seconds
+    }
+
+    /// Makes a sigil, or finds the one that the same request has made before.
+    pub async fn encode(&self, request: EncodeRequest, now: Timestamp) -> Result<SigilRecord, EncodeError> {
+        let max_seconds = self.lifetimes.max_ttl_seconds;
+        let ttl_seconds = request.ttl_seconds.unwrap_or(max_seconds);
+        if !(1..=max_seconds).contains(&ttl_seconds) {
+            return Err(EncodeError::TtlOutOfRange { max_seconds });
+        }
+        let record = self.record(request, ttl_seconds, now);
+        match self.store.insert(&record).await? {
+            Insertion::Inserted => Ok(record),
+            Insertion::Existing(Loaded::Record(existing)) if existing.request_digest == record.request_digest => {
+                Ok(existing)
+            }
+            Insertion::Existing(Loaded::Record(_) | Loaded::Damaged) => Err(EncodeError::IdempotencyConflict),
+        }
+    }
+
+    fn record(&self, request: EncodeRequest, ttl_seconds: u64, now: Timestamp) -> SigilRecord {
+        let id = request.idempotency_key.as_ref().map_or_else(SigilId::random, SigilId::of_key);
+        let request_digest = request.idempotency_key.is_some().then(|| request_digest(&request));
+        let expires_at = now.after(ttl_seconds);
+        let claims = Claims {
+            id,
+            created_at: now.seconds(),
+            expires_at: expires_at.seconds(),
+            digest: Digest::of(&request.data),
+            metadata_digest: request.metadata.as_ref().map(Digest::of),
+            request_digest,
+        };
+        SigilRecord {
+            id,
+            token: token::sign(&claims, &self.keys),
+            data: request.data,
+            metadata: request.metadata,
+            created_at: now,
+            expires_at,
+            revoked_at: None,
+            due: expires_at.after(self.lifetimes.retention_seconds),
+            request_digest,
+        }
+    }
+}
+
+/// What tells two requests with the same key apart. Canonical JSON has no line feeds, so the parts cannot run together.
+fn request_digest(request: &EncodeRequest) -> Digest {
+    let metadata = request.metadata.as_ref().map_or("", CanonicalJson::as_str);
+    let ttl_seconds = request.ttl_seconds.map(|seconds| seconds.to_string()).unwrap_or_default();
+    Digest::of_parts(&[request.data.as_str().as_bytes(), b"\n", metadata.as_bytes(), b"\n", ttl_seconds.as_bytes()])
+}

@@ -1,0 +1,292 @@
+//! The keys that tokens are signed with and checked against: Ed25519 (RFC 8032), as a JWK Set (RFC 7517, RFC 8037).
+//!
+//! ```json
+//! {"keys":[
+//!   {"kty":"OKP","crv":"Ed25519","kid":"2026-11","x":"<public, base64url>","d":"<private, base64url>"},
+//!   {"kty":"OKP","crv":"Ed25519","kid":"2026-05","x":"<public, base64url>"}
+//! ]}
+//! ```
+//!
+//! The first key is the active one: it signs. The others are still accepted, so that a key can be replaced without making
+//! the tokens of the one before invalid; their private part is not needed any more.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use aws_lc_rs::encoding::{AsBigEndian, Curve25519SeedBin};
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{DecodingKey, EncodingKey};
+use serde::{Deserialize, Serialize};
+
+/// The longest `kid`, in bytes: it stands in every token.
+const MAX_KID_BYTES: usize = 64;
+
+/// The public side: enough to check tokens.
+#[derive(Clone)]
+pub struct VerifyingKeys {
+    keys: Vec<VerifyingKey>,
+}
+
+#[derive(Clone)]
+struct VerifyingKey {
+    public: PublicJwk,
+    decoding: DecodingKey,
+}
+
+/// Both sides: the active key signs, and all check.
+#[derive(Clone)]
+pub struct SigningKeys {
+    active: EncodingKey,
+    verifying: VerifyingKeys,
+}
+
+/// What is wrong with a key set. It never repeats any part of a private key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeysError {
+    /// It is not JSON, or not an object with the member `keys`.
+    #[error("a JWK Set such as {{\"keys\":[…]}} is needed; see line {line}, column {column}")]
+    NotAKeySet {
+        /// The line, from 1.
+        line: usize,
+        /// The column, from 1.
+        column: usize,
+    },
+    /// There is no key in it.
+    #[error("at least one key is needed")]
+    Empty,
+    /// A key is not what it must be.
+    #[error("keys[{index}]: {fault}")]
+    Key {
+        /// Which key, from 0.
+        index: usize,
+        /// What is wrong with it.
+        fault: KeyFault,
+    },
+}
+
+/// What is wrong with a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyFault {
+    /// Another kind of key.
+    #[error("kty must be OKP and crv Ed25519")]
+    NotEd25519,
+    /// Not a name that a token can carry.
+    #[error("kid must be 1 to {MAX_KID_BYTES} printable ASCII characters without spaces")]
+    Kid,
+    /// Two keys of one name.
+    #[error("kid stands twice")]
+    DuplicateKid,
+    /// The public part.
+    #[error("x must be 32 bytes in base64url without padding")]
+    X,
+    /// The private part.
+    #[error("d must be 32 bytes in base64url without padding")]
+    D,
+    /// The two parts are of different keys.
+    #[error("d and x are not parts of one key")]
+    Mismatch,
+    /// The active key cannot sign.
+    #[error("the first key is the active one and needs its private part d")]
+    NoPrivatePart,
+}
+
+#[derive(Deserialize)]
+struct JwkSet {
+    keys: Vec<Jwk>,
+}
+
+/// The members that matter. Others are allowed and ignored, as RFC 7517 asks.
+#[derive(Deserialize)]
+struct Jwk {
+    kty: String,
+    #[serde(default)]
+    crv: String,
+    #[serde(default)]
+    kid: String,
+    #[serde(default)]
+    x: String,
+    d: Option<String>,
+}
+
+/// A key as it is published.
+#[derive(Clone, Serialize)]
+struct PublicJwk {
+    kty: &'static str,
+    crv: &'static str,
+    kid: String,
+    x: String,
+    alg: &'static str,
+    #[serde(rename = "use")]
+    usage: &'static str,
+}
+
+impl VerifyingKeys {
+    /// Reads a key set. Private parts are checked and dropped.
+    pub fn parse(text: &str) -> Result<Self, KeysError> {
+        Ok(parse(text)?.1)
+    }
+
+    /// The JWK Set to publish, as JSON: all keys, without their private parts.
+    pub fn jwks(&self) -> String {
+        let keys: Vec<_> = self.keys.iter().map(|key| &key.public).collect();
+        serde_json::to_string(&serde_json::json!({ "keys": keys })).expect("texts are always JSON")
+    }
+
+    pub(crate) fn decoding(&self, kid: &str) -> Option<&DecodingKey> {
+        self.keys.iter().find(|key| key.public.kid == kid).map(|key| &key.decoding)
+    }
+}
+
+impl SigningKeys {
+    /// Reads a key set whose first key can sign.
+    pub fn parse(text: &str) -> Result<Self, KeysError> {
+        let (active, verifying) = parse(text)?;
+        let no_private_part = KeysError::Key { index: 0, fault: KeyFault::NoPrivatePart };
+        Ok(Self { active: active.ok_or(no_private_part)?, verifying })
+    }
+
+    /// The public side.
+    pub fn verifying(&self) -> &VerifyingKeys {
+        &self.verifying
+    }
+
+    pub(crate) fn active(&self) -> (&str, &EncodingKey) {
+        (&self.verifying.keys[0].public.kid, &self.active)
+    }
+}
+
+/// A key set of one new random key, with its private part, in one line.
+///
+/// # Panics
+///
+/// If the machine has no randomness to give.
+pub fn generate(kid: &str) -> String {
+    let pair = Ed25519KeyPair::generate().expect("the machine gives randomness");
+    let seed: Curve25519SeedBin<'_> =
+        pair.seed().and_then(|seed| seed.as_be_bytes()).expect("a new pair has its private part");
+    let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    serde_json::json!({ "keys": [{
+        "kty": "OKP",
+        "crv": "Ed25519",
+        "kid": kid,
+        "x": encode(pair.public_key().as_ref()),
+        "d": encode(seed.as_ref()),
+    }] })
+    .to_string()
+}
+
+/// The first key's private side, if it has one, and the public side of all.
+fn parse(text: &str) -> Result<(Option<EncodingKey>, VerifyingKeys), KeysError> {
+    let set: JwkSet = serde_json::from_str(text)
+        .map_err(|error| KeysError::NotAKeySet { line: error.line(), column: error.column() })?;
+    let mut kids = BTreeSet::new();
+    let mut active = None;
+    let mut keys = Vec::with_capacity(set.keys.len());
+    for (index, jwk) in set.keys.into_iter().enumerate() {
+        let refuse = |fault| KeysError::Key { index, fault };
+        let (key, encoding) = parse_key(jwk).map_err(refuse)?;
+        if !kids.insert(key.public.kid.clone()) {
+            return Err(refuse(KeyFault::DuplicateKid));
+        }
+        if index == 0 {
+            active = encoding;
+        }
+        keys.push(key);
+    }
+    if keys.is_empty() { Err(KeysError::Empty) } else { Ok((active, VerifyingKeys { keys })) }
+}
+
+fn parse_key(jwk: Jwk) -> Result<(VerifyingKey, Option<EncodingKey>), KeyFault> {
+    if jwk.kty != "OKP" || jwk.crv != "Ed25519" {
+        return Err(KeyFault::NotEd25519);
+    }
+    if jwk.kid.is_empty() || jwk.kid.len() > MAX_KID_BYTES || !jwk.kid.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(KeyFault::Kid);
+    }
+    let public = key_bytes(&jwk.x).ok_or(KeyFault::X)?;
+    let encoding = match &jwk.d {
+        None => None,
+        Some(d) => {
+            let seed = key_bytes(d).ok_or(KeyFault::D)?;
+            let pair = Ed25519KeyPair::from_seed_and_public_key(&seed, &public).map_err(|_| KeyFault::Mismatch)?;
+            let pkcs8 = pair.to_pkcs8().map_err(|_| KeyFault::D)?;
+            Some(EncodingKey::from_ed_der(pkcs8.as_ref()))
+        }
+    };
+    let decoding = DecodingKey::from_ed_components(&jwk.x).map_err(|_| KeyFault::X)?;
+    let public = PublicJwk { kty: "OKP", crv: "Ed25519", kid: jwk.kid, x: jwk.x, alg: "EdDSA", usage: "sig" };
+    Ok((VerifyingKey { public, decoding }, encoding))
+}
+
+fn key_bytes(text: &str) -> Option<[u8; 32]> {
+    URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
+}
+
+impl fmt::Debug for VerifyingKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.keys.iter().map(|key| &key.public.kid)).finish()
+    }
+}
+
+impl fmt::Debug for SigningKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SigningKeys").field("kids", &self.verifying).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn key_set(kids: &[&str]) -> Value {
+        let keys = kids.iter().map(|kid| {
+            let mut set: Value = serde_json::from_str(&generate(kid)).unwrap();
+            set["keys"][0].take()
+        });
+        json!({ "keys": keys.collect::<Vec<_>>() })
+    }
+
+    #[test]
+    fn older_keys_are_accepted_without_their_private_part() {
+        let mut set = key_set(&["new", "old"]);
+        set["keys"][1].as_object_mut().unwrap().remove("d");
+        let keys = SigningKeys::parse(&set.to_string()).unwrap();
+        assert_eq!(keys.active().0, "new");
+        assert!(keys.verifying().decoding("old").is_some() && keys.verifying().decoding("other").is_none());
+    }
+
+    #[test]
+    fn what_is_published_and_what_is_logged_has_no_private_part() {
+        let set = key_set(&["a"]);
+        let private = set["keys"][0]["d"].as_str().unwrap().to_owned();
+        let keys = SigningKeys::parse(&set.to_string()).unwrap();
+        let published: Value = serde_json::from_str(&keys.verifying().jwks()).unwrap();
+        let x = set["keys"][0]["x"].as_str().unwrap();
+        let key = json!({ "kty": "OKP", "crv": "Ed25519", "kid": "a", "x": x, "alg": "EdDSA", "use": "sig" });
+        assert_eq!(published, json!({ "keys": [key] }));
+        assert!(!format!("{keys:?}").contains(&private));
+    }
+
+    #[test]
+    fn a_wrong_key_is_named_and_not_repeated() {
+        let refused = |change: &dyn Fn(&mut Value)| {
+            let mut set = key_set(&["a", "b"]);
+            change(&mut set["keys"]);
+            SigningKeys::parse(&set.to_string()).unwrap_err()
+        };
+        let key = |index, fault| KeysError::Key { index, fault };
+        assert_eq!(refused(&|keys| *keys = json!([])), KeysError::Empty);
+        assert_eq!(refused(&|keys| keys[1]["crv"] = json!("X25519")), key(1, KeyFault::NotEd25519));
+        assert_eq!(refused(&|keys| keys[1]["kid"] = json!("a")), key(1, KeyFault::DuplicateKid));
+        assert_eq!(refused(&|keys| keys[0]["kid"] = json!("a b")), key(0, KeyFault::Kid));
+        assert_eq!(refused(&|keys| keys[0]["x"] = json!("AAAA")), key(0, KeyFault::X));
+        assert_eq!(refused(&|keys| keys[0]["d"] = json!("AAAA")), key(0, KeyFault::D));
+        assert_eq!(refused(&|keys| keys[0]["d"] = keys[1]["d"].clone()), key(0, KeyFault::Mismatch));
+        assert_eq!(refused(&|keys| keys[0]["d"] = Value::Null), key(0, KeyFault::NoPrivatePart));
+        assert!(matches!(SigningKeys::parse("secret"), Err(KeysError::NotAKeySet { .. })));
+        assert!(!SigningKeys::parse("secret").unwrap_err().to_string().contains("secret"));
+    }
+}

@@ -1,0 +1,81 @@
+//! The attempts of which a call to DynamoDB is made: an interceptor of the SDK, for no other place sees them.
+
+use aws_sdk_dynamodb::config::interceptors::{BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef};
+use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_dynamodb::error::BoxError;
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::operation::get_item::GetItemError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::query::QueryError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_smithy_runtime_api::client::orchestrator::Metadata;
+use aws_smithy_runtime_api::client::retries::RequestAttempts;
+use dynamodb_failure::Failure;
+use prometheus::IntCounterVec;
+
+use crate::store::StorageOperation;
+
+/// Counts attempts after the first, and those that were throttled.
+#[derive(Debug, Clone)]
+pub struct AttemptCounter {
+    retries: IntCounterVec,
+    throttles: IntCounterVec,
+}
+
+impl AttemptCounter {
+    pub(super) fn new(retries: IntCounterVec, throttles: IntCounterVec) -> Self {
+        Self { retries, throttles }
+    }
+}
+
+#[aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint]
+impl Intercept for AttemptCounter {
+    fn name(&self) -> &'static str {
+        "AttemptCounter"
+    }
+
+    fn read_before_attempt(
+        &self,
+        _context: &BeforeTransmitInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let attempt = config.load::<RequestAttempts>().map_or(1, RequestAttempts::attempts);
+        if let (2.., Some(operation)) = (attempt, operation(config)) {
+            self.retries.with_label_values(&[operation.as_str()]).inc();
+        }
+        Ok(())
+    }
+
+    fn read_after_attempt(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let error = context.output_or_error().and_then(Result::err).and_then(|error| error.as_operation_error());
+        let failure = error.and_then(|error| {
+            None.or_else(|| error.downcast_ref::<PutItemError>().map(Failure::of_answer))
+                .or_else(|| error.downcast_ref::<GetItemError>().map(Failure::of_answer))
+                .or_else(|| error.downcast_ref::<UpdateItemError>().map(Failure::of_answer))
+                .or_else(|| error.downcast_ref::<QueryError>().map(Failure::of_answer))
+                .or_else(|| error.downcast_ref::<DeleteItemError>().map(Failure::of_answer))
+        });
+        if let (Some(Failure::Throttled), Some(operation)) = (failure, operation(config)) {
+            self.throttles.with_label_values(&[operation.as_str()]).inc();
+        }
+        Ok(())
+    }
+}
+
+/// Which of the store's calls this is, by the SDK's name for it.
+fn operation(config: &ConfigBag) -> Option<StorageOperation> {
+    match config.load::<Metadata>()?.name() {
+        "PutItem" => Some(StorageOperation::Put),
+        "GetItem" => Some(StorageOperation::Get),
+        "UpdateItem" => Some(StorageOperation::Update),
+        "Query" => Some(StorageOperation::Query),
+        "DeleteItem" => Some(StorageOperation::Delete),
+        _ => None,
+    }
+}

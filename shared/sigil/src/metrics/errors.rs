@@ -1,0 +1,128 @@
+//! `sigil_error_total`: what went wrong, by what was asked for and why it failed.
+
+use prometheus::{Error, IntCounterVec, Opts, Registry};
+
+use super::registered;
+
+/// What was asked for, as the values of the label `operation`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// To encode data.
+    Encode,
+    /// To revoke a sigil.
+    Revoke,
+    /// To show a sigil.
+    Get,
+    /// To verify a token.
+    Verify,
+    /// To collect garbage.
+    Gc,
+}
+
+impl Operation {
+    /// The operation as a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Encode => "encode",
+            Self::Revoke => "revoke",
+            Self::Get => "get",
+            Self::Verify => "verify",
+            Self::Gc => "gc",
+        }
+    }
+}
+
+/// Why it failed, as the values of the label `reason` and as the word that clients are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorReason {
+    /// The request is not JSON.
+    Malformed,
+    /// The request is JSON, but a member of it is not what it must be.
+    Invalid,
+    /// The request is not declared to be JSON.
+    UnsupportedMediaType,
+    /// There is no such sigil.
+    Unknown,
+    /// The idempotency key was used for another request.
+    Conflict,
+    /// The record would be too large.
+    TooLarge,
+    /// The store is throttled.
+    Throttled,
+    /// The circuit breaker is open.
+    CircuitOpen,
+    /// The store failed, or did not answer in time.
+    Unavailable,
+    /// What is stored is damaged.
+    Damaged,
+}
+
+impl ErrorReason {
+    /// All reasons.
+    pub const ALL: [Self; 10] = [
+        Self::Malformed,
+        Self::Invalid,
+        Self::UnsupportedMediaType,
+        Self::Unknown,
+        Self::Conflict,
+        Self::TooLarge,
+        Self::Throttled,
+        Self::CircuitOpen,
+        Self::Unavailable,
+        Self::Damaged,
+    ];
+
+    /// The reason as a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Invalid => "invalid",
+            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::Unknown => "unknown",
+            Self::Conflict => "conflict",
+            Self::TooLarge => "too_large",
+            Self::Throttled => "throttled",
+            Self::CircuitOpen => "circuit_open",
+            Self::Unavailable => "unavailable",
+            Self::Damaged => "damaged",
+        }
+    }
+
+    fn can_befall(self, operation: Operation) -> bool {
+        match self {
+            Self::Throttled | Self::CircuitOpen | Self::Unavailable => true,
+            Self::Malformed | Self::UnsupportedMediaType => {
+                matches!(operation, Operation::Encode | Operation::Verify)
+            }
+            Self::Invalid => operation != Operation::Gc,
+            Self::Unknown => matches!(operation, Operation::Revoke | Operation::Get),
+            Self::Conflict | Self::TooLarge => operation == Operation::Encode,
+            Self::Damaged => operation == Operation::Get,
+        }
+    }
+}
+
+/// Counts errors.
+#[derive(Debug, Clone)]
+pub struct ErrorMetrics {
+    errors: IntCounterVec,
+}
+
+impl ErrorMetrics {
+    /// Registers the counter for what one function is asked for.
+    pub fn register(registry: &Registry, operations: &[Operation]) -> Result<Self, Error> {
+        let opts = Opts::new("sigil_error_total", "Requests that failed, by what was asked for and why it failed.");
+        let errors = registered(registry, IntCounterVec::new(opts, &["operation", "reason"]))?;
+        for operation in operations {
+            for reason in ErrorReason::ALL.into_iter().filter(|reason| reason.can_befall(*operation)) {
+                errors.with_label_values(&[operation.as_str(), reason.as_str()]);
+            }
+        }
+        Ok(Self { errors })
+    }
+
+    /// Counts one.
+    pub fn count(&self, operation: Operation, reason: ErrorReason) {
+        self.errors.with_label_values(&[operation.as_str(), reason.as_str()]).inc();
+    }
+}

@@ -1,0 +1,122 @@
+//! What the store does, and what is between it and the functions.
+
+use std::time::Instant;
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{Error, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+
+use super::attempts::AttemptCounter;
+use super::registered;
+use crate::store::{BreakerState, BreakerStates, StorageError, StorageOperation};
+
+/// From a read of a warm connection to the longest budget of a call.
+const BUCKETS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5];
+
+/// How a call ended, as the values of the label `outcome`.
+const OUTCOMES: [&str; 5] = [OK, "too_large", "throttled", "timeout", "unavailable"];
+const OK: &str = "ok";
+
+/// Measures calls to the store.
+#[derive(Debug, Clone)]
+pub struct StorageMetrics {
+    duration: HistogramVec,
+    retries: IntCounterVec,
+    throttles: IntCounterVec,
+}
+
+impl StorageMetrics {
+    /// Registers the metrics for the calls that one function makes.
+    pub fn register(registry: &Registry, operations: &[StorageOperation]) -> Result<Self, Error> {
+        let duration = HistogramOpts::new(
+            "sigil_storage_operation_duration_seconds",
+            "Time that a call to the store took with all its attempts, by how it ended.",
+        )
+        .buckets(BUCKETS.to_vec());
+        let retries = Opts::new("sigil_storage_retries_total", "Attempts of calls to the store after the first.");
+        let throttles =
+            Opts::new("sigil_storage_throttles_total", "Attempts of calls to the store that were throttled.");
+        let this = Self {
+            duration: registered(registry, HistogramVec::new(duration, &["operation", "outcome"]))?,
+            retries: registered(registry, IntCounterVec::new(retries, &["operation"]))?,
+            throttles: registered(registry, IntCounterVec::new(throttles, &["operation"]))?,
+        };
+        for operation in operations {
+            for outcome in OUTCOMES {
+                if outcome != "too_large" || *operation == StorageOperation::Put {
+                    this.duration.with_label_values(&[operation.as_str(), outcome]);
+                }
+            }
+            this.retries.with_label_values(&[operation.as_str()]);
+            this.throttles.with_label_values(&[operation.as_str()]);
+        }
+        Ok(this)
+    }
+
+    /// What counts the attempts of a DynamoDB client: an interceptor for its configuration.
+    pub fn attempts(&self) -> AttemptCounter {
+        AttemptCounter::new(self.retries.clone(), self.throttles.clone())
+    }
+
+    pub(crate) fn start(&self, operation: StorageOperation) -> StorageTimer {
+        StorageTimer { duration: self.duration.clone(), operation, started: Instant::now() }
+    }
+}
+
+/// Measures one call.
+#[must_use = "a call is measured when it has ended"]
+#[derive(Debug)]
+pub struct StorageTimer {
+    duration: HistogramVec,
+    operation: StorageOperation,
+    started: Instant,
+}
+
+impl StorageTimer {
+    /// The call has ended, with this error if it failed.
+    pub fn stop(self, error: Option<&StorageError>) {
+        let outcome = match error {
+            None => OK,
+            Some(StorageError::TooLarge { .. }) => "too_large",
+            Some(StorageError::Throttled(_)) => "throttled",
+            Some(StorageError::TimedOut(_)) => "timeout",
+            Some(StorageError::Unavailable(_) | StorageError::CircuitOpen { .. }) => "unavailable",
+        };
+        let seconds = self.started.elapsed().as_secs_f64();
+        self.duration.with_label_values(&[self.operation.as_str(), outcome]).observe(seconds);
+    }
+}
+
+/// `sigil_circuit_breaker_state`: 1 for the state that this environment's breaker is in. Over environments it merges by
+/// the sum of the live: how many are in each state.
+#[derive(Debug)]
+pub struct BreakerGauge {
+    states: BreakerStates,
+    gauge: IntGaugeVec,
+}
+
+impl BreakerGauge {
+    /// Registers the gauge of this breaker. It is read whenever metrics are collected.
+    pub fn register(registry: &Registry, states: BreakerStates) -> Result<(), Error> {
+        let opts = Opts::new(
+            "sigil_circuit_breaker_state",
+            "Execution environments whose circuit breaker before the store is in this state.",
+        );
+        let gauge = IntGaugeVec::new(opts, &["state"])?;
+        registry.register(Box::new(Self { states, gauge }))
+    }
+}
+
+impl Collector for BreakerGauge {
+    fn desc(&self) -> Vec<&Desc> {
+        self.gauge.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let current = self.states.current();
+        for state in BreakerState::ALL {
+            self.gauge.with_label_values(&[state.as_str()]).set(i64::from(state == current));
+        }
+        self.gauge.collect()
+    }
+}

@@ -1,0 +1,145 @@
+//! The record of a sigil.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::canonical::CanonicalJson;
+use crate::digest::Digest;
+use crate::timestamp::Timestamp;
+
+/// A sigil's id: a UUID (RFC 9562).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SigilId(Uuid);
+
+impl SigilId {
+    /// A new random id.
+    pub fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+
+    /// The id of whatever is encoded under this idempotency key: always the same, so that one conditional put decides
+    /// between several requests with the key. An id of version 8, which no random one can equal.
+    pub fn of_key(key: &IdempotencyKey) -> Self {
+        let digest = Digest::of_parts(&[b"sigil idempotency key\n", key.0.as_bytes()]);
+        let first: [u8; 16] = digest.as_bytes()[..16].try_into().expect("a digest has 32 bytes");
+        Self(Uuid::new_v8(first))
+    }
+
+    /// Reads an id in its usual spelling.
+    pub fn parse(text: &str) -> Option<Self> {
+        let id = Uuid::try_parse(text).ok().map(Self)?;
+        (id.to_string() == text).then_some(id)
+    }
+
+    /// The id's bytes.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Display for SigilId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+/// What a client names a request with, so that it can safely send it again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyKey(String);
+
+impl IdempotencyKey {
+    /// The longest key, in characters.
+    pub const MAX_CHARACTERS: usize = 255;
+
+    /// The key of this text: 1 to 255 printable ASCII characters.
+    pub fn parse(text: &str) -> Option<Self> {
+        let printable = text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+        ((1..=Self::MAX_CHARACTERS).contains(&text.len()) && printable).then(|| Self(text.to_owned()))
+    }
+}
+
+/// Everything that is kept of a sigil.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SigilRecord {
+    /// Its id.
+    pub id: SigilId,
+    /// The token, as it was handed out.
+    pub token: String,
+    /// The data.
+    pub data: CanonicalJson,
+    /// What else was registered with the data.
+    pub metadata: Option<CanonicalJson>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it expires.
+    pub expires_at: Timestamp,
+    /// When it was revoked, if it was.
+    pub revoked_at: Option<Timestamp>,
+    /// From when on it may be deleted: a retention after it expires, or after it was revoked.
+    pub due: Timestamp,
+    /// The digest of the request that made it, if that had an idempotency key.
+    pub request_digest: Option<Digest>,
+}
+
+/// What a sigil is at some time, its signature aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Neither revoked nor expired.
+    Active,
+    /// Revoked, whether or not it has expired as well.
+    Revoked,
+    /// Expired.
+    Expired,
+}
+
+impl SigilRecord {
+    /// The digest of the data.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.data)
+    }
+
+    /// What the sigil is at this time.
+    pub fn state(&self, now: Timestamp) -> State {
+        if self.revoked_at.is_some() {
+            State::Revoked
+        } else if now >= self.expires_at {
+            State::Expired
+        } else {
+            State::Active
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_always_gives_the_same_id_and_another_key_another_one() {
+        let id = |text| SigilId::of_key(&IdempotencyKey::parse(text).unwrap());
+        assert_eq!(id("order-1"), id("order-1"));
+        assert_ne!(id("order-1"), id("order-2"));
+        assert_eq!(id("order-1").to_string().as_bytes()[14], b'8');
+    }
+
+    #[test]
+    fn an_id_has_one_spelling() {
+        let id = SigilId::random();
+        assert_eq!(SigilId::parse(&id.to_string()), Some(id));
+        for spelling in [id.to_string().to_uppercase(), id.0.simple().to_string(), String::new(), "x".into()] {
+            assert_eq!(SigilId::parse(&spelling), None, "{spelling}");
+        }
+    }
+
+    #[test]
+    fn keys_are_short_and_printable() {
+        assert!(IdempotencyKey::parse("a key").is_some());
+        for refused in ["", "a\n", "é", &"x".repeat(256)] {
+            assert_eq!(IdempotencyKey::parse(refused), None, "{refused}");
+        }
+    }
+}

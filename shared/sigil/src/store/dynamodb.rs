@@ -1,0 +1,162 @@
+//! Records in DynamoDB. How a record is an item is in [`item`].
+
+mod item;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
+};
+use dynamodb_failure::Failure;
+
+use super::{
+    DeleteDue, Deletion, DuePage, InsertRecord, Insertion, ListDue, LoadRecord, Loaded, PageStart, Revocation,
+    RevokeRecord, StorageError,
+};
+use crate::record::{SigilId, SigilRecord};
+use crate::timestamp::Timestamp;
+
+/// The largest item that DynamoDB takes, in bytes.
+const MAX_ITEM_BYTES: usize = 400 * 1024;
+
+/// A store in a DynamoDB table.
+#[derive(Debug, Clone)]
+pub struct DynamoDbStore {
+    client: Client,
+    table: String,
+}
+
+impl DynamoDbStore {
+    /// The store in the table of this name. The client's time-outs bound how long a call takes.
+    pub fn new(client: Client, table: impl Into<String>) -> Self {
+        Self { client, table: table.into() }
+    }
+}
+
+impl InsertRecord for DynamoDbStore {
+    async fn insert(&self, record: &SigilRecord) -> Result<Insertion, StorageError> {
+        let item = item::from_record(record);
+        let bytes = item::size(&item);
+        if bytes > MAX_ITEM_BYTES {
+            return Err(StorageError::TooLarge { bytes, limit: MAX_ITEM_BYTES });
+        }
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            .condition_expression(format!("attribute_not_exists({})", item::ID))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match put.send().await {
+            Ok(_) => Ok(Insertion::Inserted),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(refused)) => {
+                    let existing = refused.item().map_or(Loaded::Damaged, item::to_record);
+                    // The SDK has sent this same put before, and its response was lost.
+                    let own = matches!(&existing, Loaded::Record(existing) if existing == record);
+                    Ok(if own { Insertion::Inserted } else { Insertion::Existing(existing) })
+                }
+                _ => Err(storage_error(error)),
+            },
+        }
+    }
+}
+
+impl LoadRecord for DynamoDbStore {
+    async fn load(&self, id: SigilId) -> Result<Option<Loaded>, StorageError> {
+        let get = self.client.get_item().table_name(&self.table).key(item::ID, item::id(id)).consistent_read(true);
+        let output = get.send().await.map_err(storage_error)?;
+        Ok(output.item().map(item::to_record))
+    }
+}
+
+impl RevokeRecord for DynamoDbStore {
+    async fn revoke(&self, id: SigilId, at: Timestamp, due: Timestamp) -> Result<Option<Revocation>, StorageError> {
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key(item::ID, item::id(id))
+            .update_expression("SET revoked_at = :at, due = :due, #ttl = :ttl")
+            // Without the first half, revoking an unknown sigil would make a record of nothing but a revocation.
+            .condition_expression(format!("attribute_exists({}) AND attribute_not_exists(revoked_at)", item::ID))
+            .expression_attribute_names("#ttl", item::TTL)
+            .expression_attribute_values(":at", item::time(at))
+            .expression_attribute_values(":due", item::time(due))
+            .expression_attribute_values(":ttl", item::ttl(due))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match update.send().await {
+            Ok(_) => Ok(Some(Revocation { at, newly: true })),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                    // An own earlier attempt whose response was lost looks like one made by another in the same second,
+                    // and is counted as that: at most one revocation too few.
+                    let first = refused.item().and_then(item::revoked_at);
+                    Ok(first.map(|at| Revocation { at, newly: false }))
+                }
+                _ => Err(storage_error(error)),
+            },
+        }
+    }
+}
+
+impl ListDue for DynamoDbStore {
+    async fn list_due(&self, shard: u8, now: Timestamp, from: Option<PageStart>) -> Result<DuePage, StorageError> {
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(item::DUE_INDEX)
+            .key_condition_expression("gc_shard = :shard AND due <= :now")
+            .expression_attribute_values(":shard", AttributeValue::S(shard.to_string()))
+            .expression_attribute_values(":now", item::time(now))
+            .set_exclusive_start_key(from.map(|from| item::page_start(shard, from)))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let output = query.send().await.map_err(storage_error)?;
+        let read_capacity_units =
+            output.consumed_capacity().and_then(|consumed| consumed.capacity_units()).unwrap_or_default();
+        // An entry whose id is none of ours was not written by us; it is left to DynamoDB's own expiry.
+        let ids = output.items().iter().filter_map(item::id_of).collect();
+        let next = output.last_evaluated_key().and_then(item::to_page_start);
+        Ok(DuePage { ids, next, read_capacity_units })
+    }
+}
+
+impl DeleteDue for DynamoDbStore {
+    async fn delete_due(&self, id: SigilId, now: Timestamp) -> Result<Option<Deletion>, StorageError> {
+        let delete = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .key(item::ID, item::id(id))
+            // The index lags behind the table, and another run may have been faster.
+            .condition_expression("due <= :now")
+            .expression_attribute_values(":now", item::time(now))
+            .return_values(ReturnValue::AllOld);
+        match delete.send().await {
+            Ok(output) => Ok(output.attributes().map(|deleted| match item::revoked_at(deleted) {
+                Some(_) => Deletion::Revoked,
+                None => Deletion::Expired,
+            })),
+            Err(error) => match error.as_service_error() {
+                Some(DeleteItemError::ConditionalCheckFailedException(_)) => Ok(None),
+                _ => Err(storage_error(error)),
+            },
+        }
+    }
+}
+
+fn storage_error<E, R>(error: SdkError<E, R>) -> StorageError
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    R: std::fmt::Debug + Send + Sync + 'static,
+{
+    match Failure::of(&error) {
+        Failure::Throttled => StorageError::Throttled(error.into()),
+        Failure::TimedOut => StorageError::TimedOut(error.into()),
+        Failure::ConditionFailed | Failure::Failed => StorageError::Unavailable(error.into()),
+    }
+}

@@ -1,0 +1,220 @@
+//! A record as an item of the table `sigils`.
+//!
+//! | attribute | type | meaning |
+//! |---|---|---|
+//! | `id` | S | partition key |
+//! | `token` | S | the token as it was handed out |
+//! | `data`, `metadata` | S | canonical JSON; `metadata` only if there are any |
+//! | `created_at`, `expires_at`, `revoked_at` | N | seconds since the epoch; `revoked_at` only if revoked |
+//! | `request_digest` | S | only if made with an idempotency key |
+//! | `gc_shard`, `due` | S, N | key of the index `due-index`: from when on it may be deleted |
+//! | `ttl` | N | when DynamoDB deletes it itself, should gc never come |
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use crate::canonical::CanonicalJson;
+use crate::digest::Digest;
+use crate::record::{SigilId, SigilRecord};
+use crate::store::{EXPIRY_AFTER_DUE_SECONDS, Loaded, PageStart, gc_shard};
+use crate::timestamp::Timestamp;
+
+pub type Item = HashMap<String, AttributeValue>;
+
+pub const ID: &str = "id";
+pub const TTL: &str = "ttl";
+pub const DUE_INDEX: &str = "due-index";
+
+pub fn from_record(record: &SigilRecord) -> Item {
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    [
+        (ID, Some(id(record.id))),
+        ("token", Some(text(&record.token))),
+        ("data", Some(text(record.data.as_str()))),
+        ("metadata", record.metadata.as_ref().map(|metadata| text(metadata.as_str()))),
+        ("created_at", Some(time(record.created_at))),
+        ("expires_at", Some(time(record.expires_at))),
+        ("revoked_at", record.revoked_at.map(time)),
+        ("request_digest", record.request_digest.map(|digest| text(&digest.to_string()))),
+        ("gc_shard", Some(shard(gc_shard(record.id)))),
+        ("due", Some(time(record.due))),
+        (TTL, Some(ttl(record.due))),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+    .collect()
+}
+
+/// The record that an item is. Everything in it is looked at, also what no verdict depends on: an item with any attribute
+/// changed is damaged, unless what was changed is covered by the token.
+pub fn to_record(item: &Item) -> Loaded {
+    // An attribute more is as suspicious as one less; a record written back without its damage has exactly these.
+    read(item).filter(|record| from_record(record) == *item).map_or(Loaded::Damaged, Loaded::Record)
+}
+
+fn read(item: &Item) -> Option<SigilRecord> {
+    let text = |name: &str| item.get(name)?.as_s().ok();
+    // Canonical text is a fixed point, so any other text is not what was stored.
+    let document = |text: &String| CanonicalJson::from_json(text).ok();
+    let optional = |name: &str| item.contains_key(name);
+    Some(SigilRecord {
+        id: id_of(item)?,
+        token: text("token")?.clone(),
+        data: document(text("data")?)?,
+        metadata: if optional("metadata") { Some(document(text("metadata")?)?) } else { None },
+        created_at: timestamp(item, "created_at")?,
+        expires_at: timestamp(item, "expires_at")?,
+        revoked_at: if optional("revoked_at") { Some(timestamp(item, "revoked_at")?) } else { None },
+        due: timestamp(item, "due")?,
+        request_digest: if optional("request_digest") { Some(Digest::parse(text("request_digest")?)?) } else { None },
+    })
+}
+
+pub fn id(id: SigilId) -> AttributeValue {
+    AttributeValue::S(id.to_string())
+}
+
+pub fn id_of(item: &Item) -> Option<SigilId> {
+    SigilId::parse(item.get(ID)?.as_s().ok()?)
+}
+
+pub fn time(at: Timestamp) -> AttributeValue {
+    AttributeValue::N(at.seconds().to_string())
+}
+
+pub fn ttl(due: Timestamp) -> AttributeValue {
+    time(due.after(EXPIRY_AFTER_DUE_SECONDS))
+}
+
+pub fn revoked_at(item: &Item) -> Option<Timestamp> {
+    timestamp(item, "revoked_at")
+}
+
+pub fn page_start(in_shard: u8, start: PageStart) -> Item {
+    [(ID, id(start.id)), ("gc_shard", shard(in_shard)), ("due", time(start.due))]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+}
+
+pub fn to_page_start(item: &Item) -> Option<PageStart> {
+    Some(PageStart { due: timestamp(item, "due")?, id: id_of(item)? })
+}
+
+/// An item's size in bytes, by the rules of
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>.
+pub fn size(item: &Item) -> usize {
+    let value_size = |value: &AttributeValue| match value {
+        AttributeValue::S(text) => text.len(),
+        // About one byte for two digits, and one more.
+        AttributeValue::N(digits) => digits.len().div_ceil(2) + 1,
+        other => unreachable!("a record has texts and numbers, not {other:?}"),
+    };
+    item.iter().map(|(name, value)| name.len() + value_size(value)).sum()
+}
+
+fn shard(shard: u8) -> AttributeValue {
+    AttributeValue::S(shard.to_string())
+}
+
+fn timestamp(item: &Item, name: &str) -> Option<Timestamp> {
+    Timestamp::from_seconds(item.get(name)?.as_n().ok()?.parse().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::{EncodeRequest, Encoder, Lifetimes};
+    use crate::keys::{SigningKeys, generate};
+    use crate::record::IdempotencyKey;
+    use crate::store::{LoadRecord, MemoryStore, StorageError};
+    use crate::verify::{Verdict, Verifier};
+    use proptest::prelude::*;
+
+    /// A store whose one item can be changed at will.
+    struct Holding(Item);
+
+    impl LoadRecord for Holding {
+        async fn load(&self, id: SigilId) -> Result<Option<Loaded>, StorageError> {
+            Ok((id_of(&self.0) == Some(id)).then(|| to_record(&self.0)))
+        }
+    }
+
+    /// A sigil with everything that one can have, and the keys.
+    fn registered() -> (SigilRecord, SigningKeys) {
+        let keys = SigningKeys::parse(&generate("test")).unwrap();
+        let lifetimes = Lifetimes { max_ttl_seconds: 1000, retention_seconds: 1000 };
+        let request = EncodeRequest {
+            data: CanonicalJson::from_json(r#"{"order":17,"paid":true,"total":"12.50"}"#).unwrap(),
+            metadata: Some(CanonicalJson::from_json(r#"{"by":"till 3"}"#).unwrap()),
+            ttl_seconds: None,
+            idempotency_key: IdempotencyKey::parse("order 17"),
+        };
+        let encoder = Encoder::new(MemoryStore::default(), keys.clone(), lifetimes);
+        (block_on(encoder.encode(request, Timestamp::now())).unwrap(), keys)
+    }
+
+    fn verdict(item: Item, token: &str, keys: &SigningKeys) -> Verdict {
+        let verifier = Verifier::new(Holding(item), keys.verifying().clone());
+        block_on(verifier.verify(token, None, Timestamp::now())).unwrap().verdict
+    }
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    }
+
+    #[test]
+    fn a_record_survives_being_an_item() {
+        let (record, keys) = registered();
+        assert_eq!(to_record(&from_record(&record)), Loaded::Record(record.clone()));
+        assert_eq!(verdict(from_record(&record), &record.token, &keys), Verdict::Valid);
+    }
+
+    #[test]
+    fn an_attribute_more_or_less_is_not_valid() {
+        let (record, keys) = registered();
+        let item = from_record(&record);
+        for name in item.keys() {
+            let mut less = item.clone();
+            less.remove(name);
+            assert_ne!(verdict(less, &record.token, &keys), Verdict::Valid, "without {name}");
+        }
+        let mut more = item;
+        more.insert("note".to_owned(), AttributeValue::S("harmless".to_owned()));
+        assert_eq!(verdict(more, &record.token, &keys), Verdict::Tampered);
+    }
+
+    proptest! {
+        #[test]
+        fn any_changed_byte_of_a_stored_record_is_not_valid(
+            attribute in any::<prop::sample::Index>(),
+            place in any::<prop::sample::Index>(),
+            byte in 0u8..128,
+        ) {
+            let (record, keys) = registered();
+            let mut item = from_record(&record);
+            let mut names: Vec<_> = item.keys().cloned().collect();
+            names.sort();
+            let name = attribute.get(&names);
+            let value = item.get_mut(name).unwrap();
+            let (AttributeValue::S(text) | AttributeValue::N(text)) = value else { unreachable!() };
+            let mut bytes = std::mem::take(text).into_bytes();
+            let place = place.index(bytes.len());
+            prop_assume!(bytes[place] != byte);
+            bytes[place] = byte;
+            *text = String::from_utf8(bytes).unwrap();
+            prop_assert_ne!(verdict(item, &record.token, &keys), Verdict::Valid, "{}", name);
+        }
+
+        #[test]
+        fn any_changed_byte_of_a_token_is_not_valid(place in any::<prop::sample::Index>(), byte in 0u8..128) {
+            let (record, keys) = registered();
+            let mut bytes = record.token.clone().into_bytes();
+            let place = place.index(bytes.len());
+            prop_assume!(bytes[place] != byte);
+            bytes[place] = byte;
+            let token = String::from_utf8(bytes).unwrap();
+            prop_assert_ne!(verdict(from_record(&record), &token, &keys), Verdict::Valid);
+        }
+    }
+}

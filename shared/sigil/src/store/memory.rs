@@ -1,0 +1,84 @@
+//! Records in memory: for tests, held to the same contract as those in DynamoDB.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::{
+    DeleteDue, Deletion, DuePage, InsertRecord, Insertion, ListDue, LoadRecord, Loaded, PageStart, Revocation,
+    RevokeRecord, StorageError, gc_shard,
+};
+use crate::record::{SigilId, SigilRecord};
+use crate::timestamp::Timestamp;
+
+/// How many ids a page has.
+const PAGE: usize = 100;
+
+/// A store in memory. Clones share their content.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryStore {
+    records: Arc<Mutex<BTreeMap<SigilId, SigilRecord>>>,
+}
+
+impl MemoryStore {
+    fn records(&self) -> MutexGuard<'_, BTreeMap<SigilId, SigilRecord>> {
+        self.records.lock().expect("no one panics while holding the lock")
+    }
+}
+
+impl InsertRecord for MemoryStore {
+    async fn insert(&self, record: &SigilRecord) -> Result<Insertion, StorageError> {
+        let mut records = self.records();
+        if let Some(existing) = records.get(&record.id) {
+            return Ok(Insertion::Existing(Loaded::Record(existing.clone())));
+        }
+        records.insert(record.id, record.clone());
+        Ok(Insertion::Inserted)
+    }
+}
+
+impl LoadRecord for MemoryStore {
+    async fn load(&self, id: SigilId) -> Result<Option<Loaded>, StorageError> {
+        Ok(self.records().get(&id).cloned().map(Loaded::Record))
+    }
+}
+
+impl RevokeRecord for MemoryStore {
+    async fn revoke(&self, id: SigilId, at: Timestamp, due: Timestamp) -> Result<Option<Revocation>, StorageError> {
+        Ok(self.records().get_mut(&id).map(|record| match record.revoked_at {
+            Some(first) => Revocation { at: first, newly: false },
+            None => {
+                (record.revoked_at, record.due) = (Some(at), due);
+                Revocation { at, newly: true }
+            }
+        }))
+    }
+}
+
+impl ListDue for MemoryStore {
+    async fn list_due(&self, shard: u8, now: Timestamp, from: Option<PageStart>) -> Result<DuePage, StorageError> {
+        let records = self.records();
+        let mut due: Vec<_> = records
+            .values()
+            .filter(|record| gc_shard(record.id) == shard && record.due <= now)
+            .map(|record| (record.due, record.id))
+            .filter(|entry| from.is_none_or(|from| *entry > (from.due, from.id)))
+            .collect();
+        due.sort_unstable();
+        let more = due.len() > PAGE;
+        due.truncate(PAGE);
+        let next = due.last().filter(|_| more).map(|(due, id)| PageStart { due: *due, id: *id });
+        Ok(DuePage { ids: due.into_iter().map(|(_, id)| id).collect(), next, read_capacity_units: 0.0 })
+    }
+}
+
+impl DeleteDue for MemoryStore {
+    async fn delete_due(&self, id: SigilId, now: Timestamp) -> Result<Option<Deletion>, StorageError> {
+        let mut records = self.records();
+        let is_due = records.get(&id).is_some_and(|record| record.due <= now);
+        let deleted = if is_due { records.remove(&id) } else { None };
+        Ok(deleted.map(|record| match record.revoked_at {
+            Some(_) => Deletion::Revoked,
+            None => Deletion::Expired,
+        }))
+    }
+}

@@ -1,0 +1,66 @@
+//! A store whose calls are measured.
+
+use std::future::Future;
+
+use super::{
+    DeleteDue, Deletion, DuePage, InsertRecord, Insertion, ListDue, LoadRecord, Loaded, PageStart, Revocation,
+    RevokeRecord, StorageError, StorageOperation,
+};
+use crate::metrics::StorageMetrics;
+use crate::record::{SigilId, SigilRecord};
+use crate::timestamp::Timestamp;
+
+/// Measures how long each call to a store takes, and how it ends.
+#[derive(Debug, Clone)]
+pub struct Observed<S> {
+    store: S,
+    metrics: StorageMetrics,
+}
+
+impl<S> Observed<S> {
+    /// Measures the calls to this store.
+    pub fn new(store: S, metrics: StorageMetrics) -> Self {
+        Self { store, metrics }
+    }
+
+    async fn observe<T>(
+        &self,
+        operation: StorageOperation,
+        call: impl Future<Output = Result<T, StorageError>>,
+    ) -> Result<T, StorageError> {
+        let timer = self.metrics.start(operation);
+        let result = call.await;
+        timer.stop(result.as_ref().err());
+        result
+    }
+}
+
+impl<S: InsertRecord> InsertRecord for Observed<S> {
+    async fn insert(&self, record: &SigilRecord) -> Result<Insertion, StorageError> {
+        self.observe(StorageOperation::Put, self.store.insert(record)).await
+    }
+}
+
+impl<S: LoadRecord> LoadRecord for Observed<S> {
+    async fn load(&self, id: SigilId) -> Result<Option<Loaded>, StorageError> {
+        self.observe(StorageOperation::Get, self.store.load(id)).await
+    }
+}
+
+impl<S: RevokeRecord> RevokeRecord for Observed<S> {
+    async fn revoke(&self, id: SigilId, at: Timestamp, due: Timestamp) -> Result<Option<Revocation>, StorageError> {
+        self.observe(StorageOperation::Update, self.store.revoke(id, at, due)).await
+    }
+}
+
+impl<S: ListDue> ListDue for Observed<S> {
+    async fn list_due(&self, shard: u8, now: Timestamp, from: Option<PageStart>) -> Result<DuePage, StorageError> {
+        self.observe(StorageOperation::Query, self.store.list_due(shard, now, from)).await
+    }
+}
+
+impl<S: DeleteDue> DeleteDue for Observed<S> {
+    async fn delete_due(&self, id: SigilId, now: Timestamp) -> Result<Option<Deletion>, StorageError> {
+        self.observe(StorageOperation::Delete, self.store.delete_due(id, now)).await
+    }
+}

@@ -1,0 +1,232 @@
+//! What every store promises, shown of the one in memory and of the one in DynamoDB.
+
+use std::time::{Duration, Instant};
+
+use local_bundle::dynamodb_local::DynamoDbLocal;
+use local_bundle::tables;
+use sigil::canonical::CanonicalJson;
+use sigil::encode::{EncodeError, EncodeRequest, Encoder, Lifetimes};
+use sigil::keys::{SigningKeys, generate};
+use sigil::record::{IdempotencyKey, SigilId, SigilRecord};
+use sigil::revoke::Revoker;
+use sigil::store::{
+    DeleteDue, DynamoDbStore, InsertRecord, Insertion, ListDue, LoadRecord, Loaded, MemoryStore, Revocation,
+    RevokeRecord, StorageError,
+};
+use sigil::sweep::sweep;
+use sigil::timestamp::Timestamp;
+use sigil::verify::{Verdict, Verifier};
+use tempfile::TempDir;
+
+const LIFETIMES: Lifetimes = Lifetimes { max_ttl_seconds: 1000, retention_seconds: 100 };
+
+/// A time far ahead: DynamoDB Local expires items by its own clock, and must leave these alone.
+fn at(seconds: u64) -> Timestamp {
+    Timestamp::from_seconds(4_000_000_000 + seconds).unwrap()
+}
+
+fn json(text: &str) -> CanonicalJson {
+    CanonicalJson::from_json(text).unwrap()
+}
+
+fn request(data: &str) -> EncodeRequest {
+    EncodeRequest { data: json(data), metadata: None, ttl_seconds: None, idempotency_key: None }
+}
+
+fn keys() -> SigningKeys {
+    SigningKeys::parse(&generate("test")).unwrap()
+}
+
+trait Store: InsertRecord + LoadRecord + RevokeRecord + ListDue + DeleteDue + Clone {}
+impl<S: InsertRecord + LoadRecord + RevokeRecord + ListDue + DeleteDue + Clone> Store for S {}
+
+async fn in_dynamodb() -> (TempDir, DynamoDbLocal, DynamoDbStore) {
+    let folder = tempfile::tempdir().unwrap();
+    let dynamodb = DynamoDbLocal::start_in_memory(&folder.path().join("dynamodb.log")).await.unwrap();
+    tables::create(&dynamodb.client()).await.unwrap();
+    let store = DynamoDbStore::new(dynamodb.client(), tables::SIGILS);
+    (folder, dynamodb, store)
+}
+
+async fn keeps_its_contract(store: impl Store) {
+    let encoder = Encoder::new(store.clone(), keys(), LIFETIMES);
+    let record = encoder
+        .encode(EncodeRequest { metadata: Some(json(r#"{"by":"me"}"#)), ..request(r#"{"a":"é"}"#) }, at(0))
+        .await
+        .unwrap();
+    assert_eq!(store.load(record.id).await.unwrap(), Some(Loaded::Record(record.clone())));
+    assert_eq!(store.load(SigilId::random()).await.unwrap(), None);
+
+    // One record an id; what is there stays.
+    let other = SigilRecord { data: json("2"), ..record.clone() };
+    assert_eq!(store.insert(&other).await.unwrap(), Insertion::Existing(Loaded::Record(record.clone())));
+
+    // The first revocation stays.
+    assert_eq!(store.revoke(record.id, at(5), at(105)).await.unwrap(), Some(Revocation { at: at(5), newly: true }));
+    assert_eq!(store.revoke(record.id, at(6), at(106)).await.unwrap(), Some(Revocation { at: at(5), newly: false }));
+    assert_eq!(store.revoke(SigilId::random(), at(5), at(105)).await.unwrap(), None);
+    let revoked = SigilRecord { revoked_at: Some(at(5)), due: at(105), ..record.clone() };
+    assert_eq!(store.load(record.id).await.unwrap(), Some(Loaded::Record(revoked)));
+
+    // Only what is due is deleted, and once.
+    assert_eq!(store.delete_due(record.id, at(104)).await.unwrap(), None);
+    assert!(store.delete_due(record.id, at(105)).await.unwrap().is_some());
+    assert_eq!(store.delete_due(record.id, at(105)).await.unwrap(), None);
+    assert_eq!(store.load(record.id).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn memory_keeps_its_contract() {
+    keeps_its_contract(MemoryStore::default()).await;
+}
+
+#[tokio::test]
+async fn dynamodb_keeps_its_contract() {
+    let (_folder, _dynamodb, store) = in_dynamodb().await;
+    keeps_its_contract(store).await;
+}
+
+async fn encodes_once_a_key(store: impl Store) {
+    let encoder = Encoder::new(store, keys(), LIFETIMES);
+    let keyed = |data: &str| EncodeRequest { idempotency_key: IdempotencyKey::parse("order 1"), ..request(data) };
+    let first = encoder.encode(keyed(r#"{"a":1,"b":2}"#), at(0)).await.unwrap();
+    let again = encoder.encode(keyed(r#"{"b":2.0,"a":1}"#), at(7)).await.unwrap();
+    assert_eq!(again, first, "the same data in another spelling, later");
+    for other in [
+        keyed(r#"{"a":1}"#),
+        EncodeRequest { ttl_seconds: Some(5), ..keyed(r#"{"a":1,"b":2}"#) },
+        EncodeRequest { metadata: Some(json("{}")), ..keyed(r#"{"a":1,"b":2}"#) },
+    ] {
+        assert!(matches!(encoder.encode(other, at(8)).await, Err(EncodeError::IdempotencyConflict)));
+    }
+    let without = encoder.encode(request(r#"{"a":1,"b":2}"#), at(0)).await.unwrap();
+    assert_ne!(without.id, first.id);
+}
+
+#[tokio::test]
+async fn a_key_gives_one_sigil_in_memory() {
+    encodes_once_a_key(MemoryStore::default()).await;
+}
+
+#[tokio::test]
+async fn a_key_gives_one_sigil_in_dynamodb() {
+    let (_folder, _dynamodb, store) = in_dynamodb().await;
+    encodes_once_a_key(store).await;
+}
+
+#[tokio::test]
+async fn a_life_out_of_range_is_refused() {
+    let encoder = Encoder::new(MemoryStore::default(), keys(), LIFETIMES);
+    for ttl_seconds in [0, 1001, u64::MAX] {
+        let refused = encoder.encode(EncodeRequest { ttl_seconds: Some(ttl_seconds), ..request("1") }, at(0)).await;
+        assert!(matches!(refused, Err(EncodeError::TtlOutOfRange { max_seconds: 1000 })), "{ttl_seconds}");
+    }
+}
+
+#[tokio::test]
+async fn dynamodb_takes_what_just_fits_and_nothing_larger() {
+    let (_folder, _dynamodb, store) = in_dynamodb().await;
+    let encoder = Encoder::new(store, keys(), LIFETIMES);
+    let of_size = |bytes: usize| request(&format!("\"{}\"", "x".repeat(bytes - 2)));
+    let Err(EncodeError::Storage(StorageError::TooLarge { bytes, limit })) =
+        encoder.encode(of_size(409_600), at(0)).await
+    else {
+        panic!("it is too large")
+    };
+    let room = 409_600 - (bytes - limit);
+    // By our reckoning these just fit; DynamoDB itself takes them too.
+    encoder.encode(of_size(room), at(0)).await.unwrap();
+    assert!(encoder.encode(of_size(room + 1), at(0)).await.is_err());
+}
+
+#[tokio::test]
+async fn each_verdict_is_given_when_it_is_due() {
+    let (store, keys) = (MemoryStore::default(), keys());
+    let encoder = Encoder::new(store.clone(), keys.clone(), LIFETIMES);
+    let verifier = Verifier::new(store.clone(), keys.verifying().clone());
+    let verdict = async |token: &str, data: Option<&str>, now| {
+        verifier.verify(token, data.map(json).as_ref(), now).await.unwrap().verdict
+    };
+    let record = encoder.encode(EncodeRequest { ttl_seconds: Some(10), ..request(r#"{"a":1}"#) }, at(0)).await.unwrap();
+    let token = record.token.as_str();
+
+    assert_eq!(verdict(token, None, at(9)).await, Verdict::Valid);
+    assert_eq!(verdict(token, Some(r#"{ "a" : 1.0 }"#), at(9)).await, Verdict::Valid);
+    assert_eq!(verdict(token, Some(r#"{"a":2}"#), at(9)).await, Verdict::Tampered);
+    assert_eq!(verdict(token, None, at(10)).await, Verdict::Expired);
+    assert_eq!(verdict("no token", None, at(0)).await, Verdict::BadSignature);
+    let other = Encoder::new(store.clone(), self::keys(), LIFETIMES).encode(request("1"), at(0)).await.unwrap();
+    assert_eq!(verdict(&other.token, None, at(0)).await, Verdict::BadSignature);
+
+    Revoker::new(store.clone(), 100).revoke(record.id, at(5)).await.unwrap();
+    assert_eq!(verdict(token, None, at(9)).await, Verdict::Revoked);
+    assert_eq!(verdict(token, None, at(10)).await, Verdict::Revoked);
+    store.delete_due(record.id, at(105)).await.unwrap().unwrap();
+    assert_eq!(verdict(token, None, at(9)).await, Verdict::Unknown);
+    assert_eq!(verdict(token, None, at(10)).await, Verdict::Expired);
+}
+
+async fn sweeps_what_is_due(store: impl Store) {
+    let encoder = Encoder::new(store.clone(), keys(), LIFETIMES);
+    let revoker = Revoker::new(store.clone(), LIFETIMES.retention_seconds);
+    let mut ids = Vec::new();
+    for number in 0..60 {
+        // Due at 110, 120, …, 160, ten of each.
+        let ttl_seconds = Some(10 * (1 + number % 6));
+        ids.push(encoder.encode(EncodeRequest { ttl_seconds, ..request("1") }, at(0)).await.unwrap().id);
+    }
+    for id in ids.iter().skip(5).step_by(6) {
+        revoker.revoke(*id, at(1)).await.unwrap();
+    }
+    let soon = Instant::now() + Duration::from_secs(60);
+
+    let (report, result) = sweep(&store, at(130), Instant::now()).await;
+    result.unwrap();
+    assert_eq!((report.found, report.finished), (0, false), "no time");
+
+    let (a, b) = tokio::join!(sweep(&store, at(130), soon), sweep(&store, at(130), soon));
+    assert!(a.0.finished && b.0.finished, "{a:?} {b:?}");
+    assert_eq!((a.0.expired + b.0.expired, a.0.revoked + b.0.revoked), (30, 10), "overlapping runs: {a:?} {b:?}");
+    let (report, _) = sweep(&store, at(130), soon).await;
+    assert_eq!((report.expired, report.revoked, report.finished), (0, 0, true));
+    for (number, id) in ids.iter().enumerate() {
+        let kept = matches!(number % 6, 3 | 4);
+        assert_eq!(store.load(*id).await.unwrap().is_some(), kept, "record {number}");
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_in_memory_takes_what_is_due() {
+    sweeps_what_is_due(MemoryStore::default()).await;
+}
+
+#[tokio::test]
+async fn a_sweep_in_dynamodb_takes_what_is_due() {
+    let (_folder, _dynamodb, store) = in_dynamodb().await;
+    sweeps_what_is_due(store).await;
+}
+
+#[tokio::test]
+async fn the_cost_of_a_sweep_grows_with_what_is_due_and_not_with_the_table() {
+    let (_folder, _dynamodb, store) = in_dynamodb().await;
+    let encoder = Encoder::new(store.clone(), keys(), LIFETIMES);
+    let (records, due) = (10_000, 300);
+    let encode_all = futures::future::try_join_all((0..16).map(|lane| {
+        let encoder = &encoder;
+        async move {
+            for number in (lane..records).step_by(16) {
+                let ttl_seconds = Some(if number < due { 1 } else { 1000 });
+                encoder.encode(EncodeRequest { ttl_seconds, ..request("1") }, at(0)).await?;
+            }
+            Ok::<_, EncodeError>(())
+        }
+    }));
+    encode_all.await.unwrap();
+
+    let (report, result) = sweep(&store, at(101), Instant::now() + Duration::from_secs(60)).await;
+    result.unwrap();
+    assert_eq!((report.found, report.expired, report.finished), (due, due, true), "{report:?}");
+    // An entry of the index has about 100 bytes, and half a unit reads 4 KB: some 5 units for 300 and the rounding of each
+    // shard. All 10,000 would cost more than 120.
+    assert!(report.read_capacity_units < 15.0, "{report:?}");
+}
