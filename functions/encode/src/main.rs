@@ -1,1 +1,53 @@
-fn main() {}
+//! The function that encodes data into sigils and revokes them.
+//!
+//! request → [`handler`]: which route → [`request`]: what is asked for → `sigil` → response
+
+mod handler;
+mod request;
+mod settings;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use env_settings::EnvReader;
+use function_kit::dynamodb::{Budget, DynamoDb};
+use lambda_http::{Error, Request, service_fn};
+use prometheus::Registry;
+use prometheus_dynamodb::{DynamoDbStatsTable, Publisher, Sources};
+use sigil::encode::Encoder;
+use sigil::metrics::{BreakerGauge, EncodeMetrics, ErrorMetrics, Operation, StorageMetrics};
+use sigil::revoke::Revoker;
+use sigil::store::{DynamoDbStore, Guarded, Observed, StorageOperation};
+
+use crate::handler::Encode;
+use crate::settings::Settings;
+
+fn main() -> ExitCode {
+    function_kit::start(run)
+}
+
+async fn run(started_at: Instant) -> Result<(), Error> {
+    let settings = Settings::read(EnvReader::from_process())?;
+    let registry = Registry::new();
+    let storage_metrics = StorageMetrics::register(&registry, &[StorageOperation::Put, StorageOperation::Update])?;
+
+    let dynamodb = DynamoDb::from_env().await;
+    let client = dynamodb.observed_client(Budget::REQUEST, storage_metrics.attempts());
+    let store = Guarded::new(Observed::new(DynamoDbStore::new(client, settings.sigils_table), storage_metrics));
+    BreakerGauge::register(&registry, store.states())?;
+    let encode = Arc::new(Encode::new(
+        Encoder::new(store.clone(), settings.keys, settings.lifetimes),
+        Revoker::new(store, settings.lifetimes.retention_seconds),
+        EncodeMetrics::register(&registry)?,
+        ErrorMetrics::register(&registry, &[Operation::Encode, Operation::Revoke])?,
+    ));
+
+    let stats_table = DynamoDbStatsTable::new(dynamodb.client(Budget::PUBLISH), &settings.stats.table);
+    let publisher = Publisher::new(stats_table, Sources::new(registry), settings.stats, started_at)?;
+    let handler = service_fn(move |request: Request| {
+        let encode = Arc::clone(&encode);
+        async move { Ok::<_, Error>(encode.handle(&request).await) }
+    });
+    function_kit::serve(lambda_http::runtime(handler), publisher).await
+}

@@ -1,1 +1,57 @@
-fn main() {}
+//! The function that collects garbage: sigils that are due, and metrics of environments that are gone.
+//!
+//! scheduled event → [`collect`]: both, until done or the deadline comes near → a summary
+
+mod collect;
+mod deadline;
+mod settings;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use env_settings::EnvReader;
+use function_kit::dynamodb::{Budget, DynamoDb};
+use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
+use prometheus::Registry;
+use prometheus_dynamodb::{CompactMetrics, DynamoDbStatsTable, GaugeMerge, Publisher, Sources};
+use serde::de::IgnoredAny;
+use sigil::metrics::{BreakerGauge, ErrorMetrics, GcMetrics, LAST_SUCCESS, Operation, StorageMetrics};
+use sigil::store::{DynamoDbStore, Guarded, Observed, StorageOperation};
+
+use crate::collect::Collector;
+use crate::settings::Settings;
+
+fn main() -> ExitCode {
+    function_kit::start(run)
+}
+
+async fn run(started_at: Instant) -> Result<(), Error> {
+    let settings = Settings::read(EnvReader::from_process())?;
+    let registry = Registry::new();
+    let storage_metrics = StorageMetrics::register(&registry, &[StorageOperation::Query, StorageOperation::Delete])?;
+
+    let dynamodb = DynamoDb::from_env().await;
+    let client = dynamodb.observed_client(Budget::BATCH, storage_metrics.attempts());
+    let store = Guarded::new(Observed::new(DynamoDbStore::new(client, settings.sigils_table), storage_metrics));
+    BreakerGauge::register(&registry, store.states())?;
+    let collector = Arc::new(Collector {
+        store,
+        stats_table: DynamoDbStatsTable::new(dynamodb.client(Budget::BATCH), &settings.stats_table.table),
+        stats_settings: settings.stats_table,
+        metrics: GcMetrics::register(&registry)?,
+        compact_metrics: CompactMetrics::register(&registry)?,
+        errors: ErrorMetrics::register(&registry, &[Operation::Gc])?,
+    });
+
+    let sources = Sources::new(registry).gauge(LAST_SUCCESS, GaugeMerge::Max);
+    let own_table = DynamoDbStatsTable::new(dynamodb.client(Budget::PUBLISH), &settings.stats.table);
+    let publisher = Publisher::new(own_table, sources, settings.stats, started_at)?;
+    // What started it does not matter: the schedule, a person, or a test.
+    let handler = service_fn(move |event: LambdaEvent<IgnoredAny>| {
+        let collector = Arc::clone(&collector);
+        // Boxed, for the futures of both tasks, one inside the other, are deeper than the compiler follows.
+        Box::pin(async move { collector.collect(deadline::of(&event.context)).await })
+    });
+    function_kit::serve(Runtime::new(handler), publisher).await
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use function_kit::problem::Problem;
-use lambda_http::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use lambda_http::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use lambda_http::http::{HeaderValue, Method, StatusCode};
 use lambda_http::{Body, Request, Response};
 use prometheus_dynamodb::table::{ReadStats, TableError};
@@ -37,8 +37,7 @@ impl<T: ReadStats> Metrics<T> {
             return Err(Problem::new(StatusCode::NOT_FOUND, "not_found", "the page is at /metrics"));
         }
         if request.method() != Method::GET && request.method() != Method::HEAD {
-            let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "GET or HEAD is needed");
-            return Err(problem.with_header(ALLOW, HeaderValue::from_static("GET, HEAD")));
+            return Err(Problem::method_not_allowed("GET, HEAD"));
         }
         // Before the table is read: what is refused costs nothing.
         self.settings.access.check(request)?;

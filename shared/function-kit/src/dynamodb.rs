@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::Intercept;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
-use aws_smithy_runtime_api::client::interceptors::SharedInterceptor;
 
 /// How long a call to DynamoDB may take.
 #[derive(Debug, Clone, Copy)]
@@ -74,7 +74,7 @@ impl DynamoDb {
     }
 
     /// A client with this budget, whose attempts the interceptor observes.
-    pub fn observed_client(&self, budget: Budget, interceptor: SharedInterceptor) -> Client {
+    pub fn observed_client(&self, budget: Budget, interceptor: impl Intercept + 'static) -> Client {
         Client::from_conf(self.builder(budget).interceptor(interceptor).build())
     }
 

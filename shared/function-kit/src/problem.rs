@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lambda_http::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use lambda_http::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use lambda_http::http::{HeaderName, HeaderValue, StatusCode};
 use lambda_http::{Body, Response};
 use serde::Serialize;
@@ -44,6 +44,12 @@ impl Problem {
     /// A problem of this status. `error` is a stable word for programs, `detail` a sentence for people.
     pub fn new(status: StatusCode, error: &'static str, detail: impl Into<String>) -> Self {
         Self { status, error, detail: detail.into(), faults: Vec::new(), headers: Vec::new() }
+    }
+
+    /// The path is right, but it takes only the methods that `allowed` lists.
+    pub fn method_not_allowed(allowed: &'static str) -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", format!("{allowed} is needed"))
+            .with_header(ALLOW, HeaderValue::from_static(allowed))
     }
 
     /// Names what is wrong in the request.

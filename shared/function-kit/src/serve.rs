@@ -14,7 +14,6 @@ pub async fn serve<T, S>(runtime: Runtime<S>, publisher: Publisher<T>) -> Result
 where
     T: PublishStats,
     S: Service<LambdaInvocation, Response = (), Error = lambda_runtime::Error>,
-    S::Future: Send + 'static,
     PublishService<T, S>: Service<LambdaInvocation, Response = (), Error = lambda_runtime::Error>,
 {
     let closing = publisher.clone();

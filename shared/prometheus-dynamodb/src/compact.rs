@@ -25,7 +25,7 @@ const MARGIN: Duration = Duration::from_millis(500);
 const MAX_BASE_BYTES: usize = 400 * 1024 - 2 * 1024;
 
 /// What a run did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct CompactReport {
     /// Snapshots that were sealed.
     pub sealed: u64,

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use crate::family::GaugeMerge;
 use crate::gather::Sources;
 use crate::publisher::PublishError;
+use crate::registered::registered;
 
 /// Why a publish can fail, as the values of the label `reason`.
 const FAILURE_REASONS: [&str; 4] = ["throttled", "timeout", "failed", UNREADABLE];
@@ -106,13 +106,4 @@ impl EnvironmentMetrics {
         };
         self.publish_failures.with_label_values(&[reason]).inc();
     }
-}
-
-fn registered<M: Collector + Clone + 'static>(
-    registry: &Registry,
-    metric: Result<M, prometheus::Error>,
-) -> Result<M, prometheus::Error> {
-    let metric = metric?;
-    registry.register(Box::new(metric.clone()))?;
-    Ok(metric)
 }

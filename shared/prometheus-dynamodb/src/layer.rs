@@ -6,11 +6,12 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
+use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
-use crate::publisher::Publisher;
+use crate::publisher::{Publisher, RequestInFlight};
 use crate::table::PublishStats;
 
 /// See [`Publisher::layer`].
@@ -55,13 +56,10 @@ impl<T, S, R> Service<R> for PublishService<T, S>
 where
     T: PublishStats,
     S: Service<R>,
-    S::Future: Send + 'static,
-    S::Response: Send,
-    S::Error: Send,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+    type Future = PublishFuture<T, S::Future, Result<S::Response, S::Error>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(context)
@@ -69,12 +67,62 @@ where
 
     fn call(&mut self, request: R) -> Self::Future {
         let in_flight = self.publisher.begin_request();
-        let response = self.inner.call(request);
-        Box::pin(async move {
-            let result = response.await;
-            in_flight.response_is_out().await;
-            // The inner result as it is: an error of our own would end the runtime's loop and with it the process.
-            result
-        })
+        PublishFuture::Responding { response: self.inner.call(request), in_flight: Some(in_flight) }
+    }
+}
+
+pin_project! {
+    /// See [`Publisher::layer`]. It can be sent between threads if the inner service's future can, which a runtime that
+    /// serves one request at a time does not need.
+    #[project = Projection]
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
+    pub enum PublishFuture<T: PublishStats, F, O> {
+        /// The response is not out yet.
+        Responding {
+            #[pin]
+            response: F,
+            in_flight: Option<RequestInFlight<T>>,
+        },
+        /// The response is out.
+        Publishing {
+            publish: Publish,
+            result: Option<O>,
+        },
+    }
+}
+
+impl<T, F, O> Future for PublishFuture<T, F, O>
+where
+    T: PublishStats,
+    F: Future<Output = O>,
+{
+    type Output = O;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<O> {
+        loop {
+            match self.as_mut().project() {
+                Projection::Responding { response, in_flight } => {
+                    let result = ready!(response.poll(context));
+                    let in_flight = in_flight.take().expect("the response comes once");
+                    let publish = Publish(Box::pin(in_flight.response_is_out()));
+                    self.set(Self::Publishing { publish, result: Some(result) });
+                }
+                Projection::Publishing { publish, result } => {
+                    ready!(publish.0.as_mut().poll(context));
+                    // The inner result as it is: an error of our own would end the runtime's loop and with it the process.
+                    return Poll::Ready(result.take().expect("the future is not polled again"));
+                }
+            }
+        }
+    }
+}
+
+/// Publishing, after the response.
+pub struct Publish(Pin<Box<dyn Future<Output = ()> + Send>>);
+
+impl fmt::Debug for Publish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Publish")
     }
 }

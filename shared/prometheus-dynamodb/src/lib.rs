@@ -63,9 +63,12 @@ pub mod text;
 
 mod clock;
 mod compact;
+mod compact_metrics;
+mod registered;
 mod settings;
 
-pub use compact::{CompactReport, compact};
+pub use compact::{CompactError, CompactReport, compact};
+pub use compact_metrics::CompactMetrics;
 pub use family::GaugeMerge;
 pub use gather::Sources;
 pub use layer::{PublishLayer, PublishService};

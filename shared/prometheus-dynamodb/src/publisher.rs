@@ -231,7 +231,8 @@ fn decoded(outcome: PutOutcome<Encoded>) -> Result<PutOutcome<Families>, DecodeE
 }
 
 /// A request that was received and whose response is not out yet.
-pub(crate) struct RequestInFlight<T: PublishStats> {
+#[derive(Debug)]
+pub struct RequestInFlight<T: PublishStats> {
     publisher: Option<Publisher<T>>,
 }
 

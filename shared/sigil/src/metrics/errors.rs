@@ -3,6 +3,7 @@
 use prometheus::{Error, IntCounterVec, Opts, Registry};
 
 use super::registered;
+use crate::store::StorageError;
 
 /// What was asked for, as the values of the label `operation`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +73,16 @@ impl ErrorReason {
         Self::Damaged,
     ];
 
+    /// The reason of an error of the store.
+    pub fn of(error: &StorageError) -> Self {
+        match error {
+            StorageError::TooLarge { .. } => Self::TooLarge,
+            StorageError::Throttled(_) => Self::Throttled,
+            StorageError::CircuitOpen { .. } => Self::CircuitOpen,
+            StorageError::TimedOut(_) | StorageError::Unavailable(_) => Self::Unavailable,
+        }
+    }
+
     /// The reason as a word.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -91,10 +102,9 @@ impl ErrorReason {
     fn can_befall(self, operation: Operation) -> bool {
         match self {
             Self::Throttled | Self::CircuitOpen | Self::Unavailable => true,
-            Self::Malformed | Self::UnsupportedMediaType => {
+            Self::Malformed | Self::Invalid | Self::UnsupportedMediaType => {
                 matches!(operation, Operation::Encode | Operation::Verify)
             }
-            Self::Invalid => operation != Operation::Gc,
             Self::Unknown => matches!(operation, Operation::Revoke | Operation::Get),
             Self::Conflict | Self::TooLarge => operation == Operation::Encode,
             Self::Damaged => operation == Operation::Get,

@@ -1,0 +1,39 @@
+//! What a client wants encoded.
+
+use lambda_http::Request;
+use sigil::encode::EncodeRequest;
+use sigil::record::IdempotencyKey;
+use sigil_http::body::JsonObject;
+use sigil_http::error::ApiError;
+
+/// The header that names a request, so that it can safely be sent again.
+const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+
+/// Reads a request to encode: the body `{"data":…, "ttl_seconds"?, "metadata"?}`, and the header `Idempotency-Key`.
+pub fn read(request: &Request, max_ttl_seconds: u64) -> Result<EncodeRequest, ApiError> {
+    let mut body = JsonObject::read(request)?;
+    let data = body.required("data").and_then(|raw| body.canonical("data", raw));
+    let ttl_seconds = body.optional("ttl_seconds").and_then(|raw| {
+        let expected = format!("a whole number from 1 to {max_ttl_seconds} is needed");
+        let seconds = body.typed::<u64>("ttl_seconds", raw, &expected)?;
+        if !(1..=max_ttl_seconds).contains(&seconds) {
+            body.refuse("/ttl_seconds", expected);
+        }
+        Some(seconds)
+    });
+    let metadata = body.optional("metadata").and_then(|raw| {
+        if !raw.get().starts_with('{') {
+            body.refuse("/metadata", "an object is needed");
+        }
+        body.canonical("metadata", raw)
+    });
+    let idempotency_key = request.headers().get(IDEMPOTENCY_KEY).and_then(|value| {
+        let key = value.to_str().ok().and_then(IdempotencyKey::parse);
+        if key.is_none() {
+            let max = IdempotencyKey::MAX_CHARACTERS;
+            body.refuse(IDEMPOTENCY_KEY, format!("1 to {max} printable ASCII characters are needed"));
+        }
+        key
+    });
+    body.finish(|| Some(EncodeRequest { data: data?, metadata, ttl_seconds, idempotency_key }))
+}

@@ -1,0 +1,30 @@
+//! What the environment says.
+
+use env_settings::{EnvReader, SettingsError};
+use prometheus_dynamodb::WriterSettings;
+use sigil::encode::Lifetimes;
+use sigil::keys::SigningKeys;
+
+/// The function's settings.
+#[derive(Debug)]
+pub struct Settings {
+    /// `SIGILS_TABLE`.
+    pub sigils_table: String,
+    /// `SIGNING_KEYS`.
+    pub keys: SigningKeys,
+    /// `SIGIL_MAX_TTL_SECONDS` and `SIGIL_RETENTION_SECONDS`.
+    pub lifetimes: Lifetimes,
+    /// `STATS_…`.
+    pub stats: WriterSettings,
+}
+
+impl Settings {
+    /// Reads them, and reports every fault.
+    pub fn read(mut env: EnvReader) -> Result<Self, SettingsError> {
+        let sigils_table = sigil::settings::table(&mut env);
+        let keys = sigil::settings::signing_keys(&mut env);
+        let lifetimes = sigil::settings::lifetimes(&mut env);
+        let stats = WriterSettings::read(&mut env);
+        env.finish(|| Some(Self { sigils_table: sigils_table?, keys: keys?, lifetimes: lifetimes?, stats: stats? }))
+    }
+}

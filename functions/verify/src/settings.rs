@@ -1,0 +1,26 @@
+//! What the environment says.
+
+use env_settings::{EnvReader, SettingsError};
+use prometheus_dynamodb::WriterSettings;
+use sigil::keys::VerifyingKeys;
+
+/// The function's settings.
+#[derive(Debug)]
+pub struct Settings {
+    /// `SIGILS_TABLE`.
+    pub sigils_table: String,
+    /// `SIGNING_KEYS`, of which only the public parts are needed.
+    pub keys: VerifyingKeys,
+    /// `STATS_…`.
+    pub stats: WriterSettings,
+}
+
+impl Settings {
+    /// Reads them, and reports every fault.
+    pub fn read(mut env: EnvReader) -> Result<Self, SettingsError> {
+        let sigils_table = sigil::settings::table(&mut env);
+        let keys = sigil::settings::verifying_keys(&mut env);
+        let stats = WriterSettings::read(&mut env);
+        env.finish(|| Some(Self { sigils_table: sigils_table?, keys: keys?, stats: stats? }))
+    }
+}

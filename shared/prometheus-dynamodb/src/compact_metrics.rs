@@ -1,0 +1,46 @@
+//! The metrics of the function that compacts.
+
+use prometheus::{Error, IntCounter, IntGauge, Registry};
+
+use crate::compact::CompactReport;
+use crate::registered::registered;
+
+/// What compacting does.
+#[derive(Debug, Clone)]
+pub struct CompactMetrics {
+    folds: IntCounter,
+    burials: IntCounter,
+    unfolded: IntGauge,
+}
+
+impl CompactMetrics {
+    /// Registers the metrics.
+    ///
+    /// # Errors
+    ///
+    /// If the registry has metrics of these names.
+    pub fn register(registry: &Registry) -> Result<Self, Error> {
+        let folds = IntCounter::new(
+            "prometheus_dynamodb_folds_total",
+            "Execution environments that were gone and whose metrics were added to a base.",
+        );
+        let burials =
+            IntCounter::new("prometheus_dynamodb_burials_total", "Snapshots of folded environments that were deleted.");
+        let unfolded = IntGauge::new(
+            "prometheus_dynamodb_base_full_writers",
+            "Execution environments that are gone but were not folded, because a base has reached the largest size of an item.",
+        );
+        Ok(Self {
+            folds: registered(registry, folds)?,
+            burials: registered(registry, burials)?,
+            unfolded: registered(registry, unfolded)?,
+        })
+    }
+
+    /// Counts what a run did.
+    pub fn compacted(&self, report: &CompactReport) {
+        self.folds.inc_by(report.folded);
+        self.burials.inc_by(report.buried);
+        self.unfolded.set(i64::try_from(report.base_full).unwrap_or(i64::MAX));
+    }
+}
