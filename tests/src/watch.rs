@@ -3,7 +3,7 @@
 //! Its limits, which users of this module must stay inside: fewer than about 100 requests at once, for above that it
 //! hangs for good; and a function's process that has died is not started again, so that its requests hang.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -25,19 +25,29 @@ const HTTP_FUNCTIONS: [&str; 3] = ["encode", "verify", "metrics"];
 pub struct Watch {
     process: Process,
     port: u16,
+    concurrency: u16,
+    environment: Environment,
+    log: PathBuf,
 }
 
 impl Watch {
     /// Builds the functions, starts them, and waits until they answer. `concurrency` is the most processes that each
     /// function may have; with one there is never a second.
-    pub async fn start(port: u16, concurrency: u16, environment: &Environment, log: &Path) -> Result<Self> {
+    pub async fn start(port: u16, concurrency: u16, environment: Environment, log: PathBuf) -> Result<Self> {
         functions::build().await?;
-        let process = Process::spawn("cargo lambda watch", command(port, concurrency, environment)?, log)?;
-        let mut this = Self { process, port };
+        let process = Process::spawn("cargo lambda watch", command(port, concurrency, &environment)?, &log)?;
+        let mut this = Self { process, port, concurrency, environment, log };
         for function in HTTP_FUNCTIONS {
             this.answers(function).await?;
         }
         Ok(this)
+    }
+
+    /// Ends the functions, which publish a last time, and starts them again on the same port.
+    pub async fn restart(self) -> Result<Self> {
+        let Self { process, port, concurrency, environment, log } = self;
+        drop(process);
+        Self::start(port, concurrency, environment, log).await
     }
 
     /// Where the routes are.
