@@ -3,7 +3,6 @@
 //! scheduled event → [`collect`]: both, until done or the deadline comes near → a summary
 
 mod collect;
-mod deadline;
 mod settings;
 
 use std::process::ExitCode;
@@ -11,6 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use env_settings::EnvReader;
+use function_kit::deadline;
 use function_kit::dynamodb::{Budget, DynamoDb};
 use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
 use prometheus::Registry;
