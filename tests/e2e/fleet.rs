@@ -1,0 +1,35 @@
+//! No increment is counted twice, none that was published is lost, and no counter goes down, whatever happens to the
+//! processes.
+
+use anyhow::Result;
+use local_bundle::fleet::violation::Rule;
+use local_bundle::fleet::{self, Settings};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_is_counted_exactly() -> Result<()> {
+    let report = fleet::run("fleet", Settings::from_env(Settings::SHORT)?).await?;
+    println!("{report}");
+    assert!(report.violations.is_empty(), "{report}");
+
+    // What it takes for this to mean something.
+    let Settings { requests, environments, .. } = report.settings;
+    assert!(report.requests >= requests.into(), "{report}");
+    assert_eq!(report.environments, environments as usize, "{report}");
+    let disturbed = report.killed as u32 + report.frozen_past_folding;
+    assert!(disturbed >= environments / 2, "{report}");
+    assert!(report.fresh_ids as u32 >= report.frozen_past_folding / 2, "{report}");
+    assert!(report.faulty_share() >= 0.05 && report.traffic.faults.len() == 6, "{report}");
+    assert!(report.traffic.unanswered == 0, "{report}");
+    assert!(report.scrapes >= 50, "{report}");
+    Ok(())
+}
+
+/// The same without the condition of publishing: a thawed environment puts the snapshot back that was folded meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_condition_publishing_is_not_exact() -> Result<()> {
+    let settings = Settings { blind_puts: true, ..Settings::from_env(Settings::SHORT)? };
+    let report = fleet::run("fleet-blind", settings).await?;
+    println!("{report}");
+    assert!(report.breaks(Rule::CountedTwice), "{report}");
+    Ok(())
+}

@@ -1,0 +1,251 @@
+//! What is done to the fleet, and what is checked of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use super::pages::Pages;
+use super::plan::{End, Freeze, Plan};
+use super::violation::Rule;
+use super::{Member, Running, Settings, Shared};
+use crate::execution_environment::ExecutionEnvironment;
+use crate::lambda_event;
+use crate::runtime_api::Outcome;
+use crate::settings::DEFAULT_METRICS_TOKEN;
+
+/// Longer than any function takes on a busy machine. Freezes are not counted.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long gc pauses between two runs at most.
+const GC_PAUSE: Duration = Duration::from_millis(1500);
+
+/// A run of gc takes so long; what happens to it may hit it anywhere.
+const GC_RUN: Duration = Duration::from_millis(150);
+
+/// Scrapes follow one another with this pause, to leave the processor to others.
+const SCRAPE_PAUSE: Duration = Duration::from_millis(100);
+
+impl Shared {
+    /// One environment's life. Hands it out if it survives.
+    pub(super) async fn live(&self, mut running: Running, plan: &Plan) -> Result<Option<Running>> {
+        self.log().frozen_past_folding += u32::from(plan.is_frozen_past_folding());
+        for request in 0..plan.requests {
+            let is_last = request + 1 == plan.requests;
+            if let (true, End::Kill(after)) = (is_last, plan.end) {
+                self.kill(running, event_of(plan.function), after).await?;
+                return Ok(None);
+            }
+            let mut freezes = plan.freezes.iter().filter(|(before, _)| *before == request).map(|(_, freeze)| *freeze);
+            self.request(&mut running, freezes.next()).await?;
+        }
+        match plan.end {
+            End::Terminate => running.environment.terminate().await.map(|()| None),
+            End::Kill(_) | End::Survive => Ok(Some(running)),
+        }
+    }
+
+    /// One request, and the publish after it. A freeze comes before the request or in the midst of it.
+    pub(super) async fn request(&self, running: &mut Running, freeze: Option<Freeze>) -> Result<()> {
+        let function = self.log().members.get(&running.name).context("it is a member")?.function;
+        let event = event_of(function);
+        let outcome = invoke(&mut running.environment, event, freeze).await;
+        let outcome = outcome.with_context(|| format!("{}:\n{}", running.name, running.environment.process().log_tail(20)));
+        match (function, outcome?) {
+            ("gc", Outcome::Response(_) | Outcome::Error(_)) => {}
+            ("encode", Outcome::Response(response)) if [201, 429, 503].map(Value::from).contains(&response["statusCode"]) => {}
+            ("verify", Outcome::Response(response)) if response["statusCode"] == 200 => {}
+            (_, outcome) => self.violated(Rule::Misbehaved.broken(format!("{} responded {outcome:?}", running.name))),
+        }
+        Ok(())
+    }
+
+    async fn kill(&self, running: Running, event: Value, after: Duration) -> Result<()> {
+        let api = running.environment.api();
+        let invocation = tokio::spawn(async move { api.invoke(&event).await });
+        tokio::time::sleep(after).await;
+        self.log().members.entry(running.name).and_modify(|member| member.killed = true);
+        running.environment.kill().await?;
+        // Its end is no error; what was received of its response has been counted.
+        let _ = invocation.await?;
+        Ok(())
+    }
+
+    /// gc, run after run, some of them killed or frozen. Hands out its environment when the clients are done.
+    pub(super) async fn collects(self: Arc<Self>, slot: u32) -> Result<Running> {
+        let mut random = fastrand::Rng::with_seed(self.settings.seed ^ (u64::from(slot) << 32));
+        let mut done = self.done.subscribe();
+        let mut incarnation = 0;
+        loop {
+            let mut running = self.start_environment("gc", format!("gc{slot}x{incarnation}")).await?;
+            incarnation += 1;
+            loop {
+                let pause = GC_PAUSE.mul_f64(random.f64());
+                if tokio::time::timeout(pause, done.wait_for(|done| *done)).await.is_ok() {
+                    return Ok(running);
+                }
+                let moment = GC_RUN.mul_f64(random.f64());
+                match random.u8(..12) {
+                    0 => {
+                        self.kill(running, lambda_event::scheduled(), moment).await?;
+                        break;
+                    }
+                    1 => {
+                        // Now and then for longer than a grace.
+                        let duration = Settings::GRACE.mul_f64(random.f64() * 1.5);
+                        self.request(&mut running, Some(Freeze { after: Some(moment), duration })).await?;
+                    }
+                    _ => self.request(&mut running, None).await?,
+                }
+            }
+        }
+    }
+
+    /// One scrape and its checks. One that fails is no page; one that was frozen may fail.
+    pub(super) async fn scrape(
+        &self,
+        metrics: &mut ExecutionEnvironment,
+        pages: &mut Pages,
+        freeze: Option<Duration>,
+    ) -> Result<()> {
+        let authorization = format!("Bearer {DEFAULT_METRICS_TOKEN}");
+        let event = lambda_event::http_request("GET", "/metrics", &[("authorization", &authorization)], None);
+        let stored = self.published.stored();
+        let freeze = freeze.map(|duration| Freeze { after: Some(Duration::from_millis(10)), duration });
+        let outcome = invoke(metrics, event, freeze).await;
+        let sent = self.published.sent();
+        let outcome = outcome.with_context(|| metrics.process().log_tail(20))?;
+        let Outcome::Response(response) = outcome else { bail!("a scrape ended with {outcome:?}") };
+        match response["statusCode"].as_u64() {
+            Some(200) => {
+                let text = response["body"].as_str().context("a page has a body")?;
+                let violations = pages.check(text, &stored, &sent)?;
+                let scrape = {
+                    let mut log = self.log();
+                    log.scrapes += 1;
+                    log.scrapes
+                };
+                if !violations.is_empty() {
+                    std::fs::write(self.logs.join(format!("scrape-{scrape}.txt")), text)?;
+                }
+                for mut violation in violations {
+                    violation.case = format!("at scrape {scrape}, {}", violation.case);
+                    self.violated(violation);
+                }
+            }
+            Some(429 | 503) => self.log().failed_scrapes += 1,
+            _ => bail!("a scrape was answered {response}"),
+        }
+        tokio::time::sleep(SCRAPE_PAUSE).await;
+        Ok(())
+    }
+
+    /// Compares what each environment published with what it did, and the page with both.
+    pub(super) fn compare(&self, pages: &Pages) {
+        let mut violations: Vec<_> =
+            self.published.unreadable().into_iter().map(|put| Rule::Misbehaved.broken(put)).collect();
+        let mut truth: std::collections::BTreeMap<String, (u64, u64, u64)> = Default::default();
+        let log = self.log();
+        for (name, member) in &log.members {
+            let tally = member.api.tally();
+            let stored = self.published.stored_by(name);
+            let stored_of = |series: &str| stored.get(series).copied().unwrap_or_default();
+            let invocations = invocations_series(member.function);
+            let published = stored_of(&invocations);
+            // Everything received before the snapshot left was in it, except that one response can overtake a snapshot which
+            // a timer sends.
+            let least = if member.survived {
+                tally.responses
+            } else {
+                self.published.responses_when_stored(name).saturating_sub(1)
+            };
+            if published < least as f64 || published > tally.delivered as f64 {
+                violations.push(Rule::Unpublished.broken(format!(
+                    "{name} published {published} invocations, not {least} to {}",
+                    tally.delivered
+                )));
+            }
+            let total = truth.entry(invocations).or_default();
+            *total = (total.0 + least, total.1 + tally.delivered, total.2 + tally.responses);
+            let (series, status) = match member.function {
+                "encode" => ("sigil_encode_total", 201),
+                "verify" => (VERIFIED, 200),
+                _ => continue,
+            };
+            let done = tally.statuses.get(&status).copied().unwrap_or_default();
+            if member.survived && stored_of(series) != done as f64 {
+                violations.push(
+                    Rule::Unpublished.broken(format!("{name} published {series} {}, not {done}", stored_of(series))),
+                );
+            }
+            // At most so many as invocations are not published, or were not heard of, can be missing or be too many.
+            let total = truth.entry(series.to_owned()).or_default();
+            let unpublished = tally.responses - least.min(tally.responses);
+            let unheard = tally.delivered - tally.responses;
+            *total = (total.0 + done.saturating_sub(unpublished), total.1 + done + unheard, total.2 + done);
+        }
+        drop(log);
+        for (series, (least, most, _)) in truth {
+            let value = pages.last(&series);
+            if value < least as f64 {
+                violations.push(Rule::Lost.broken(format!("finally {series} is {value}, and {least} at least is true")));
+            }
+            if value > most as f64 {
+                let case = format!("finally {series} is {value}, and {most} at most is true");
+                violations.push(Rule::CountedTwice.broken(case));
+            }
+        }
+        violations.into_iter().for_each(|violation| self.violated(violation));
+    }
+
+    /// How many invocations an environment responded to and did not publish.
+    pub(super) fn lost(&self, name: &str, member: &Member) -> u64 {
+        let published = self.published.stored_by(name).get(&invocations_series(member.function)).copied();
+        member.api.tally().responses.saturating_sub(published.unwrap_or_default() as u64)
+    }
+}
+
+/// What a token that no one signed is counted as.
+const VERIFIED: &str = "sigil_verify_total{verdict=\"bad_signature\"}";
+
+fn invocations_series(function: &str) -> String {
+    format!("lambda_invocations_total{{function={function:?}}}")
+}
+
+/// Invokes it and waits until it has published.
+async fn invoke(environment: &mut ExecutionEnvironment, event: Value, freeze: Option<Freeze>) -> Result<Outcome> {
+    if let Some(Freeze { after: None, duration }) = freeze {
+        environment.freeze()?;
+        tokio::time::sleep(duration).await;
+        environment.thaw()?;
+    }
+    let api = environment.api();
+    let invoking = Arc::clone(&api);
+    let invocation = tokio::spawn(async move { invoking.invoke(&event).await });
+    if let Some(Freeze { after: Some(after), duration }) = freeze {
+        tokio::time::sleep(after).await;
+        environment.freeze()?;
+        tokio::time::sleep(duration).await;
+        environment.thaw()?;
+    }
+    let outcome = tokio::time::timeout(PATIENCE, async {
+        let outcome = invocation.await??;
+        api.asks_for_event().await;
+        anyhow::Ok(outcome)
+    });
+    outcome.await.context("it does not respond, or does not ask for the next event")?
+}
+
+fn event_of(function: &str) -> Value {
+    const SIGILS: &str = "/api/consciousness/sigils";
+    match function {
+        "encode" => lambda_event::http_request("POST", SIGILS, &[], Some(&json!({ "data": "fleet" }))),
+        // No key has signed it, so that nobody asks the database.
+        "verify" => {
+            let body = json!({ "token": "e30.e30.e30" });
+            lambda_event::http_request("POST", &format!("{SIGILS}/verify"), &[], Some(&body))
+        }
+        _ => lambda_event::scheduled(),
+    }
+}

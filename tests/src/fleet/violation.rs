@@ -1,0 +1,44 @@
+//! What a run has shown to be wrong.
+
+use std::fmt;
+
+/// What must hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    /// No counter, bucket, sum or count is lower than at the scrape before.
+    Fell,
+    /// A page does not contradict itself.
+    Inconsistent,
+    /// What was published is on the page.
+    Lost,
+    /// Nothing is on the page that was not published.
+    CountedTwice,
+    /// An environment publishes what it has done: all of it, if it lives to do so.
+    Unpublished,
+    /// Functions respond as they should, and end only when they are ended.
+    Misbehaved,
+    /// After compaction there are as many snapshots as environments.
+    Items,
+}
+
+/// One case of a rule that did not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The rule.
+    pub rule: Rule,
+    /// The case.
+    pub case: String,
+}
+
+impl Rule {
+    /// This rule did not hold.
+    pub fn broken(self, case: impl Into<String>) -> Violation {
+        Violation { rule: self, case: case.into() }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.rule, self.case)
+    }
+}
