@@ -4,9 +4,14 @@
 use anyhow::Result;
 use local_bundle::fleet::violation::Rule;
 use local_bundle::fleet::{self, Settings};
+use tokio::sync::Mutex;
+
+/// Two fleets at once would only slow each other down.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fleet_is_counted_exactly() -> Result<()> {
+    let _only = ONE_AT_A_TIME.lock().await;
     let report = fleet::run("fleet", Settings::from_env(Settings::SHORT)?).await?;
     println!("{report}");
     assert!(report.violations.is_empty(), "{report}");
@@ -24,12 +29,14 @@ async fn a_fleet_is_counted_exactly() -> Result<()> {
     Ok(())
 }
 
-/// The same without the condition of publishing: a thawed environment puts the snapshot back that was folded meanwhile.
+/// The same without the condition of publishing. An environment that thaws after it was folded goes on under its id: as long
+/// as the base names it, what it adds is lost, and from then on what is in the base counts twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_its_condition_publishing_is_not_exact() -> Result<()> {
-    let settings = Settings { blind_puts: true, ..Settings::from_env(Settings::SHORT)? };
-    let report = fleet::run("fleet-blind", settings).await?;
+    let _only = ONE_AT_A_TIME.lock().await;
+    let few = Settings { requests: 400, environments: 24, blind_puts: true, ..Settings::from_env(Settings::SHORT)? };
+    let report = fleet::run("fleet-blind", few).await?;
     println!("{report}");
-    assert!(report.breaks(Rule::CountedTwice), "{report}");
+    assert!(report.breaks(Rule::Lost) || report.breaks(Rule::CountedTwice), "{report}");
     Ok(())
 }

@@ -53,9 +53,6 @@ const GC_AT_ONCE: u32 = 2;
 /// How long compaction may take once everything is quiet: a silence, two graces and some runs of gc.
 const COMPACTION: Duration = Duration::from_secs(60);
 
-/// Violations that are kept; there can be one a series and scrape.
-const MAX_VIOLATIONS: usize = 200;
-
 /// The long run of `make soak`. Ctrl-C and SIGTERM end it early, which is a failure.
 pub async fn soak() -> Result<()> {
     let settings = Settings::from_env(Settings::LONG)?;
@@ -225,7 +222,7 @@ impl Fleet {
             not_yet(format!("there are {snapshots} snapshots of {} environments", survivors.len()))
         });
         if let Err(error) = compacted.await {
-            shared.violated(Rule::Items.broken(format!("{error:#}")));
+            shared.violated(Rule::Items.broken("the stats table", format!("has others: {error:#}")));
         }
         Ok(survivors)
     }
@@ -283,8 +280,10 @@ impl Shared {
     }
 
     fn violated(&self, violation: Violation) {
+        // The first of a kind tells most; what is wrong once is often wrong at each scrape from then on.
         let mut log = self.log();
-        if log.violations.len() < MAX_VIOLATIONS {
+        let is_known = |known: &Violation| known.rule == violation.rule && known.subject == violation.subject;
+        if !log.violations.iter().any(is_known) {
             log.violations.push(violation);
         }
     }

@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn a_request_is_taken_until_its_signature_expires() {
         let mut headers = HeaderMap::new();
-        let at = |seconds| UNIX_EPOCH + Duration::from_secs(1_440_938_160 + seconds);
+        let at = |seconds: u64| UNIX_EPOCH + Duration::from_secs(1_440_938_160_u64 + seconds);
         let validity = Duration::from_secs(3);
         assert!(check(&headers, validity, at(0)).is_err(), "not signed");
         headers.insert("x-amz-date", "20150830T123600Z".parse().unwrap());

@@ -1,5 +1,6 @@
 //! What is done to the fleet, and what is checked of it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,7 +57,7 @@ impl Shared {
             ("gc", Outcome::Response(_) | Outcome::Error(_)) => {}
             ("encode", Outcome::Response(response)) if [201, 429, 503].map(Value::from).contains(&response["statusCode"]) => {}
             ("verify", Outcome::Response(response)) if response["statusCode"] == 200 => {}
-            (_, outcome) => self.violated(Rule::Misbehaved.broken(format!("{} responded {outcome:?}", running.name))),
+            (_, outcome) => self.violated(Rule::Misbehaved.broken(&running.name, format!("responded {outcome:?}"))),
         }
         Ok(())
     }
@@ -130,7 +131,7 @@ impl Shared {
                     std::fs::write(self.logs.join(format!("scrape-{scrape}.txt")), text)?;
                 }
                 for mut violation in violations {
-                    violation.case = format!("at scrape {scrape}, {}", violation.case);
+                    violation.case = format!("{} at scrape {scrape}", violation.case);
                     self.violated(violation);
                 }
             }
@@ -144,8 +145,9 @@ impl Shared {
     /// Compares what each environment published with what it did, and the page with both.
     pub(super) fn compare(&self, pages: &Pages) {
         let mut violations: Vec<_> =
-            self.published.unreadable().into_iter().map(|put| Rule::Misbehaved.broken(put)).collect();
-        let mut truth: std::collections::BTreeMap<String, (u64, u64, u64)> = Default::default();
+            self.published.unreadable().into_iter().map(|(name, put)| Rule::Misbehaved.broken(name, put)).collect();
+        // By series: what must be on the page at least, and what can be at most.
+        let mut truth: BTreeMap<String, (u64, u64)> = BTreeMap::new();
         let log = self.log();
         for (name, member) in &log.members {
             let tally = member.api.tally();
@@ -161,13 +163,13 @@ impl Shared {
                 self.published.responses_when_stored(name).saturating_sub(1)
             };
             if published < least as f64 || published > tally.delivered as f64 {
-                violations.push(Rule::Unpublished.broken(format!(
-                    "{name} published {published} invocations, not {least} to {}",
-                    tally.delivered
-                )));
+                violations.push(Rule::Unpublished.broken(
+                    name,
+                    format!("published {published} invocations, not {least} to {}", tally.delivered),
+                ));
             }
             let total = truth.entry(invocations).or_default();
-            *total = (total.0 + least, total.1 + tally.delivered, total.2 + tally.responses);
+            *total = (total.0 + least, total.1 + tally.delivered);
             let (series, status) = match member.function {
                 "encode" => ("sigil_encode_total", 201),
                 "verify" => (VERIFIED, 200),
@@ -176,24 +178,24 @@ impl Shared {
             let done = tally.statuses.get(&status).copied().unwrap_or_default();
             if member.survived && stored_of(series) != done as f64 {
                 violations.push(
-                    Rule::Unpublished.broken(format!("{name} published {series} {}, not {done}", stored_of(series))),
+                    Rule::Unpublished.broken(name, format!("published {series} {}, not {done}", stored_of(series))),
                 );
             }
             // At most so many as invocations are not published, or were not heard of, can be missing or be too many.
             let total = truth.entry(series.to_owned()).or_default();
             let unpublished = tally.responses - least.min(tally.responses);
             let unheard = tally.delivered - tally.responses;
-            *total = (total.0 + done.saturating_sub(unpublished), total.1 + done + unheard, total.2 + done);
+            *total = (total.0 + done.saturating_sub(unpublished), total.1 + done + unheard);
         }
         drop(log);
-        for (series, (least, most, _)) in truth {
+        for (series, (least, most)) in truth {
             let value = pages.last(&series);
             if value < least as f64 {
-                violations.push(Rule::Lost.broken(format!("finally {series} is {value}, and {least} at least is true")));
+                violations.push(Rule::Lost.broken(&series, format!("is {value} in the end, and {least} at least is true")));
             }
             if value > most as f64 {
-                let case = format!("finally {series} is {value}, and {most} at most is true");
-                violations.push(Rule::CountedTwice.broken(case));
+                let case = format!("is {value} in the end, and {most} at most is true");
+                violations.push(Rule::CountedTwice.broken(&series, case));
             }
         }
         violations.into_iter().for_each(|violation| self.violated(violation));

@@ -25,21 +25,21 @@ impl Pages {
         for (series, before) in &self.before {
             match now.get(series) {
                 Some(value) if value >= before => {}
-                Some(value) => violations.push(Rule::Fell.broken(format!("{series} fell from {before} to {value}"))),
-                None => violations.push(Rule::Fell.broken(format!("{series} vanished at {before}"))),
+                Some(value) => violations.push(Rule::Fell.broken(series, format!("fell from {before} to {value}"))),
+                None => violations.push(Rule::Fell.broken(series, format!("vanished at {before}"))),
             }
         }
         for (series, stored) in stored {
             let value = now.get(series).copied().unwrap_or_default();
             if value < stored - totals::rounding(*stored) {
-                violations.push(Rule::Lost.broken(format!("{series} is {value}, but {stored} was stored before")));
+                violations.push(Rule::Lost.broken(series, format!("is {value}, but {stored} was stored before")));
             }
         }
         for (series, value) in &now {
             // Buckets are not among what is known to be sent; they are tied to their counts.
             let Some(sent) = sent.get(series) else { continue };
             if *value > sent + totals::rounding(*sent) {
-                violations.push(Rule::CountedTwice.broken(format!("{series} is {value}, but only {sent} was ever sent")));
+                violations.push(Rule::CountedTwice.broken(series, format!("is {value}, but only {sent} was sent")));
             }
         }
         self.before = now;
@@ -74,7 +74,7 @@ fn inconsistencies(page: &Exposition) -> Vec<Violation> {
             continue;
         };
         let Ok(bound) = bound.parse() else {
-            violations.push(Rule::Inconsistent.broken(format!("{} has the bound {bound}", sample.name)));
+            violations.push(Rule::Inconsistent.broken(&sample.name, format!("has the bound {bound}")));
             continue;
         };
         let others = sample.labels.iter().filter(|(name, _)| *name != "le");
@@ -86,7 +86,7 @@ fn inconsistencies(page: &Exposition) -> Vec<Violation> {
         let ascending = buckets.windows(2).all(|pair| pair[0].1 <= pair[1].1);
         let last = buckets.last().copied();
         if !ascending || last != counts.get(&count).map(|count| (f64::INFINITY, *count)) {
-            violations.push(Rule::Inconsistent.broken(format!("{count} is {:?} over {buckets:?}", counts.get(&count))));
+            violations.push(Rule::Inconsistent.broken(&count, format!("is {:?} over {buckets:?}", counts.get(&count))));
         }
     }
     violations

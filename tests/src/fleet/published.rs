@@ -23,7 +23,8 @@ struct State {
     writers: BTreeMap<String, Writer>,
     /// The sum of what all writers have stored.
     stored: Totals,
-    unreadable: Vec<String>,
+    /// By whom, and why.
+    unreadable: Vec<(String, String)>,
 }
 
 #[derive(Debug)]
@@ -98,8 +99,8 @@ impl Published {
         ids.values().filter(|ids| **ids > 1).count()
     }
 
-    /// Snapshots that could not be decoded.
-    pub fn unreadable(&self) -> Vec<String> {
+    /// Snapshots that could not be decoded: by whom, and why.
+    pub fn unreadable(&self) -> Vec<(String, String)> {
         self.state().unreadable.clone()
     }
 
@@ -125,7 +126,7 @@ impl Observer for Arc<Published> {
                 writer.environment.clone_from(&call.caller);
                 writer.on_their_way.insert(number, OnItsWay { totals, responses });
             }
-            Err(error) => state.unreadable.push(format!("{} {key}: {error:#}", call.caller)),
+            Err(error) => state.unreadable.push((call.caller.clone(), format!("published {key}: {error:#}"))),
         }
     }
 

@@ -26,19 +26,21 @@ pub enum Rule {
 pub struct Violation {
     /// The rule.
     pub rule: Rule,
-    /// The case.
+    /// The series or the environment for which it did not hold.
+    pub subject: String,
+    /// How.
     pub case: String,
 }
 
 impl Rule {
     /// This rule did not hold.
-    pub fn broken(self, case: impl Into<String>) -> Violation {
-        Violation { rule: self, case: case.into() }
+    pub fn broken(self, subject: impl Into<String>, case: impl Into<String>) -> Violation {
+        Violation { rule: self, subject: subject.into(), case: case.into() }
     }
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {}", self.rule, self.case)
+        write!(f, "{:?}: {} {}", self.rule, self.subject, self.case)
     }
 }
