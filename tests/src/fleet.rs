@@ -53,6 +53,9 @@ const GC_AT_ONCE: u32 = 2;
 /// How long compaction may take once everything is quiet: a silence, two graces and some runs of gc.
 const COMPACTION: Duration = Duration::from_secs(60);
 
+/// How long an environment without a request may take to publish what it has done: a second after a publish that failed.
+const PUBLISHING: Duration = Duration::from_secs(20);
+
 /// The long run of `make soak`. Ctrl-C and SIGTERM end it early, which is a failure.
 pub async fn soak() -> Result<()> {
     let settings = Settings::from_env(Settings::LONG)?;
@@ -147,11 +150,10 @@ impl Fleet {
         let proxy = FaultProxy::start(options, Arc::clone(&published)).await?;
         let url = format!("http://{}", proxy.address());
         let mut variables = Environment::new(&url, &keys::generate("fleet")?, DEFAULT_METRICS_TOKEN);
-        variables.set("STATS_SHARDS", "3");
+        variables.set("STATS_SHARDS", &settings.shards().to_string());
         variables.set("STATS_WRITER_IDLE", &format!("{}ms", Settings::WRITER_IDLE.as_millis()));
         variables.set("STATS_GRACE", &format!("{}ms", Settings::GRACE.as_millis()));
-        // A publish after every response, so that what an environment must have published is known at any time.
-        variables.set("STATS_PUBLISH_INTERVAL", "0s");
+        variables.set("STATS_PUBLISH_INTERVAL", &format!("{}ms", settings.publish_interval().as_millis()));
         let shared = Arc::new(Shared {
             settings,
             programs,
@@ -229,6 +231,19 @@ impl Fleet {
 
     /// Ends the survivors as Lambda does, and compares the totals.
     async fn end(&mut self, survivors: Vec<Running>) -> Result<()> {
+        let published = wait::until("the survivors have published everything", PUBLISHING, async || {
+            match survivors
+                .iter()
+                .map(|survivor| (survivor, self.shared.published.lost(&survivor.name)))
+                .find(|(_, lost)| *lost > 0)
+            {
+                None => Ok(()),
+                Some((survivor, lost)) => not_yet(format!("{} has {lost} left", survivor.name)),
+            }
+        });
+        if let Err(error) = published.await {
+            self.shared.violated(Rule::Unpublished.broken("a survivor", format!("{error:#}")));
+        }
         for survivor in survivors {
             self.shared.log().members.entry(survivor.name.clone()).and_modify(|member| member.survived = true);
             survivor.environment.terminate().await?;
@@ -242,7 +257,7 @@ impl Fleet {
 
     fn report(&self, duration: Duration) -> Report {
         let log = self.shared.log();
-        let lost: Vec<u64> = log.members.iter().map(|(name, member)| self.shared.lost(name, member)).collect();
+        let lost: Vec<u64> = log.members.keys().map(|name| self.shared.published.lost(name)).collect();
         let of = |function: &str| log.members.values().filter(|member| member.function == function).count();
         Report {
             settings: self.shared.settings,
@@ -300,7 +315,7 @@ impl Shared {
     async fn start_environment(&self, function: &'static str, name: String) -> Result<Running> {
         let environment = self.start_process(function, &name).await?;
         let api = environment.api();
-        self.published.add_environment(&name, Arc::clone(&api));
+        self.published.add_environment(&name, function, Arc::clone(&api));
         self.log().members.insert(name.clone(), Member { function, api, survived: false, killed: false });
         Ok(Running { name, environment })
     }

@@ -80,7 +80,8 @@ impl RuntimeApi {
             waiting: watch::Sender::new(false),
             record: Mutex::default(),
         });
-        let (handling, arn) = (Arc::clone(&shared), format!("arn:aws:lambda:us-east-1:123456789012:function:{function}"));
+        let (handling, arn) =
+            (Arc::clone(&shared), format!("arn:aws:lambda:us-east-1:123456789012:function:{function}"));
         let server = HttpServer::start(move |request| {
             let (shared, arn) = (Arc::clone(&handling), arn.clone());
             async move { shared.handle(&arn, request).await }

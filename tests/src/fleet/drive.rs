@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 
 use super::pages::Pages;
 use super::plan::{End, Freeze, Plan};
+use super::totals;
 use super::violation::Rule;
-use super::{Member, Running, Settings, Shared};
+use super::{Running, Settings, Shared};
 use crate::execution_environment::ExecutionEnvironment;
 use crate::lambda_event;
 use crate::runtime_api::Outcome;
@@ -52,10 +53,12 @@ impl Shared {
         let function = self.log().members.get(&running.name).context("it is a member")?.function;
         let event = event_of(function);
         let outcome = invoke(&mut running.environment, event, freeze).await;
-        let outcome = outcome.with_context(|| format!("{}:\n{}", running.name, running.environment.process().log_tail(20)));
+        let outcome =
+            outcome.with_context(|| format!("{}:\n{}", running.name, running.environment.process().log_tail(20)));
         match (function, outcome?) {
             ("gc", Outcome::Response(_) | Outcome::Error(_)) => {}
-            ("encode", Outcome::Response(response)) if [201, 429, 503].map(Value::from).contains(&response["statusCode"]) => {}
+            ("encode", Outcome::Response(response))
+                if [201, 429, 503].map(Value::from).contains(&response["statusCode"]) => {}
             ("verify", Outcome::Response(response)) if response["statusCode"] == 200 => {}
             (_, outcome) => self.violated(Rule::Misbehaved.broken(&running.name, format!("responded {outcome:?}"))),
         }
@@ -153,20 +156,22 @@ impl Shared {
             let tally = member.api.tally();
             let stored = self.published.stored_by(name);
             let stored_of = |series: &str| stored.get(series).copied().unwrap_or_default();
-            let invocations = invocations_series(member.function);
+            let invocations = totals::invocations(member.function);
             let published = stored_of(&invocations);
-            // Everything received before the snapshot left was in it, except that one response can overtake a snapshot which
-            // a timer sends.
             let least = if member.survived {
                 tally.responses
-            } else {
+            } else if self.settings.publishes_every_response() {
+                // What was received before a snapshot left is in it, except that one response can overtake a snapshot which
+                // the timer sends after a failure.
                 self.published.responses_when_stored(name).saturating_sub(1)
+            } else {
+                published as u64
             };
             if published < least as f64 || published > tally.delivered as f64 {
-                violations.push(Rule::Unpublished.broken(
-                    name,
-                    format!("published {published} invocations, not {least} to {}", tally.delivered),
-                ));
+                violations.push(
+                    Rule::Unpublished
+                        .broken(name, format!("published {published} invocations, not {least} to {}", tally.delivered)),
+                );
             }
             let total = truth.entry(invocations).or_default();
             *total = (total.0 + least, total.1 + tally.delivered);
@@ -191,7 +196,8 @@ impl Shared {
         for (series, (least, most)) in truth {
             let value = pages.last(&series);
             if value < least as f64 {
-                violations.push(Rule::Lost.broken(&series, format!("is {value} in the end, and {least} at least is true")));
+                violations
+                    .push(Rule::Lost.broken(&series, format!("is {value} in the end, and {least} at least is true")));
             }
             if value > most as f64 {
                 let case = format!("is {value} in the end, and {most} at most is true");
@@ -200,20 +206,10 @@ impl Shared {
         }
         violations.into_iter().for_each(|violation| self.violated(violation));
     }
-
-    /// How many invocations an environment responded to and did not publish.
-    pub(super) fn lost(&self, name: &str, member: &Member) -> u64 {
-        let published = self.published.stored_by(name).get(&invocations_series(member.function)).copied();
-        member.api.tally().responses.saturating_sub(published.unwrap_or_default() as u64)
-    }
 }
 
 /// What a token that no one signed is counted as.
 const VERIFIED: &str = "sigil_verify_total{verdict=\"bad_signature\"}";
-
-fn invocations_series(function: &str) -> String {
-    format!("lambda_invocations_total{{function={function:?}}}")
-}
 
 /// Invokes it and waits until it has published.
 async fn invoke(environment: &mut ExecutionEnvironment, event: Value, freeze: Option<Freeze>) -> Result<Outcome> {

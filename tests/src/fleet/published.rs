@@ -29,6 +29,7 @@ struct State {
 
 #[derive(Debug)]
 struct Environment {
+    function: &'static str,
     api: Arc<RuntimeApi>,
     /// How many responses the Runtime API had received when the last snapshot that was stored passed the proxy.
     responses_when_stored: u64,
@@ -49,8 +50,8 @@ struct OnItsWay {
 
 impl Published {
     /// From now on calls by `name` are those of the environment with this Runtime API.
-    pub fn add_environment(&self, name: &str, api: Arc<RuntimeApi>) {
-        self.state().environments.insert(name.to_owned(), Environment { api, responses_when_stored: 0 });
+    pub fn add_environment(&self, name: &str, function: &'static str, api: Arc<RuntimeApi>) {
+        self.state().environments.insert(name.to_owned(), Environment { function, api, responses_when_stored: 0 });
     }
 
     /// What is known to be stored.
@@ -87,6 +88,16 @@ impl Published {
     /// How many responses the environment had given when the last snapshot that it has stored passed by.
     pub fn responses_when_stored(&self, environment: &str) -> u64 {
         self.state().environments.get(environment).map_or(0, |environment| environment.responses_when_stored)
+    }
+
+    /// How many invocations an environment responded to and has not published.
+    pub fn lost(&self, environment: &str) -> u64 {
+        let responses_to = |environment: &Environment| (environment.function, environment.api.tally().responses);
+        let Some((function, responses)) = self.state().environments.get(environment).map(responses_to) else {
+            return 0;
+        };
+        let published = self.stored_by(environment).get(&totals::invocations(function)).copied().unwrap_or_default();
+        responses.saturating_sub(published as u64)
     }
 
     /// How many environments have gone on under a fresh id.

@@ -58,17 +58,23 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { settings, traffic, .. } = self;
-        writeln!(f, "seed {}, {:.0} s", settings.seed, self.duration.as_secs_f64())?;
+        let (interval, shards) = (settings.publish_interval(), settings.shards());
+        writeln!(f, "seed {}: a publish every {interval:?}, {shards} shards", settings.seed)?;
         writeln!(
             f,
             "{} environments and {} of gc; {} killed, {} frozen past folding, {} went on under a fresh id",
             self.environments, self.gc_environments, self.killed, self.frozen_past_folding, self.fresh_ids
         )?;
         let per_second = self.requests as f64 / self.duration.as_secs_f64();
-        writeln!(f, "{} requests, {per_second:.0} a second", self.requests)?;
+        let seconds = self.duration.as_secs_f64();
+        writeln!(f, "{} requests in {seconds:.0} s, {per_second:.0} a second", self.requests)?;
         writeln!(f, "{} never published, at most {} by one environment", self.lost, self.most_lost)?;
         let (calls, share) = (traffic.total(), 100.0 * self.faulty_share());
-        writeln!(f, "{calls} calls to DynamoDB, {share:.1} % faulty: {:?}; {} expired", traffic.faults, traffic.expired)?;
+        writeln!(
+            f,
+            "{calls} calls to DynamoDB, {share:.1} % faulty: {:?}; {} expired",
+            traffic.faults, traffic.expired
+        )?;
         writeln!(f, "{} pages, {} scrapes failed", self.scrapes, self.failed_scrapes)?;
         write!(f, "{} violations", self.violations.len())?;
         for violation in self.violations.iter().take(SHOWN) {

@@ -11,7 +11,7 @@ pub struct Settings {
     pub requests: u32,
     /// `FLEET_ENVIRONMENTS`: how many environments are born to answer them.
     pub environments: u32,
-    /// `FLEET_SEED`: decides what happens to whom. The same seed does the same, as far as the machine's timing lets it.
+    /// `FLEET_SEED`: decides what happens to whom, how often environments publish, and on how many shards. The same seed does the same, as far as the machine's timing lets it.
     pub seed: u64,
     /// Publishes without their condition: a run that must fail.
     pub blind_puts: bool,
@@ -35,6 +35,21 @@ impl Settings {
     pub const AT_ONCE: u32 = 20;
     /// Of a thousand calls to DynamoDB, how many meet a fault.
     pub const FAULTS_PER_MILLE: u16 = 80;
+
+    /// `STATS_PUBLISH_INTERVAL`, which the seed chooses: a publish after every response, or a token bucket and its timer.
+    pub fn publish_interval(&self) -> Duration {
+        if self.publishes_every_response() { Duration::ZERO } else { Duration::from_millis(100) }
+    }
+
+    /// Whether each response is followed by a publish, and none by a timer unless a publish failed.
+    pub fn publishes_every_response(&self) -> bool {
+        self.seed.is_multiple_of(2)
+    }
+
+    /// `STATS_SHARDS`, which the seed chooses.
+    pub fn shards(&self) -> u64 {
+        1 + self.seed % 4
+    }
 
     /// Reads the process's environment. What it does not say is as in `defaults`, and the seed a new one.
     pub fn from_env(defaults: Self) -> Result<Self, SettingsError> {

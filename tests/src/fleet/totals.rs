@@ -25,6 +25,11 @@ pub fn series_of(sample: &Sample) -> String {
     series(&sample.name, &sample.labels)
 }
 
+/// The series of a function's invocations.
+pub fn invocations(function: &str) -> String {
+    format!("lambda_invocations_total{{function={function:?}}}")
+}
+
 /// What a snapshot says, given as the item of a put in DynamoDB's JSON.
 pub fn of_snapshot(item: &serde_json::Value) -> Result<Totals> {
     let bytes = item["families"]["B"].as_str().context("a snapshot has families")?;
