@@ -4,6 +4,7 @@
 use anyhow::Result;
 use local_bundle::fleet::violation::Rule;
 use local_bundle::fleet::{self, Settings};
+use local_bundle::tables;
 use tokio::sync::Mutex;
 
 /// Two fleets at once would only slow each other down.
@@ -25,7 +26,13 @@ async fn a_fleet_is_counted_exactly() -> Result<()> {
     assert!(report.fresh_ids as u32 >= report.frozen_past_folding / 2, "{report}");
     assert!(report.faulty_share() >= 0.05 && report.traffic.faults.len() == 6, "{report}");
     assert!(report.traffic.unanswered == 0, "{report}");
-    assert!(report.scrapes >= 50, "{report}");
+    assert!(report.scrapes >= 30, "{report}");
+
+    let mut by_metrics = report.traffic.calls.keys().filter(|(caller, _, _)| caller == "metrics");
+    let reads = |(_, operation, table): &(String, String, String)| {
+        ["GetItem", "Query"].contains(&operation.as_str()) && table == tables::STATS
+    };
+    assert!(by_metrics.all(reads), "the metrics function only reads: {:?}", report.traffic.calls);
     Ok(())
 }
 

@@ -161,7 +161,12 @@ impl Shared {
     async fn serve(self: Arc<Self>, head: Parts, body: Bytes) -> Answer {
         let _under_way = UnderWay::new(&self.under_way);
         let call = Call::read(&head.headers, &body);
-        let fault = self.meet_fault(&call);
+        let fault = self.next_fault(&call);
+        self.undergo(fault, head, body, call).await
+    }
+
+    /// Does to the call what this fault does.
+    async fn undergo(self: Arc<Self>, fault: Option<Fault>, head: Parts, body: Bytes, call: Call) -> Answer {
         match fault {
             None => self.forward(&head, &body, &call).await,
             Some(Fault::Delay(delay)) => {
@@ -193,7 +198,7 @@ impl Shared {
     }
 
     /// Counts the call and decides what happens to it.
-    fn meet_fault(&self, call: &Call) -> Option<Fault> {
+    fn next_fault(&self, call: &Call) -> Option<Fault> {
         let mut state = self.state();
         let key = (call.caller.clone(), call.operation.clone(), call.table.clone());
         *state.traffic.calls.entry(key).or_default() += 1;
@@ -278,4 +283,106 @@ fn error(status: u16, name: &str, message: &str) -> Response<Full<Bytes>> {
     let json = "application/x-amz-json-1.0".parse().expect("this is plain ASCII");
     response.headers_mut().insert("content-type", json);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
+    use hyper::StatusCode;
+
+    /// What has reached the database, as bodies, and how often it answered.
+    #[derive(Debug, Default, Clone)]
+    struct Arrived(Arc<Mutex<(Vec<String>, u64)>>);
+
+    impl Observer for Arrived {
+        fn sent(&self, _: u64, _: &Call) {}
+
+        fn answered(&self, _: u64, _: &Call, status: Option<u16>) {
+            self.0.lock().unwrap().1 += u64::from(status == Some(200));
+        }
+    }
+
+    /// A call that was signed so many seconds ago and meets this fault: what the caller and the database see of it.
+    async fn call(fault: Option<Fault>, signed_before: u64, blind_puts: bool) -> (Option<StatusCode>, Vec<String>) {
+        let arrived = Arrived::default();
+        let bodies = arrived.clone();
+        let database = HttpServer::start(move |request| {
+            let bodies = bodies.clone();
+            async move {
+                let body = request.into_body().collect().await.map_err(|_| HangUp)?.to_bytes();
+                bodies.0.lock().unwrap().0.push(String::from_utf8_lossy(&body).into_owned());
+                Ok(Response::new(Full::new("{}".into())))
+            }
+        });
+        let database = database.await.unwrap();
+        let options = Options {
+            target: format!("http://{}", database.address()),
+            seed: 0,
+            signature_validity: Duration::from_secs(3),
+            blind_puts,
+        };
+        let proxy = FaultProxy::start(options, arrived.clone()).await.unwrap();
+        let body = r#"{"ConditionExpression":"seq < :seq","Item":{"sk":{"S":"writer#1"}},"TableName":"stats"}"#;
+        let (head, ()) = Request::post("/")
+            .header("x-amz-date", signing_date(SystemTime::now() - Duration::from_secs(signed_before)))
+            .header("x-amz-target", "DynamoDB_20120810.PutItem")
+            .header(
+                "authorization",
+                "AWS4-HMAC-SHA256 Credential=encode/20250101/us-east-1/dynamodb/aws4_request, SignedHeaders=host",
+            )
+            .body(())
+            .unwrap()
+            .into_parts();
+        let call = Call::read(&head.headers, &Bytes::from(body));
+        assert_eq!(
+            (call.caller.as_str(), call.operation.as_str(), call.table.as_str()),
+            ("encode", "PutItem", "stats")
+        );
+        let answer = Arc::clone(&proxy.shared).undergo(fault, head, body.into(), call).await;
+        proxy.quiet().await;
+        let (bodies, answered) = arrived.0.lock().unwrap().clone();
+        assert_eq!(answered, bodies.len() as u64, "the observer learns of every answer");
+        (answer.ok().map(|answer| answer.status()), bodies)
+    }
+
+    fn signing_date(at: SystemTime) -> String {
+        let seconds = at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        let date = DateTime::from_secs(seconds.cast_signed()).fmt(DateTimeFormat::DateTime).unwrap();
+        date.replace(['-', ':'], "")
+    }
+
+    #[tokio::test]
+    async fn each_fault_does_what_its_name_says() {
+        let soon = Duration::from_millis(1);
+        for (fault, status, arrivals) in [
+            (None, Some(200), 1),
+            (Some(Fault::Delay(soon)), Some(200), 1),
+            (Some(Fault::Drop), None, 0),
+            (Some(Fault::InternalError), Some(500), 0),
+            (Some(Fault::Throttle), Some(400), 0),
+            (Some(Fault::LoseResponse), None, 1),
+            (Some(Fault::Repeat(soon)), Some(200), 2),
+        ] {
+            let (answered, bodies) = call(fault, 0, false).await;
+            assert_eq!((answered.map(|status| status.as_u16()), bodies.len()), (status, arrivals), "{fault:?}");
+            assert!(bodies.iter().all(|body| body.contains("ConditionExpression")), "{bodies:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_old_request_is_refused_however_it_grew_old() {
+        assert_eq!(call(None, 4, false).await, (Some(StatusCode::BAD_REQUEST), vec![]));
+        let late = Some(Fault::Delay(Duration::from_millis(1100)));
+        assert_eq!(call(late, 3, false).await, (Some(StatusCode::BAD_REQUEST), vec![]), "in the proxy");
+        let repeated = Some(Fault::Repeat(Duration::from_millis(2100)));
+        assert_eq!(call(repeated, 2, false).await.1.len(), 1, "before its repetition");
+    }
+
+    #[tokio::test]
+    async fn a_blind_put_has_no_condition() {
+        let (status, bodies) = call(None, 0, true).await;
+        assert_eq!(status, Some(StatusCode::OK));
+        assert_eq!(bodies, [r#"{"Item":{"sk":{"S":"writer#1"}},"TableName":"stats"}"#]);
+    }
 }

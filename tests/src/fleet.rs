@@ -22,7 +22,7 @@ pub mod violation;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -36,7 +36,7 @@ pub use settings::Settings;
 use crate::dynamodb_local::DynamoDbLocal;
 use crate::environment::Environment;
 use crate::execution_environment::{ExecutionEnvironment, Function};
-use crate::fault_proxy::{FaultProxy, Faults, Options};
+use crate::fault_proxy::{FaultProxy, Faults, Options, Traffic};
 use crate::runtime_api::RuntimeApi;
 use crate::settings::DEFAULT_METRICS_TOKEN;
 use crate::wait::{self, Setback, not_yet};
@@ -120,6 +120,8 @@ struct Fleet {
     shared: Arc<Shared>,
     pages: Pages,
     metrics: ExecutionEnvironment,
+    /// What had passed the proxy when clients were done and faults ended.
+    traffic: Traffic,
     /// Last, for everything else needs it until it ends.
     dynamodb: DynamoDbLocal,
 }
@@ -166,7 +168,7 @@ impl Fleet {
             log: Mutex::default(),
         });
         let metrics = shared.start_process("metrics", "metrics").await?;
-        Ok(Self { shared, pages: Pages::default(), metrics, dynamodb })
+        Ok(Self { shared, pages: Pages::default(), metrics, traffic: Traffic::default(), dynamodb })
     }
 
     /// Everything at once: clients, gc, scrapes, and what happens to the processes and calls of all of them. Hands out the
@@ -205,6 +207,7 @@ impl Fleet {
         let (survivors, ()) = tokio::try_join!(clients, scrapes)?;
         self.shared.proxy.set_faults(Faults::NONE);
         self.shared.proxy.quiet().await;
+        self.traffic = self.shared.proxy.traffic();
         Ok(survivors)
     }
 
@@ -232,25 +235,31 @@ impl Fleet {
     /// Ends the survivors as Lambda does, and compares the totals.
     async fn end(&mut self, survivors: Vec<Running>) -> Result<()> {
         let published = wait::until("the survivors have published everything", PUBLISHING, async || {
-            match survivors
-                .iter()
-                .map(|survivor| (survivor, self.shared.published.lost(&survivor.name)))
-                .find(|(_, lost)| *lost > 0)
-            {
+            let left = |survivor: &&Running| self.shared.published.lost(&survivor.name) > 0;
+            match survivors.iter().find(left) {
                 None => Ok(()),
-                Some((survivor, lost)) => not_yet(format!("{} has {lost} left", survivor.name)),
+                Some(survivor) => not_yet(format!("{} has not", survivor.name)),
             }
         });
         if let Err(error) = published.await {
-            self.shared.violated(Rule::Unpublished.broken("a survivor", format!("{error:#}")));
+            self.shared.violated(Rule::Misreported.broken("a survivor", format!("{error:#}")));
         }
         for survivor in survivors {
-            self.shared.log().members.entry(survivor.name.clone()).and_modify(|member| member.survived = true);
+            if let Some(member) = self.shared.log().members.get_mut(&survivor.name) {
+                member.survived = true;
+            }
             survivor.environment.terminate().await?;
         }
         self.shared.proxy.quiet().await;
         // Now nothing is on its way, so that the two limits of a page are one.
-        self.shared.scrape(&mut self.metrics, &mut self.pages, None).await?;
+        let (shared, metrics, pages) = (&self.shared, &mut self.metrics, &mut self.pages);
+        wait::until("there is a last page", COMPACTION, async || {
+            match shared.scrape(metrics, pages, None).await.map_err(Setback::Final)? {
+                true => Ok(()),
+                false => not_yet("the scrape failed"),
+            }
+        })
+        .await?;
         self.shared.compare(&self.pages);
         Ok(())
     }
@@ -258,6 +267,8 @@ impl Fleet {
     fn report(&self, duration: Duration) -> Report {
         let log = self.shared.log();
         let lost: Vec<u64> = log.members.keys().map(|name| self.shared.published.lost(name)).collect();
+        let mut violations = log.violations.clone();
+        violations.sort_by_key(|violation| violation.rule);
         let of = |function: &str| log.members.values().filter(|member| member.function == function).count();
         Report {
             settings: self.shared.settings,
@@ -272,8 +283,8 @@ impl Fleet {
             most_lost: lost.iter().copied().max().unwrap_or_default(),
             scrapes: log.scrapes,
             failed_scrapes: log.failed_scrapes,
-            traffic: self.shared.proxy.traffic(),
-            violations: log.violations.clone(),
+            traffic: self.traffic.clone(),
+            violations,
         }
     }
 }
@@ -290,7 +301,7 @@ async fn snapshots(dynamodb: &DynamoDbLocal) -> Result<usize> {
 }
 
 impl Shared {
-    fn log(&self) -> std::sync::MutexGuard<'_, Log> {
+    fn log(&self) -> MutexGuard<'_, Log> {
         self.log.lock().expect("no one panics while holding the lock")
     }
 

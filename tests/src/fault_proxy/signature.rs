@@ -3,8 +3,9 @@
 //! AWS refuses a request some time after it was signed, and DynamoDB Local does not. It is what bounds for how long a put
 //! can be under way: in a process that froze between signing and sending, in buffers, or on the network.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
+use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
 use hyper::HeaderMap;
 
 /// An error in AWS's words if the request was signed longer ago than `validity`.
@@ -16,24 +17,23 @@ pub(super) fn check(headers: &HeaderMap, validity: Duration, now: SystemTime) ->
     if age <= validity { Ok(()) } else { Err(format!("Signature expired: {date} is now {age:?} old")) }
 }
 
-/// A date such as `20150830T123600Z`.
+/// A date such as `20150830T123600Z`: ISO 8601 without its separators.
 fn parse(date: &str) -> Option<SystemTime> {
-    let number = |from: usize, to: usize| date.get(from..to)?.parse::<u64>().ok();
-    if date.len() != 16 || date.get(8..9) != Some("T") || !date.ends_with('Z') {
+    let part = |from: usize, to: usize| date.get(from..to);
+    if date.len() != 16 {
         return None;
     }
-    let (year, month, day) = (number(0, 4)?, number(4, 6)?, number(6, 8)?);
-    let (hour, minute, second) = (number(9, 11)?, number(11, 13)?, number(13, 15)?);
-    // Days since the epoch in the proleptic Gregorian calendar, with years that begin in March so that leap days come last.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year.checked_sub(1)?, month + 9) };
-    let day_of_year = (153 * month + 2) / 5 + day.checked_sub(1)?;
-    let days = (365 * year + year / 4 - year / 100 + year / 400 + day_of_year).checked_sub(719_468)?;
-    Some(UNIX_EPOCH + Duration::from_secs(((days * 24 + hour) * 60 + minute) * 60 + second))
+    let (year, month, day) = (part(0, 4)?, part(4, 6)?, part(6, 8)?);
+    let (hour, minute, second) = (part(8, 11)?, part(11, 13)?, part(13, 16)?);
+    let date = format!("{year}-{month}-{day}{hour}:{minute}:{second}");
+    let date = DateTime::from_str(&date, DateTimeFormat::DateTime).ok()?;
+    SystemTime::try_from(date).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::UNIX_EPOCH;
 
     #[test]
     fn dates_are_read_to_the_second() {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::pages::Pages;
 use super::plan::{End, Freeze, Plan};
 use super::totals;
-use super::violation::Rule;
+use super::violation::{Rule, Violation};
 use super::{Running, Settings, Shared};
 use crate::execution_environment::ExecutionEnvironment;
 use crate::lambda_event;
@@ -69,7 +69,9 @@ impl Shared {
         let api = running.environment.api();
         let invocation = tokio::spawn(async move { api.invoke(&event).await });
         tokio::time::sleep(after).await;
-        self.log().members.entry(running.name).and_modify(|member| member.killed = true);
+        if let Some(member) = self.log().members.get_mut(&running.name) {
+            member.killed = true;
+        }
         running.environment.kill().await?;
         // Its end is no error; what was received of its response has been counted.
         let _ = invocation.await?;
@@ -106,13 +108,14 @@ impl Shared {
         }
     }
 
-    /// One scrape and its checks. One that fails is no page; one that was frozen may fail.
+    /// One scrape and its checks. Whether there was a page: a scrape may fail, for its calls meet faults as well, and one
+    /// that takes longer than half a grace must.
     pub(super) async fn scrape(
         &self,
         metrics: &mut ExecutionEnvironment,
         pages: &mut Pages,
         freeze: Option<Duration>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let authorization = format!("Bearer {DEFAULT_METRICS_TOKEN}");
         let event = lambda_event::http_request("GET", "/metrics", &[("authorization", &authorization)], None);
         let stored = self.published.stored();
@@ -121,27 +124,35 @@ impl Shared {
         let sent = self.published.sent();
         let outcome = outcome.with_context(|| metrics.process().log_tail(20))?;
         let Outcome::Response(response) = outcome else { bail!("a scrape ended with {outcome:?}") };
+        tokio::time::sleep(SCRAPE_PAUSE).await;
         match response["statusCode"].as_u64() {
             Some(200) => {
                 let text = response["body"].as_str().context("a page has a body")?;
-                let violations = pages.check(text, &stored, &sent)?;
-                let scrape = {
-                    let mut log = self.log();
-                    log.scrapes += 1;
-                    log.scrapes
-                };
-                if !violations.is_empty() {
-                    std::fs::write(self.logs.join(format!("scrape-{scrape}.txt")), text)?;
-                }
-                for mut violation in violations {
-                    violation.case = format!("{} at scrape {scrape}", violation.case);
-                    self.violated(violation);
-                }
+                self.check(pages.check(text, &stored, &sent)?, text)?;
+                Ok(true)
             }
-            Some(429 | 503) => self.log().failed_scrapes += 1,
+            Some(429 | 503) => {
+                self.log().failed_scrapes += 1;
+                Ok(false)
+            }
             _ => bail!("a scrape was answered {response}"),
         }
-        tokio::time::sleep(SCRAPE_PAUSE).await;
+    }
+
+    /// Notes what is wrong with a page, and keeps the page.
+    fn check(&self, violations: Vec<Violation>, page: &str) -> Result<()> {
+        let scrape = {
+            let mut log = self.log();
+            log.scrapes += 1;
+            log.scrapes
+        };
+        if !violations.is_empty() {
+            std::fs::write(self.logs.join(format!("scrape-{scrape}.txt")), page)?;
+        }
+        for mut violation in violations {
+            violation.case = format!("{} at scrape {scrape}", violation.case);
+            self.violated(violation);
+        }
         Ok(())
     }
 
@@ -169,7 +180,7 @@ impl Shared {
             };
             if published < least as f64 || published > tally.delivered as f64 {
                 violations.push(
-                    Rule::Unpublished
+                    Rule::Misreported
                         .broken(name, format!("published {published} invocations, not {least} to {}", tally.delivered)),
                 );
             }
@@ -183,7 +194,7 @@ impl Shared {
             let done = tally.statuses.get(&status).copied().unwrap_or_default();
             if member.survived && stored_of(series) != done as f64 {
                 violations.push(
-                    Rule::Unpublished.broken(name, format!("published {series} {}, not {done}", stored_of(series))),
+                    Rule::Misreported.broken(name, format!("published {series} {}, not {done}", stored_of(series))),
                 );
             }
             // At most so many as invocations are not published, or were not heard of, can be missing or be too many.

@@ -37,7 +37,7 @@ pub struct Report {
     pub scrapes: u32,
     /// Scrapes that were answered that there is no page.
     pub failed_scrapes: u32,
-    /// What passed the proxy.
+    /// What passed the proxy while there were faults.
     pub traffic: Traffic,
     /// What was wrong.
     pub violations: Vec<Violation>,
@@ -59,7 +59,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { settings, traffic, .. } = self;
         let (interval, shards) = (settings.publish_interval(), settings.shards());
-        writeln!(f, "seed {}: a publish every {interval:?}, {shards} shards", settings.seed)?;
+        writeln!(f, "seed {}: publishes {interval:?} apart at least, shards: {shards}", settings.seed)?;
         writeln!(
             f,
             "{} environments and {} of gc; {} killed, {} frozen past folding, {} went on under a fresh id",

@@ -13,8 +13,8 @@ pub enum Rule {
     Lost,
     /// Nothing is on the page that was not published.
     CountedTwice,
-    /// An environment publishes what it has done: all of it, if it lives to do so.
-    Unpublished,
+    /// An environment publishes what it has done, nothing else, and all of it if it lives to do so.
+    Misreported,
     /// Functions respond as they should, and end only when they are ended.
     Misbehaved,
     /// After compaction there are as many snapshots as environments.
