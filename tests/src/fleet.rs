@@ -17,6 +17,7 @@ pub mod published;
 mod report;
 mod settings;
 pub mod totals;
+mod truth;
 pub mod violation;
 
 use std::collections::BTreeMap;
@@ -49,6 +50,9 @@ use violation::{Rule, Violation};
 
 /// How many of gc's environments run at a time, so that their runs overlap.
 const GC_AT_ONCE: u32 = 2;
+
+/// Scrapes follow one another with this pause, to leave the processor to others.
+const SCRAPE_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long compaction may take once everything is quiet: a silence, two graces and some runs of gc.
 const COMPACTION: Duration = Duration::from_secs(60);
@@ -185,11 +189,12 @@ impl Fleet {
         }
         let scrapes = async {
             let mut done = self.shared.done.subscribe();
-            let mut random = fastrand::Rng::with_seed(self.shared.settings.seed ^ 0x5c4a_9e00);
+            let mut random = fastrand::Rng::with_seed(self.shared.settings.seed);
             while !*done.borrow_and_update() {
                 // Rarely, for a scrape that was frozen for half a grace says nothing.
                 let freeze = (random.u8(..40) == 0).then(|| Settings::GRACE.mul_f64(random.f64()));
                 self.shared.scrape(&mut self.metrics, &mut self.pages, freeze).await?;
+                tokio::time::sleep(SCRAPE_PAUSE).await;
             }
             anyhow::Ok(())
         };

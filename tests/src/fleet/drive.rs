@@ -1,6 +1,5 @@
-//! What is done to the fleet, and what is checked of it.
+//! What is done to the fleet: requests, runs of gc and scrapes, and how processes freeze and end in the midst of them.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,6 @@ use serde_json::{Value, json};
 
 use super::pages::Pages;
 use super::plan::{End, Freeze, Plan};
-use super::totals;
 use super::violation::{Rule, Violation};
 use super::{Running, Settings, Shared};
 use crate::execution_environment::ExecutionEnvironment;
@@ -25,9 +23,6 @@ const GC_PAUSE: Duration = Duration::from_millis(1500);
 
 /// A run of gc takes so long; what happens to it may hit it anywhere.
 const GC_RUN: Duration = Duration::from_millis(150);
-
-/// Scrapes follow one another with this pause, to leave the processor to others.
-const SCRAPE_PAUSE: Duration = Duration::from_millis(100);
 
 impl Shared {
     /// One environment's life. Hands it out if it survives.
@@ -124,7 +119,6 @@ impl Shared {
         let sent = self.published.sent();
         let outcome = outcome.with_context(|| metrics.process().log_tail(20))?;
         let Outcome::Response(response) = outcome else { bail!("a scrape ended with {outcome:?}") };
-        tokio::time::sleep(SCRAPE_PAUSE).await;
         match response["statusCode"].as_u64() {
             Some(200) => {
                 let text = response["body"].as_str().context("a page has a body")?;
@@ -155,72 +149,7 @@ impl Shared {
         }
         Ok(())
     }
-
-    /// Compares what each environment published with what it did, and the page with both.
-    pub(super) fn compare(&self, pages: &Pages) {
-        let mut violations: Vec<_> =
-            self.published.unreadable().into_iter().map(|(name, put)| Rule::Misbehaved.broken(name, put)).collect();
-        // By series: what must be on the page at least, and what can be at most.
-        let mut truth: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-        let log = self.log();
-        for (name, member) in &log.members {
-            let tally = member.api.tally();
-            let stored = self.published.stored_by(name);
-            let stored_of = |series: &str| stored.get(series).copied().unwrap_or_default();
-            let invocations = totals::invocations(member.function);
-            let published = stored_of(&invocations);
-            let least = if member.survived {
-                tally.responses
-            } else if self.settings.publishes_every_response() {
-                // What was received before a snapshot left is in it, except that one response can overtake a snapshot which
-                // the timer sends after a failure.
-                self.published.responses_when_stored(name).saturating_sub(1)
-            } else {
-                published as u64
-            };
-            if published < least as f64 || published > tally.delivered as f64 {
-                violations.push(
-                    Rule::Misreported
-                        .broken(name, format!("published {published} invocations, not {least} to {}", tally.delivered)),
-                );
-            }
-            let total = truth.entry(invocations).or_default();
-            *total = (total.0 + least, total.1 + tally.delivered);
-            let (series, status) = match member.function {
-                "encode" => ("sigil_encode_total", 201),
-                "verify" => (VERIFIED, 200),
-                _ => continue,
-            };
-            let done = tally.statuses.get(&status).copied().unwrap_or_default();
-            if member.survived && stored_of(series) != done as f64 {
-                violations.push(
-                    Rule::Misreported.broken(name, format!("published {series} {}, not {done}", stored_of(series))),
-                );
-            }
-            // At most so many as invocations are not published, or were not heard of, can be missing or be too many.
-            let total = truth.entry(series.to_owned()).or_default();
-            let unpublished = tally.responses - least.min(tally.responses);
-            let unheard = tally.delivered - tally.responses;
-            *total = (total.0 + done.saturating_sub(unpublished), total.1 + done + unheard);
-        }
-        drop(log);
-        for (series, (least, most)) in truth {
-            let value = pages.last(&series);
-            if value < least as f64 {
-                violations
-                    .push(Rule::Lost.broken(&series, format!("is {value} in the end, and {least} at least is true")));
-            }
-            if value > most as f64 {
-                let case = format!("is {value} in the end, and {most} at most is true");
-                violations.push(Rule::CountedTwice.broken(&series, case));
-            }
-        }
-        violations.into_iter().for_each(|violation| self.violated(violation));
-    }
 }
-
-/// What a token that no one signed is counted as.
-const VERIFIED: &str = "sigil_verify_total{verdict=\"bad_signature\"}";
 
 /// Invokes it and waits until it has published.
 async fn invoke(environment: &mut ExecutionEnvironment, event: Value, freeze: Option<Freeze>) -> Result<Outcome> {
