@@ -1,7 +1,7 @@
 //! What is done to the fleet: requests, runs of gc and scrapes, and how processes freeze and end in the midst of them.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long gc pauses between two runs at most.
 const GC_PAUSE: Duration = Duration::from_millis(1500);
 
-/// A run of gc takes so long; what happens to it may hit it anywhere.
+/// How long the first run of gc takes, as a guess: what happens to a run shall hit it anywhere.
 const GC_RUN: Duration = Duration::from_millis(150);
 
 impl Shared {
@@ -78,6 +78,7 @@ impl Shared {
         let mut random = fastrand::Rng::with_seed(self.settings.seed ^ (u64::from(slot) << 32));
         let mut done = self.done.subscribe();
         let mut incarnation = 0;
+        let mut last_run = GC_RUN;
         loop {
             let mut running = self.start_environment("gc", format!("gc{slot}x{incarnation}")).await?;
             incarnation += 1;
@@ -86,18 +87,22 @@ impl Shared {
                 if tokio::time::timeout(pause, done.wait_for(|done| *done)).await.is_ok() {
                     return Ok(running);
                 }
-                let moment = GC_RUN.mul_f64(random.f64());
+                let moment = last_run.mul_f64(random.f64());
                 match random.u8(..12) {
                     0 => {
                         self.kill(running, lambda_event::scheduled(), moment).await?;
                         break;
                     }
-                    1 => {
-                        // Now and then for longer than a grace.
-                        let duration = Settings::GRACE.mul_f64(random.f64() * 1.5);
+                    1..=3 => {
+                        // Long enough for others to fold and bury whom this run has read.
+                        let duration = (Settings::WRITER_IDLE + Settings::GRACE).mul_f64(random.f64() * 1.5);
                         self.request(&mut running, Some(Freeze { after: Some(moment), duration })).await?;
                     }
-                    _ => self.request(&mut running, None).await?,
+                    _ => {
+                        let begun = Instant::now();
+                        self.request(&mut running, None).await?;
+                        last_run = begun.elapsed();
+                    }
                 }
             }
         }
