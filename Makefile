@@ -13,5 +13,5 @@ test: ## run every check and test
 check: ## check formatting and lints
 	@cargo fmt --all --check && cargo clippy --workspace --all-targets --locked -- -D warnings
 
-soak: ## compare latency with metrics on and off (SOAK_DURATION=30s, SOAK_RATE=5 a second)
+soak: ## compare latency with metrics on and off (SOAK_DURATION=30s, SOAK_RATE=5 a second); the long fleet test (FLEET_REQUESTS=20000, FLEET_ENVIRONMENTS=200, FLEET_SEED)
 	@scripts/soak

@@ -7,6 +7,9 @@
 //!       ├ watch               ─ functions ─ environment   the functions under cargo-lambda
 //!       └ client              ─ exposition              what a user of the bundle sees
 //! prometheus                  a real one, which scrapes a bundle
+//! fleet                       many environments, to which everything happens that can
+//!   ├ execution_environment   ─ runtime_api ─ lambda_event   one process as Lambda would run it
+//!   └ fault_proxy             what happens to calls on the way to DynamoDB Local
 //! process, port, wait         what all of them stand on
 //! ```
 //!
@@ -32,7 +35,14 @@ pub mod client;
 pub mod exposition;
 pub mod prometheus;
 
+pub mod execution_environment;
+pub mod fault_proxy;
+pub mod fleet;
+pub mod lambda_event;
+pub mod runtime_api;
+
 pub mod credentials;
+pub mod http_server;
 pub mod port;
 pub mod process;
 pub mod wait;

@@ -1,8 +1,8 @@
-//! What the Makefile runs: `local-bundle up` and `local-bundle soak`.
+//! What the Makefile runs: `local-bundle up`, `local-bundle soak` and `local-bundle fleet`.
 
 use std::process::ExitCode;
 
-use local_bundle::{soak, up};
+use local_bundle::{fleet, soak, up};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -10,7 +10,8 @@ async fn main() -> ExitCode {
     let ended = match command.as_deref() {
         Some("up") => up::run().await,
         Some("soak") => soak::run().await,
-        _ => Err(anyhow::anyhow!("usage: local-bundle up|soak")),
+        Some("fleet") => fleet::soak().await,
+        _ => Err(anyhow::anyhow!("usage: local-bundle up|soak|fleet")),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
