@@ -7,9 +7,9 @@ use lambda_http::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use lambda_http::http::{HeaderValue, Method, StatusCode};
 use lambda_http::{Body, Request, Response};
 use prometheus_dynamodb::table::{ReadStats, TableError};
-use prometheus_dynamodb::{ScrapeError, scrape, text};
+use prometheus_dynamodb::{ScrapeError, TableSettings, scrape, text};
 
-use crate::settings::Settings;
+use crate::access::Access;
 
 /// How long a scraper is told to wait after a failure.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -18,13 +18,14 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Metrics<T> {
     table: T,
-    settings: Settings,
+    reader: TableSettings,
+    access: Access,
 }
 
 impl<T: ReadStats> Metrics<T> {
-    /// Answers scrapes from this table.
-    pub fn new(table: T, settings: Settings) -> Self {
-        Self { table, settings }
+    /// Answers scrapes from this table, for whoever has access.
+    pub fn new(table: T, reader: TableSettings, access: Access) -> Self {
+        Self { table, reader, access }
     }
 
     /// Answers one request.
@@ -40,8 +41,8 @@ impl<T: ReadStats> Metrics<T> {
             return Err(Problem::method_not_allowed("GET, HEAD"));
         }
         // Before the table is read: what is refused costs nothing.
-        self.settings.access.check(request)?;
-        let page = scrape(&self.table, &self.settings.reader).await.map_err(|error| problem(&error))?;
+        self.access.check(request).await?;
+        let page = scrape(&self.table, &self.reader).await.map_err(|error| problem(&error))?;
         let body = match *request.method() {
             Method::HEAD => Body::Empty,
             _ => Body::Text(text::render(&page)),
@@ -71,18 +72,21 @@ fn problem(error: &ScrapeError) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::Token;
     use env_settings::EnvReader;
     use prometheus_dynamodb::MemoryStatsTable;
+    use secrets::Secret;
 
     async fn answer(method: Method, path: &str, authorization: Option<&str>) -> Response<Body> {
-        let env = [("STATS_TABLE", "stats"), ("METRICS_TOKEN", "0123456789abcdef")];
-        let settings = Settings::read(EnvReader::from_pairs(env)).unwrap();
+        let mut env = EnvReader::from_pairs([("STATS_TABLE", "stats")]);
+        let reader = TableSettings::read(&mut env).unwrap();
+        let tokens = Secret::fixed(vec![Token::parse("0123456789abcdef").unwrap()]);
         let mut request = lambda_http::http::Request::builder().method(method).uri(path);
         if let Some(authorization) = authorization {
             request = request.header("authorization", authorization);
         }
         let request: Request = request.body(Body::Empty).unwrap();
-        Metrics::new(MemoryStatsTable::default(), settings).handle(&request).await
+        Metrics::new(MemoryStatsTable::default(), reader, Access::new(Some(tokens), None)).handle(&request).await
     }
 
     #[tokio::test]

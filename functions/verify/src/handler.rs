@@ -41,7 +41,7 @@ impl<S: LoadRecord> Verify<S> {
         let now = Timestamp::now();
         if request.raw_http_path().ends_with(JWKS) {
             return if request.method() == Method::GET {
-                self.keys()
+                self.keys().await
             } else {
                 Problem::method_not_allowed("GET").into_response()
             };
@@ -91,8 +91,8 @@ impl<S: LoadRecord> Verify<S> {
         }
     }
 
-    fn keys(&self) -> Response<Body> {
-        let mut response = Response::new(Body::Text(self.verifier.keys().jwks()));
+    async fn keys(&self) -> Response<Body> {
+        let mut response = Response::new(Body::Text(self.verifier.keys().await.jwks()));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(JWKS_CACHE));
         response

@@ -3,6 +3,13 @@
 use std::fmt;
 
 use env_settings::{EnvReader, Expected};
+use prometheus::IntCounter;
+
+use crate::secret::Secret;
+use crate::store::{SecretError, SecretStore};
+
+/// How a value is read; what it refuses, it says what is allowed instead.
+pub type Parse<T> = fn(&str) -> Result<T, Expected>;
 
 /// Where a secret is.
 pub enum Source<T> {
@@ -10,6 +17,29 @@ pub enum Source<T> {
     Literal(T),
     /// In Secrets Manager.
     Stored(SecretArn),
+}
+
+impl<T: Send + Sync> Source<T> {
+    /// The secret that this leads to. One in Secrets Manager is read and parsed now, and whenever it is renewed.
+    ///
+    /// # Errors
+    ///
+    /// When Secrets Manager cannot be read now, or the value is refused.
+    pub async fn load(self, store: SecretStore, parse: Parse<T>, failures: IntCounter) -> Result<Secret<T>, SecretError>
+    where
+        T: 'static,
+    {
+        match self {
+            Self::Literal(value) => Ok(Secret::fixed(value)),
+            Self::Stored(arn) => {
+                let read = move || {
+                    let (store, arn) = (store.clone(), arn.clone());
+                    async move { arn.parsed(parse, &store.current(&arn).await?) }
+                };
+                Secret::load(read, failures).await
+            }
+        }
+    }
 }
 
 impl<T> fmt::Debug for Source<T> {
@@ -36,6 +66,11 @@ impl SecretArn {
                 such as arn:aws:secretsmanager:eu-central-1:123456789012:secret:name-AbCdEf"
                 .to_owned()),
         }
+    }
+
+    /// What `parse` makes of this secret's value.
+    pub fn parsed<T>(&self, parse: Parse<T>, value: &str) -> Result<T, SecretError> {
+        parse(value).map_err(|expected| SecretError::Unreadable { arn: self.clone(), expected })
     }
 
     /// The ARN as text.
