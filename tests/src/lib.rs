@@ -7,7 +7,10 @@
 //!       ├ watch               ─ functions ─ environment   the functions under cargo-lambda
 //!       └ client              ─ exposition              what a user of the bundle sees
 //! prometheus                  a real one, which scrapes a bundle
-//! process, port, wait         what all of them stand on
+//! secrets_manager             a stand-in for a service that has no emulator
+//! expanded, permissions       what template.yaml deploys, and what the functions may do there
+//! recorder                    what the functions are seen to do
+//! process, port, http_server, wait  what all of them stand on
 //! ```
 //!
 //! The end-to-end tests are in `e2e/`, one file for each promise.
@@ -20,6 +23,8 @@ pub mod self_check;
 pub mod settings;
 
 pub mod dynamodb_local;
+pub mod expanded;
+pub mod secrets_manager;
 pub mod tables;
 pub mod template;
 
@@ -33,7 +38,10 @@ pub mod exposition;
 pub mod prometheus;
 
 pub mod credentials;
+pub mod http_server;
+pub mod permissions;
 pub mod port;
 pub mod process;
+pub mod recorder;
 pub mod wait;
 pub mod workspace;
