@@ -60,10 +60,8 @@ pub fn called(function: &str) -> BTreeSet<Permission> {
 /// runs.
 pub fn by_lambda(function: &str) -> BTreeSet<Permission> {
     let logs = format!("{}Logs", capitalised(function));
-    let mut all = BTreeSet::from([
-        Permission::new("logs:CreateLogStream", &logs),
-        Permission::new("logs:PutLogEvents", &logs),
-    ]);
+    let mut all =
+        BTreeSet::from([Permission::new("logs:CreateLogStream", &logs), Permission::new("logs:PutLogEvents", &logs)]);
     if function == "gc" {
         all.insert(Permission::new("sqs:SendMessage", "GcDeadLetters"));
     }

@@ -109,9 +109,8 @@ fn answer(state: &mut State, request: &Request<Bytes>) -> Result<Response<Bytes>
                     respond(StatusCode::OK, &output)
                 }
                 None => {
-                    let message = format!(
-                        "Secrets Manager can't find the specified secret value for staging label: {stage}"
-                    );
+                    let message =
+                        format!("Secrets Manager can't find the specified secret value for staging label: {stage}");
                     let output = json!({ "__type": "ResourceNotFoundException", "Message": message });
                     respond(StatusCode::BAD_REQUEST, &output)
                 }

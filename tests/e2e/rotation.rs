@@ -1,0 +1,1 @@
+//! Secrets rotate without a deployment.
