@@ -22,6 +22,7 @@ pub mod bundle;
 pub mod self_check;
 pub mod settings;
 
+pub mod agreement;
 pub mod dynamodb_local;
 pub mod expanded;
 pub mod secrets_manager;

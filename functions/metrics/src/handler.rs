@@ -14,6 +14,10 @@ use crate::access::Access;
 /// How long a scraper is told to wait after a failure.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
+/// How long reading the table may take. Prometheus gives up after 10 s by default, and whatever is read after that would
+/// be for nothing; Lambda's own time-out is later still.
+const DEADLINE: Duration = Duration::from_secs(9);
+
 /// Answers scrapes.
 #[derive(Debug)]
 pub struct Metrics<T> {
@@ -42,7 +46,8 @@ impl<T: ReadStats> Metrics<T> {
         }
         // Before the table is read: what is refused costs nothing.
         self.access.check(request).await?;
-        let page = scrape(&self.table, &self.reader).await.map_err(|error| problem(&error))?;
+        let scraped = tokio::time::timeout(DEADLINE, scrape(&self.table, &self.reader)).await;
+        let page = scraped.unwrap_or(Err(ScrapeError::TooSlow { limit: DEADLINE })).map_err(|error| problem(&error))?;
         let body = match *request.method() {
             Method::HEAD => Body::Empty,
             _ => Body::Text(text::render(&page)),
