@@ -70,7 +70,7 @@ impl SecretsManager {
         lock(&self.state).out_of_order = out_of_order;
     }
 
-    /// How often a value was asked for.
+    /// How often a value was asked for, with or without success.
     pub fn reads(&self) -> u64 {
         lock(&self.state).reads
     }
@@ -91,12 +91,12 @@ fn answer(state: &mut State, request: &Request<Bytes>) -> Result<Response<Bytes>
     let target = request.headers().get("x-amz-target").context("there is no X-Amz-Target")?.to_str()?;
     let input: Value = serde_json::from_slice(request.body())?;
     let arn = input["SecretId"].as_str().context("there is no SecretId")?;
+    state.reads += u64::from(target == "secretsmanager.GetSecretValue");
     if state.out_of_order {
         return respond(StatusCode::INTERNAL_SERVER_ERROR, &json!({ "__type": "InternalServiceError" }));
     }
     match target {
         "secretsmanager.GetSecretValue" => {
-            state.reads += 1;
             let stage = input["VersionStage"].as_str().unwrap_or("AWSCURRENT");
             let value = state.secrets.get(arn).and_then(|secret| match stage {
                 "AWSCURRENT" => Some(&secret.current),

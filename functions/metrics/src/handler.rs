@@ -80,6 +80,8 @@ mod tests {
     use crate::access::Token;
     use env_settings::EnvReader;
     use prometheus_dynamodb::MemoryStatsTable;
+    use prometheus_dynamodb::item::{Base, Snapshot};
+    use prometheus_dynamodb::table::UnreadableItem;
     use secrets::Secret;
 
     async fn answer(method: Method, path: &str, authorization: Option<&str>) -> Response<Body> {
@@ -115,5 +117,32 @@ mod tests {
         assert_eq!(answer(Method::GET, "/metrics", None).await.status(), 401);
         assert_eq!(answer(Method::POST, "/metrics", None).await.headers()["allow"], "GET, HEAD");
         assert_eq!(answer(Method::GET, "/", None).await.status(), 404);
+    }
+
+    /// A table that never answers.
+    struct Silent;
+
+    impl ReadStats for Silent {
+        async fn shards(&self) -> Result<u32, TableError> {
+            std::future::pending().await
+        }
+
+        async fn snapshots(&self, _: u32) -> Result<Vec<Result<Snapshot, UnreadableItem>>, TableError> {
+            std::future::pending().await
+        }
+
+        async fn base(&self, _: u32) -> Result<Option<Base>, TableError> {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_table_that_does_not_answer_is_given_up_on_before_the_scraper_gives_up() {
+        let mut env = EnvReader::from_pairs([("STATS_TABLE", "stats")]);
+        let metrics = Metrics::new(Silent, TableSettings::read(&mut env).unwrap(), Access::new(None, None));
+        let request: Request = lambda_http::http::Request::builder().uri("/metrics").body(Body::Empty).unwrap();
+        let start = tokio::time::Instant::now();
+        let response = metrics.handle(&request).await;
+        assert_eq!((response.status(), start.elapsed().as_secs()), (StatusCode::SERVICE_UNAVAILABLE, 9));
     }
 }
