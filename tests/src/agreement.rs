@@ -227,6 +227,12 @@ impl Complaints<'_> {
             let pointer = format!("/Properties/DefaultRouteSettings/Throttling{limit}Limit");
             self.expect_at("ApiStage", &pointer, &json!({ "Ref": format!("Api{limit}Limit") }));
         }
+        // Both are needed for a URL, and either alone refuses every scrape.
+        self.expect_at("MetricsUrl", "/Properties/AuthType", &json!("NONE"));
+        self.expect_at("MetricsUrlPermission", "/Properties/Action", &json!("lambda:InvokeFunctionUrl"));
+        self.expect_at("MetricsUrlPermission", "/Properties/FunctionUrlAuthType", &json!("NONE"));
+        self.expect_at("MetricsUrlInvokePermission", "/Properties/Action", &json!("lambda:InvokeFunction"));
+        self.expect_at("MetricsUrlInvokePermission", "/Properties/InvokedViaFunctionUrl", &json!(true));
         let public = |permission: &Value| permission["Properties"]["Principal"] == "*";
         let permissions = self.template.resources("AWS::Lambda::Permission");
         let names: Vec<_> = permissions
