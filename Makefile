@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help up test check soak
+.PHONY: help up test check soak package
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -15,3 +15,6 @@ check: ## check formatting and lints
 
 soak: ## compare latency with metrics on and off (SOAK_DURATION=30s, SOAK_RATE=5 a second); the long fleet test (FLEET_REQUESTS=20000, FLEET_ENVIRONMENTS=200, FLEET_SEED)
 	@scripts/soak
+
+package: ## build the release artifacts into target/package (ARCHITECTURES="arm64 x86_64")
+	@scripts/package

@@ -39,7 +39,7 @@ impl Options {
             metrics_token: DEFAULT_METRICS_TOKEN.to_owned(),
             concurrency: 1,
             data: None,
-            logs: workspace::local("logs/tests").join(test),
+            logs: test_logs(test),
             environment: Vec::new(),
         }
     }
@@ -113,6 +113,17 @@ impl Bundle {
         self.watch.ensure_running()?;
         self.dynamodb.ensure_running()
     }
+}
+
+/// The folder of a test's logs, for a test that starts no bundle.
+pub fn logs_of_test(test: &str) -> Result<PathBuf> {
+    let folder = test_logs(test);
+    std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    Ok(folder)
+}
+
+fn test_logs(test: &str) -> PathBuf {
+    workspace::local("logs/tests").join(test)
 }
 
 fn recreate(folder: &Path) -> Result<()> {

@@ -41,7 +41,7 @@ use crate::fault_proxy::{FaultProxy, Faults, Options, Traffic};
 use crate::runtime_api::RuntimeApi;
 use crate::settings::DEFAULT_METRICS_TOKEN;
 use crate::wait::{self, Setback, not_yet};
-use crate::{functions, keys, tables, workspace};
+use crate::{functions, tables, workspace};
 
 use pages::Pages;
 use plan::{End, Plan};
@@ -155,7 +155,7 @@ impl Fleet {
         };
         let proxy = FaultProxy::start(options, Arc::clone(&published)).await?;
         let url = format!("http://{}", proxy.address());
-        let mut variables = Environment::new(&url, &keys::generate("fleet")?, DEFAULT_METRICS_TOKEN);
+        let mut variables = Environment::new(&url, &sigil::keys::generate("fleet"), DEFAULT_METRICS_TOKEN);
         variables.set("STATS_SHARDS", &settings.shards().to_string());
         variables.set("STATS_WRITER_IDLE", &format!("{}ms", Settings::WRITER_IDLE.as_millis()));
         variables.set("STATS_GRACE", &format!("{}ms", Settings::GRACE.as_millis()));

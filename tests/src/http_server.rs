@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -48,6 +48,36 @@ impl HttpServer {
         let connections = watch::Sender::new(0);
         let task = tokio::spawn(accept(listener, Arc::new(handle), connections.clone()));
         Ok(Self { address, connections, task })
+    }
+
+    /// Starts one whose `answer` is given requests with their whole bodies. What it fails at is answered with status 500
+    /// and the error.
+    pub async fn answering<F>(answer: impl Fn(Request<Bytes>) -> F + Send + Sync + 'static) -> Result<Self>
+    where
+        F: Future<Output = Result<Response<Bytes>>> + Send,
+    {
+        let answer = Arc::new(answer);
+        Self::start(move |request| {
+            let answer = Arc::clone(&answer);
+            async move {
+                let answered = async {
+                    let (head, body) = request.into_parts();
+                    answer(Request::from_parts(head, body.collect().await?.to_bytes())).await
+                };
+                let response = answered.await.unwrap_or_else(|error| {
+                    let mut response = Response::new(Bytes::from(format!("{error:#}")));
+                    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+                    response
+                });
+                Ok(response.map(Full::new))
+            }
+        })
+        .await
+    }
+
+    /// Where it is, as a URL.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
     }
 
     /// Where it listens.

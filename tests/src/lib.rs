@@ -10,7 +10,10 @@
 //! fleet                       many environments, to which everything happens that can
 //!   ├ execution_environment   ─ runtime_api ─ lambda_event   one process as Lambda would run it
 //!   └ fault_proxy             what happens to calls on the way to DynamoDB Local
-//! process, port, wait         what all of them stand on
+//! secrets_manager             a stand-in for a service that has no emulator
+//! expanded, permissions       what template.yaml deploys, and what the functions may do there
+//! recorder                    what the functions are seen to do
+//! process, port, http_server, wait  what all of them stand on
 //! ```
 //!
 //! The end-to-end tests are in `e2e/`, one file for each promise.
@@ -22,7 +25,10 @@ pub mod bundle;
 pub mod self_check;
 pub mod settings;
 
+pub mod agreement;
 pub mod dynamodb_local;
+pub mod expanded;
+pub mod secrets_manager;
 pub mod tables;
 pub mod template;
 
@@ -43,7 +49,9 @@ pub mod runtime_api;
 
 pub mod credentials;
 pub mod http_server;
+pub mod permissions;
 pub mod port;
 pub mod process;
+pub mod recorder;
 pub mod wait;
 pub mod workspace;

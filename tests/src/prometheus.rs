@@ -15,13 +15,16 @@ use crate::{port, workspace};
 /// Prometheus spreads its first scrapes over an interval, and its start takes a second or two.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The file that Prometheus reads the token from before each scrape.
+const TOKEN_FILE: &str = "token";
+
 /// A running Prometheus. Its data goes with it.
 #[derive(Debug)]
 pub struct Prometheus {
     process: Process,
     url: String,
     http: reqwest::Client,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// One series of a query's result.
@@ -37,7 +40,7 @@ impl Prometheus {
     /// Starts it over the bundle at `target` (host and port), scraping once a second with `token`.
     pub async fn start(target: &str, token: &str) -> Result<Self> {
         let folder = TempDir::new()?;
-        let token_file = folder.path().join("token");
+        let token_file = folder.path().join(TOKEN_FILE);
         std::fs::write(&token_file, token)?;
         let config_file = folder.path().join("prometheus.yml");
         std::fs::write(&config_file, config(target, &token_file.display().to_string())?)?;
@@ -50,7 +53,7 @@ impl Prometheus {
             .arg(format!("--web.listen-address=127.0.0.1:{port}"));
         let process = Process::spawn("Prometheus", command, &folder.path().join("prometheus.log"))?;
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
-        let mut this = Self { process, url: format!("http://127.0.0.1:{port}"), http, _folder: folder };
+        let mut this = Self { process, url: format!("http://127.0.0.1:{port}"), http, folder };
         wait::until("Prometheus is ready", PATIENCE, async || {
             this.process.ensure_running().map_err(Setback::Final)?;
             this.http.get(format!("{}/-/ready", this.url)).send().await?.error_for_status()?;
@@ -58,6 +61,13 @@ impl Prometheus {
         })
         .await?;
         Ok(this)
+    }
+
+    /// Gives it another token, from its next scrape on. The file is replaced as a whole, for a scrape may be reading it.
+    pub fn set_token(&self, token: &str) -> Result<()> {
+        let new = self.folder.path().join("token.new");
+        std::fs::write(&new, token)?;
+        Ok(std::fs::rename(new, self.folder.path().join(TOKEN_FILE))?)
     }
 
     /// The result of an instant query.

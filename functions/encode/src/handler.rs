@@ -100,6 +100,7 @@ mod tests {
     use lambda_http::RequestExt;
     use lambda_http::http::header::{ALLOW, CONTENT_TYPE};
     use prometheus::Registry;
+    use secrets::Secret;
     use serde_json::{Value, json};
     use sigil::encode::Lifetimes;
     use sigil::keys::{self, SigningKeys};
@@ -113,7 +114,7 @@ mod tests {
         let lifetimes = Lifetimes { max_ttl_seconds: 3600, retention_seconds: 60 };
         let store = MemoryStore::default();
         let encode = Encode::new(
-            Encoder::new(store.clone(), keys, lifetimes),
+            Encoder::new(store.clone(), Secret::fixed(keys), lifetimes),
             Revoker::new(store, lifetimes.retention_seconds),
             EncodeMetrics::register(&registry).unwrap(),
             ErrorMetrics::register(&registry, &[Operation::Encode, Operation::Revoke]).unwrap(),

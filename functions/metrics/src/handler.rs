@@ -1,19 +1,18 @@
 //! A request for the page.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use function_kit::deadline;
 use function_kit::problem::Problem;
 use lambda_http::http::header::{
     ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, VARY,
 };
 use lambda_http::http::{HeaderMap, HeaderValue, Method, StatusCode};
-use lambda_http::{Body, Request, RequestExt, Response};
+use lambda_http::{Body, Request, Response};
 use prometheus_dynamodb::exposition::{Format, accepts_gzip, gzip};
 use prometheus_dynamodb::table::{ReadStats, TableError};
-use prometheus_dynamodb::{ScrapeError, scrape};
+use prometheus_dynamodb::{ScrapeError, TableSettings, scrape};
 
-use crate::settings::Settings;
+use crate::access::Access;
 
 /// How long a scraper is told to wait after a failure.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -22,20 +21,22 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>.
 const MAX_PAYLOAD_BYTES: usize = 6 * 1024 * 1024 - 16 * 1024;
 
-/// What is kept of the invocation's time for rendering the page, and for saying that there was not enough.
-const MARGIN: Duration = Duration::from_millis(1500);
+/// How long reading the table may take. Prometheus gives up after 10 s by default, and whatever is read after that would
+/// be for nothing; Lambda's own time-out is later still.
+const DEADLINE: Duration = Duration::from_secs(9);
 
 /// Answers scrapes.
 #[derive(Debug)]
 pub struct Metrics<T> {
     table: T,
-    settings: Settings,
+    reader: TableSettings,
+    access: Access,
 }
 
 impl<T: ReadStats> Metrics<T> {
-    /// Answers scrapes from this table.
-    pub fn new(table: T, settings: Settings) -> Self {
-        Self { table, settings }
+    /// Answers scrapes from this table, for whoever has access.
+    pub fn new(table: T, reader: TableSettings, access: Access) -> Self {
+        Self { table, reader, access }
     }
 
     /// Answers one request.
@@ -51,9 +52,9 @@ impl<T: ReadStats> Metrics<T> {
             return Err(Problem::method_not_allowed("GET, HEAD"));
         }
         // Before the table is read: what is refused costs nothing.
-        self.settings.access.check(request)?;
-        let deadline = deadline::of(&request.lambda_context()) - MARGIN;
-        let page = scrape(&self.table, &self.settings.reader, deadline).await.map_err(|error| problem(&error))?;
+        self.access.check(request).await?;
+        let page =
+            scrape(&self.table, &self.reader, Instant::now() + DEADLINE).await.map_err(|error| problem(&error))?;
         let format = Format::of(&list(request.headers(), ACCEPT));
         let compressed = accepts_gzip(&list(request.headers(), ACCEPT_ENCODING));
         let body = body(format.render(&page), format, compressed)?;
@@ -120,8 +121,12 @@ fn problem(error: &ScrapeError) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::Token;
     use env_settings::EnvReader;
     use prometheus_dynamodb::MemoryStatsTable;
+    use prometheus_dynamodb::item::{Base, Snapshot};
+    use prometheus_dynamodb::table::UnreadableItem;
+    use secrets::Secret;
 
     async fn answer(method: Method, path: &str, authorization: Option<&str>) -> Response<Body> {
         let headers: Vec<_> = authorization.map(|value| ("authorization", value)).into_iter().collect();
@@ -129,15 +134,15 @@ mod tests {
     }
 
     async fn answer_to(method: Method, path: &str, headers: &[(&str, &str)]) -> Response<Body> {
-        let env = [("STATS_TABLE", "stats"), ("METRICS_TOKEN", "0123456789abcdef")];
-        let settings = Settings::read(EnvReader::from_pairs(env)).unwrap();
+        let mut env = EnvReader::from_pairs([("STATS_TABLE", "stats")]);
+        let reader = TableSettings::read(&mut env).unwrap();
+        let tokens = Secret::fixed(vec![Token::parse("0123456789abcdef").unwrap()]);
         let mut request = lambda_http::http::Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let request: Request = request.body(Body::Empty).unwrap();
-        let request = request.with_lambda_context(Default::default());
-        Metrics::new(MemoryStatsTable::default(), settings).handle(&request).await
+        Metrics::new(MemoryStatsTable::default(), reader, Access::new(Some(tokens), None)).handle(&request).await
     }
 
     #[tokio::test]
@@ -185,5 +190,32 @@ mod tests {
         assert_eq!(answer(Method::GET, "/metrics", None).await.status(), 401);
         assert_eq!(answer(Method::POST, "/metrics", None).await.headers()["allow"], "GET, HEAD");
         assert_eq!(answer(Method::GET, "/", None).await.status(), 404);
+    }
+
+    /// A table that never answers.
+    struct Silent;
+
+    impl ReadStats for Silent {
+        async fn shards(&self) -> Result<u32, TableError> {
+            std::future::pending().await
+        }
+
+        async fn snapshots(&self, _: u32) -> Result<Vec<Result<Snapshot, UnreadableItem>>, TableError> {
+            std::future::pending().await
+        }
+
+        async fn base(&self, _: u32) -> Result<Option<Base>, TableError> {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_table_that_does_not_answer_is_given_up_on_before_the_scraper_gives_up() {
+        let mut env = EnvReader::from_pairs([("STATS_TABLE", "stats")]);
+        let metrics = Metrics::new(Silent, TableSettings::read(&mut env).unwrap(), Access::new(None, None));
+        let request: Request = lambda_http::http::Request::builder().uri("/metrics").body(Body::Empty).unwrap();
+        let start = tokio::time::Instant::now();
+        let response = metrics.handle(&request).await;
+        assert_eq!((response.status(), start.elapsed().as_secs()), (StatusCode::SERVICE_UNAVAILABLE, 9));
     }
 }

@@ -49,7 +49,7 @@ impl<S: LoadRecord> Verify<S> {
         let now = Timestamp::now();
         if request.raw_http_path().ends_with(JWKS) {
             return if request.method() == Method::GET {
-                self.keys()
+                self.keys().await
             } else {
                 Problem::method_not_allowed("GET").into_response()
             };
@@ -100,8 +100,8 @@ impl<S: LoadRecord> Verify<S> {
         }
     }
 
-    fn keys(&self) -> Response<Body> {
-        let mut response = Response::new(Body::Text(self.verifier.keys().jwks()));
+    async fn keys(&self) -> Response<Body> {
+        let mut response = Response::new(Body::Text(self.verifier.keys().await.jwks()));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(JWKS_CACHE));
         response
@@ -112,6 +112,7 @@ impl<S: LoadRecord> Verify<S> {
 mod tests {
     use lambda_http::http::header::ALLOW;
     use prometheus::Registry;
+    use secrets::Secret;
     use serde_json::{Value, json};
     use sigil::canonical::CanonicalJson;
     use sigil::encode::{EncodeRequest, Encoder, Lifetimes};
@@ -125,8 +126,9 @@ mod tests {
     async fn function() -> (Verify<MemoryStore>, SigilRecord) {
         let store = MemoryStore::default();
         let keys = SigningKeys::parse(&keys::generate("a")).unwrap();
-        let verifier = Verifier::new(store.clone(), keys.verifying().clone());
-        let encoder = Encoder::new(store, keys, Lifetimes { max_ttl_seconds: 3600, retention_seconds: 60 });
+        let verifier = Verifier::new(store.clone(), Secret::fixed(keys.verifying().clone()));
+        let encoder =
+            Encoder::new(store, Secret::fixed(keys), Lifetimes { max_ttl_seconds: 3600, retention_seconds: 60 });
         let raw = serde_json::value::RawValue::from_string(r#"{"a":1}"#.into()).unwrap();
         let data = CanonicalJson::from_raw(&raw).unwrap();
         let request = EncodeRequest { data, metadata: None, ttl_seconds: Some(60), idempotency_key: None };

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use env_settings::EnvReader;
-use function_kit::dynamodb::{Budget, DynamoDb};
+use function_kit::aws::{Aws, Budget};
 use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
 use prometheus::{
     Counter, Gauge, Histogram, HistogramOpts, Opts, Registry, register_counter_vec_with_registry,
@@ -87,7 +87,7 @@ async fn run(started_at: Instant) -> Result<(), Error> {
     let (is_after, settings) = env.finish(|| Some((is_after?, settings?)))?;
     let registry = Registry::new();
     let metrics = Metrics::register(&registry, is_after)?;
-    let table = DynamoDbStatsTable::new(DynamoDb::from_env().await.client(Budget::PUBLISH), &settings.table);
+    let table = DynamoDbStatsTable::new(Aws::from_env().await.dynamodb(Budget::PUBLISH), &settings.table);
     let publisher = Publisher::new(table, Sources::new(registry), settings, started_at)?;
     let handler = service_fn(move |event: LambdaEvent<Job>| {
         metrics.done(&event.payload);

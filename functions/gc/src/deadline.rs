@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use lambda_runtime::Context;
 
-/// The time that an invocation has where its deadline makes no sense: emulators of Lambda send a constant one, long past.
+/// The time that a run has where its deadline makes no sense: emulators of Lambda send a constant one, long past. Less than
+/// the time-out that the template gives the function.
 const FALLBACK: Duration = Duration::from_secs(30);
 
 /// The invocation's deadline.
