@@ -63,5 +63,12 @@ export function dashboard(uid: string, title: string, description: string, rows:
     }
     y += row.height;
   }
-  return builder.build();
+  const built = builder.build();
+  // The SDK gives every variable the members of an interval variable, which the schema of the others does not have.
+  for (const variable of built.templating.list ?? []) {
+    delete variable.auto;
+    delete variable.auto_min;
+    delete variable.auto_count;
+  }
+  return built;
 }

@@ -37,7 +37,6 @@ function choice(name: string, label: string, query: string): QueryVariableBuilde
     .label(label)
     .datasource(DATASOURCE)
     .query({ query, refId: name })
-    .definition(query)
     .refresh(VariableRefresh.OnTimeRangeChanged)
     .sort(VariableSort.AlphabeticalAsc)
     .multi(true)
