@@ -35,6 +35,9 @@ export interface About {
   queries: DataqueryBuilder[];
 }
 
+/** Below the plot there is room for two entries; a longer legend stands beside it. */
+type LegendAt = "below" | "beside";
+
 type AnyPanel = TimeSeries | Stat | BarGauge | Heatmap | StateTimeline;
 
 /** Nothing is good or bad about these values. Grafana's own default paints everything above 80 red. */
@@ -63,7 +66,7 @@ function describe<P extends AnyPanel>(panel: P, about: About): P {
 }
 
 /** Curves, with their last and largest values in the legend. */
-export function curves(about: About): TimeSeries {
+export function curves(about: About, legend: LegendAt = "below"): TimeSeries {
   return describe(new TimeSeries(), about)
     .min(0)
     .lineWidth(2)
@@ -76,7 +79,7 @@ export function curves(about: About): TimeSeries {
       new common.VizLegendOptionsBuilder()
         .showLegend(true)
         .displayMode(common.LegendDisplayMode.Table)
-        .placement(common.LegendPlacement.Bottom)
+        .placement(legend === "below" ? common.LegendPlacement.Bottom : common.LegendPlacement.Right)
         .calcs(["lastNotNull", "max"]),
     )
     .tooltip(
@@ -87,15 +90,15 @@ export function curves(about: About): TimeSeries {
 }
 
 /** Curves with a line at the value from which an alert fires. */
-export function curvesWithLimit(about: About, limit: number): TimeSeries {
-  return curves(about)
+export function curvesWithLimit(about: About, limit: number, legend: LegendAt = "below"): TimeSeries {
+  return curves(about, legend)
     .thresholds(thresholds([{ value: null, color: "transparent" }, { value: limit, color: "red" }]))
     .thresholdsStyle(new common.GraphThresholdsStyleConfigBuilder().mode(common.GraphThresholdsStyleMode.Dashed));
 }
 
 /** Curves on top of each other: parts of a whole. */
 export function stacked(about: About): TimeSeries {
-  return curves(about)
+  return curves(about, "beside")
     .fillOpacity(40)
     .lineWidth(1)
     .stacking(new common.StackingConfigBuilder().mode(common.StackingMode.Normal).group("A"));

@@ -69,7 +69,7 @@ const publishing: Row = {
       runbook: "prometheusdynamodbpublishesfailing",
       unit: "wps",
       queries: [curve(publishes, "{{function}}")],
-    })],
+    }, "beside")],
     [8, stacked({
       title: "Publish failures",
       description: "Attempts to publish that failed; the next one carries what they would have. Known only once one has worked again.",
@@ -88,7 +88,7 @@ const publishing: Row = {
       runbook: "prometheusdynamodbpublishesfailing",
       unit: "percentunit",
       queries: [curve(`${failures} / (${publishes} + ${failures}) >= 0`, "{{function}}")],
-    }, 0.1)],
+    }, 0.1, "beside")],
     [12, bars({
       title: "Largest snapshot",
       description: "Size of the largest snapshot that a live environment last published. DynamoDB charges by 1 KB, and takes no more than 400 KB.",
@@ -102,7 +102,7 @@ const publishing: Row = {
       runbook: "series",
       unit: "bytes",
       queries: [curve(`max by (function) (${series("prometheus_dynamodb_snapshot_bytes", OF_FUNCTIONS)})`, "{{function}}")],
-    })],
+    }, "beside")],
   ],
 };
 
@@ -141,7 +141,7 @@ const compacting: Row = {
       runbook: "prometheusdynamodbconflict",
       unit: "short",
       queries: [curve(`sum by (kind) (${series("prometheus_dynamodb_conflicts")})`, "{{kind}}")],
-    })],
+    }, "beside")],
     [12, curves({
       title: "Left out or not folded",
       description: "Items left out of a scrape, and environments not folded because a base is full.",

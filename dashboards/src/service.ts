@@ -24,7 +24,7 @@ const STATES = { closed: "green", half_open: "orange", open: "red" };
 
 function quantiles(metric: string, about: Omit<About, "unit" | "queries">) {
   const queries = [0.5, 0.95, 0.99].map((q) => curve(quantile(q, metric), `p${Math.round(q * 100)}`));
-  return curvesWithLimit({ ...about, unit: "s", queries }, 0.5);
+  return curvesWithLimit({ ...about, unit: "s", queries }, 0.5, "beside");
 }
 
 const overview: Row = {
@@ -60,7 +60,7 @@ const overview: Row = {
       queries: [value(`sum(${series("sigil_circuit_breaker_state", 'state="open"')})`, "open")],
     }, badFrom(1)).decimals(0)],
     [4, number({
-      title: "Since the last successful gc run",
+      title: "Since last gc success",
       description: "Time since a gc run last succeeded. It is scheduled every hour.",
       runbook: "sigilgcoverdue",
       unit: "s",
@@ -233,7 +233,7 @@ const storage: Row = {
       queries: [
         curve(quantile(0.95, "sigil_storage_operation_duration_seconds", ["operation"]) + " >= 0", "{{operation}}"),
       ],
-    })],
+    }, "beside")],
     [12, stacked({
       title: "Storage calls by outcome",
       description: "Calls to the table of sigils, by how they ended. A call that the breaker refused is none.",
@@ -252,7 +252,7 @@ const storage: Row = {
         curve(`sum by (operation) (${rate("sigil_storage_retries_total")}) > 0`, "{{operation}} retried"),
         curve(`sum by (operation) (${rate("sigil_storage_throttles_total")}) > 0`, "{{operation}} throttled"),
       ],
-    })],
+    }, "beside")],
     [12, bands({
       title: "Circuit breakers",
       description:
@@ -277,21 +277,21 @@ const functions: Row = {
       runbook: "environments",
       unit: "ops",
       queries: [curve(`sum by (function) (${rate("lambda_invocations_total", OF_FUNCTIONS)})`, "{{function}}")],
-    })],
+    }, "beside")],
     [8, curves({
       title: "Cold starts",
       description: "Execution environments that have started: each makes one request wait.",
       runbook: "environments",
       unit: "ops",
       queries: [curve(`sum by (function) (${rate("lambda_cold_starts_total", OF_FUNCTIONS)})`, "{{function}}")],
-    })],
+    }, "beside")],
     [8, curves({
       title: "Initialization p95",
       description: "Time from the start of the program until it was ready for its first invocation.",
       runbook: "environments",
       unit: "s",
       queries: [curve(quantile(0.95, "lambda_init_duration_seconds", ["function"], OF_FUNCTIONS) + " >= 0", "{{function}}")],
-    })],
+    }, "beside")],
     [8, stacked({
       title: "Environments",
       description:
@@ -306,14 +306,14 @@ const functions: Row = {
       runbook: "environments",
       unit: "bytes",
       queries: [curve(`sum by (function) (${series("process_resident_memory_bytes", OF_FUNCTIONS)})`, "{{function}}")],
-    })],
+    }, "beside")],
     [8, curves({
       title: "CPU",
       description: "CPU time of all environments in each second: 1 is one core.",
       runbook: "environments",
       unit: "percentunit",
       queries: [curve(`sum by (function) (${rate("process_cpu_seconds_total", OF_FUNCTIONS)})`, "{{function}}")],
-    })],
+    }, "beside")],
   ],
 };
 

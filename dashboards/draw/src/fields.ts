@@ -10,30 +10,35 @@ import {
   Registry,
 } from "@grafana/data";
 
-// Grafana's own registry of options is part of its server's front end and is not published. These are the options that
-// the dashboards' overrides use; another one would be left out, so it is an error.
-const OVERRIDABLE = ["color", "thresholds"];
-const registry = new Registry<FieldConfigPropertyItem>(() =>
-  OVERRIDABLE.map((id) => ({
+/**
+ * The options that a panel sets. Grafana's own registry of options is part of its server's front end and is not published;
+ * without an entry in one, an option has no effect.
+ */
+function registry({ defaults, overrides }: FieldConfigSource): Registry<FieldConfigPropertyItem> {
+  const overridden = overrides.flatMap((override) => override.properties.map((property) => property.id));
+  const { custom, ...standard } = defaults;
+  const option = (id: string, path: string, isCustom: boolean): FieldConfigPropertyItem => ({
     id,
-    path: id,
+    path,
+    isCustom,
     name: id,
     editor: () => null,
     override: () => null,
     process: identityOverrideProcessor,
     shouldApply: () => true,
     settings: {},
-  })),
-);
+  });
+  return new Registry(() => [
+    ...[...new Set([...Object.keys(standard), ...overridden])].map((id) => option(id, id, false)),
+    ...Object.keys(custom ?? {}).map((name) => option(`custom.${name}`, name, true)),
+  ]);
+}
 
 export function applied(data: DataFrame[], fieldConfig: FieldConfigSource, theme: GrafanaTheme2): DataFrame[] {
-  for (const { id } of fieldConfig.overrides.flatMap((override) => override.properties)) {
-    if (!OVERRIDABLE.includes(id)) throw new Error(`an override of ${id} cannot be drawn`);
-  }
   return applyFieldOverrides({
     data,
     fieldConfig,
-    fieldConfigRegistry: registry,
+    fieldConfigRegistry: registry(fieldConfig),
     replaceVariables: (text) => text,
     theme,
     timeZone: "browser",
