@@ -9,7 +9,7 @@ import { type Query, parse, RATE_INTERVAL } from "./promql.js";
 const DATASOURCE = "${datasource}";
 const LABEL_VALUES = /^label_values\((?:(?<selector>.+),\s*)?(?<label>\w+)\)$/s;
 // Of Grafana's units, those that are in use here. An unknown one would be shown as text after the number.
-const UNITS = ["none", "short", "percentunit", "s", "bytes", "ops", "reqps", "wps"];
+const UNITS = ["none", "short", "locale", "percentunit", "s", "bytes", "ops", "reqps", "wps"];
 
 type Complain = (complaint: string) => void;
 type RuleSet<Subject> = Record<string, (subject: Subject, complain: Complain, file: DashboardFile) => void>;

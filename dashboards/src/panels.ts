@@ -96,11 +96,11 @@ export function curvesWithLimit(about: About, limit: number, legend: LegendAt = 
     .thresholdsStyle(new common.GraphThresholdsStyleConfigBuilder().mode(common.GraphThresholdsStyleMode.Dashed));
 }
 
-/** Curves on top of each other: parts of a whole. */
-export function stacked(about: About): TimeSeries {
-  return curves(about, "beside")
-    .fillOpacity(40)
-    .lineWidth(1)
+/** Areas on top of each other: parts of a whole. Without lines, for that of a part with nothing in it would lie on the next. */
+export function stacked(about: About, legend: LegendAt = "beside"): TimeSeries {
+  return curves(about, legend)
+    .fillOpacity(70)
+    .lineWidth(0)
     .stacking(new common.StackingConfigBuilder().mode(common.StackingMode.Normal).group("A"));
 }
 

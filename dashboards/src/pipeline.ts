@@ -32,7 +32,7 @@ const overview: Row = {
       title: "Series",
       description: "Series that the page shows, without those that describe the scrape.",
       runbook: "series",
-      unit: "short",
+      unit: "locale",
       queries: [value(`sum(${series("prometheus_dynamodb_series")})`, "series")],
     }, NEUTRAL).decimals(0)],
     [4, number({
@@ -69,7 +69,7 @@ const publishing: Row = {
       runbook: "prometheusdynamodbpublishesfailing",
       unit: "wps",
       queries: [curve(publishes, "{{function}}")],
-    }, "beside")],
+    })],
     [8, stacked({
       title: "Publish failures",
       description: "Attempts to publish that failed; the next one carries what they would have. Known only once one has worked again.",
@@ -81,14 +81,14 @@ const publishing: Row = {
           "{{function}}: {{reason}}",
         ),
       ],
-    })],
+    }, "below")],
     [8, curvesWithLimit({
       title: "Publish failure ratio",
       description: "Share of the attempts to publish that failed. From 10 % on it is an alert.",
       runbook: "prometheusdynamodbpublishesfailing",
       unit: "percentunit",
       queries: [curve(`${failures} / (${publishes} + ${failures}) >= 0`, "{{function}}")],
-    }, 0.1, "beside")],
+    }, 0.1)],
     [12, bars({
       title: "Largest snapshot",
       description: "Size of the largest snapshot that a live environment last published. DynamoDB charges by 1 KB, and takes no more than 400 KB.",
@@ -110,7 +110,7 @@ const compacting: Row = {
   title: "Compacting",
   height: 9,
   panels: [
-    [8, stacked({
+    [12, stacked({
       title: "Environments by state",
       description:
         "Execution environments whose snapshots are not folded: each is read by every scrape. Sealed ones are in the base and wait to be deleted.",
@@ -118,7 +118,7 @@ const compacting: Row = {
       unit: "short",
       queries: [curve(`sum by (state) (${series("prometheus_dynamodb_writers")})`, "{{state}}")],
     })],
-    [8, curvesWithLimit({
+    [12, curvesWithLimit({
       title: "Age of the oldest unfolded snapshot",
       description: "Time since the publish of the snapshot that has waited longest to be folded. Three hours are an alert.",
       runbook: "prometheusdynamodbcompactionoverdue",
@@ -135,14 +135,14 @@ const compacting: Row = {
         curve(`sum(${rate("prometheus_dynamodb_burials_total")})`, "buried"),
       ],
     })],
-    [12, curves({
+    [8, curves({
       title: "Conflicts by kind",
       description: "Metrics on which environments disagree, by what they disagree in.",
       runbook: "prometheusdynamodbconflict",
       unit: "short",
       queries: [curve(`sum by (kind) (${series("prometheus_dynamodb_conflicts")})`, "{{kind}}")],
-    }, "beside")],
-    [12, curves({
+    })],
+    [8, curves({
       title: "Left out or not folded",
       description: "Items left out of a scrape, and environments not folded because a base is full.",
       runbook: "prometheusdynamodbbasefull",

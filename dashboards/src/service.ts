@@ -14,12 +14,13 @@ const requestsInRange = `(sum(${increase("lambda_invocations_total")}) - (sum(${
 
 const VERDICTS = {
   valid: "green",
-  tampered: "red",
-  bad_signature: "orange",
+  tampered: "orange",
+  bad_signature: "yellow",
   unknown: "purple",
   revoked: "blue",
   expired: "#8e8e8e",
 };
+const OUTCOMES = { ok: "green", too_large: "blue", throttled: "yellow", timeout: "orange", unavailable: "red" };
 const STATES = { closed: "green", half_open: "orange", open: "red" };
 
 function quantiles(metric: string, about: Omit<About, "unit" | "queries">) {
@@ -35,14 +36,14 @@ const overview: Row = {
       title: "Sigils encoded",
       description: "Requests to encode that were answered with a sigil, within the time range.",
       runbook: "traffic",
-      unit: "short",
+      unit: "locale",
       queries: [value(`sum(${increase("sigil_encode_total")})`, "encoded")],
     }, NEUTRAL).decimals(0)],
     [4, number({
       title: "Tokens verified",
       description: "Tokens that got a verdict, whatever it was, within the time range.",
       runbook: "traffic",
-      unit: "short",
+      unit: "locale",
       queries: [value(`sum(${increase("sigil_verify_total")})`, "verified")],
     }, NEUTRAL).decimals(0)],
     [4, number({
@@ -80,7 +81,7 @@ const traffic: Row = {
   title: "Traffic",
   height: 9,
   panels: [
-    [8, curves({
+    [12, curves({
       title: "Sigils encoded per second",
       description:
         "Requests to encode that were answered with a sigil. The second curve is the mean of five minutes, of every job.",
@@ -91,7 +92,7 @@ const traffic: Row = {
         curve("rate(sigil_encode_total[5m])", "{{job}}, over 5 minutes"),
       ],
     })],
-    [8, curvesWithLimit({
+    [12, curvesWithLimit({
       title: "Encode latency p95",
       description:
         "95 % of the requests to encode were answered within this time. The second curve is over five minutes and every job. From 0.5 s on it is an alert.",
@@ -102,28 +103,28 @@ const traffic: Row = {
         curve("histogram_quantile(0.95, sum(rate(sigil_encode_duration_seconds_bucket[5m])) by (le))", "p95, over 5 minutes"),
       ],
     }, 0.5)],
-    [8, coloured(stacked({
+    [12, coloured(stacked({
       title: "Verifications by verdict",
       description: "Tokens that were verified, by what came of it. A verdict is an answer, not an error.",
       runbook: "traffic",
       unit: "reqps",
       queries: [curve(`sum by (verdict) (${rate("sigil_verify_total")})`, "{{verdict}}")],
     }), VERDICTS)],
-    [8, stacked({
+    [12, stacked({
       title: "Errors",
       description: "Requests and gc runs that failed, by reason, whoever's fault it was.",
       runbook: "errors",
       unit: "reqps",
       queries: [curve(`sum by (reason) (${rate("sigil_error_total")}) > 0`, "{{reason}}")],
     })],
-    [8, curves({
+    [12, curves({
       title: "GC cycles",
       description: "Runs of gc. The schedule starts one every hour, which is 1 in this unit.",
       runbook: "sigilgcoverdue",
       unit: "none",
       queries: [curve(`sum(${rate("sigil_gc_total")}) * 3600`, "runs an hour")],
     })],
-    [8, curves({
+    [12, curves({
       title: "Revocations",
       description: "Sigils that were revoked. Revoking one again does not count.",
       runbook: "traffic",
@@ -203,7 +204,7 @@ const gc: Row = {
       runbook: "sigilgcoverdue",
       unit: "short",
       queries: [curve(`sum by (reason) (${rate("sigil_gc_deleted_total")})`, "{{reason}} a second")],
-    })],
+    }, "below")],
     [8, curves({
       title: "GC duration",
       description: "How long gc runs take. A run stops by itself before its time-out of 60 s, and the next goes on.",
@@ -234,7 +235,7 @@ const storage: Row = {
         curve(quantile(0.95, "sigil_storage_operation_duration_seconds", ["operation"]) + " >= 0", "{{operation}}"),
       ],
     }, "beside")],
-    [12, stacked({
+    [12, coloured(stacked({
       title: "Storage calls by outcome",
       description: "Calls to the table of sigils, by how they ended. A call that the breaker refused is none.",
       runbook: "storage",
@@ -242,7 +243,7 @@ const storage: Row = {
       queries: [
         curve(`sum by (outcome) (${rate("sigil_storage_operation_duration_seconds_count")})`, "{{outcome}}"),
       ],
-    })],
+    }), OUTCOMES)],
     [12, curves({
       title: "Retries and throttles",
       description: "Attempts after a call's first, and attempts that DynamoDB throttled.",
@@ -269,7 +270,7 @@ const storage: Row = {
 
 const functions: Row = {
   title: "Functions",
-  height: 8,
+  height: 9,
   panels: [
     [8, curves({
       title: "Invocations",
@@ -277,22 +278,22 @@ const functions: Row = {
       runbook: "environments",
       unit: "ops",
       queries: [curve(`sum by (function) (${rate("lambda_invocations_total", OF_FUNCTIONS)})`, "{{function}}")],
-    }, "beside")],
+    })],
     [8, curves({
       title: "Cold starts",
       description: "Execution environments that have started: each makes one request wait.",
       runbook: "environments",
       unit: "ops",
       queries: [curve(`sum by (function) (${rate("lambda_cold_starts_total", OF_FUNCTIONS)})`, "{{function}}")],
-    }, "beside")],
+    })],
     [8, curves({
       title: "Initialization p95",
       description: "Time from the start of the program until it was ready for its first invocation.",
       runbook: "environments",
       unit: "s",
       queries: [curve(quantile(0.95, "lambda_init_duration_seconds", ["function"], OF_FUNCTIONS) + " >= 0", "{{function}}")],
-    }, "beside")],
-    [8, stacked({
+    })],
+    [12, stacked({
       title: "Environments",
       description:
         "Execution environments whose snapshots are not folded: live, idle for longer than STATS_WRITER_IDLE, closed by a last publish, or sealed by gc.",
@@ -300,20 +301,20 @@ const functions: Row = {
       unit: "short",
       queries: [curve(`sum by (state) (${series("prometheus_dynamodb_writers")})`, "{{state}}")],
     })],
-    [8, curves({
+    [6, curves({
       title: "Memory",
       description: "Resident memory of all live environments.",
       runbook: "environments",
       unit: "bytes",
       queries: [curve(`sum by (function) (${series("process_resident_memory_bytes", OF_FUNCTIONS)})`, "{{function}}")],
-    }, "beside")],
-    [8, curves({
+    })],
+    [6, curves({
       title: "CPU",
       description: "CPU time of all environments in each second: 1 is one core.",
       runbook: "environments",
       unit: "percentunit",
       queries: [curve(`sum by (function) (${rate("process_cpu_seconds_total", OF_FUNCTIONS)})`, "{{function}}")],
-    }, "beside")],
+    })],
   ],
 };
 

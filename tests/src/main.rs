@@ -1,8 +1,8 @@
-//! What the Makefile runs: `local-bundle up` and `local-bundle soak`.
+//! What the Makefile runs: `local-bundle up`, `local-bundle soak` and `local-bundle dashboards`.
 
 use std::process::ExitCode;
 
-use local_bundle::{soak, up};
+use local_bundle::{dashboards, soak, up};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -10,7 +10,8 @@ async fn main() -> ExitCode {
     let ended = match command.as_deref() {
         Some("up") => up::run().await,
         Some("soak") => soak::run().await,
-        _ => Err(anyhow::anyhow!("usage: local-bundle up|soak")),
+        Some("dashboards") => dashboards::run().await,
+        _ => Err(anyhow::anyhow!("usage: local-bundle up|soak|dashboards")),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -44,7 +44,7 @@ export function Page({ theme, width }: { theme: GrafanaTheme2; width: number }) 
           return (
             <div key={model.id} style={box}>
               {model.type === "row" ? (
-                <h2 style={{ fontSize: 14, margin: "6px 8px" }}>{model.title}</h2>
+                <h2 data-row={model.title} style={{ fontSize: 14, margin: "6px 8px" }}>{model.title}</h2>
               ) : (
                 <Panel model={model} theme={theme} view={view} chosen={chosen} {...size} />
               )}

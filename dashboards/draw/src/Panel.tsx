@@ -54,7 +54,8 @@ export function Panel({ model, theme, view, chosen, width, height }: Props) {
       >
         {(innerWidth, innerHeight) => {
           if (error !== undefined) return <Note text={error} colour={theme.colors.error.text} />;
-          if (frames === undefined) return null;
+          // Without a size there is nothing to draw on: the frame has not been laid out yet.
+          if (frames === undefined || innerWidth <= 0 || innerHeight <= 0) return null;
           if (frames.length === 0) return <Note text="No data" colour={theme.colors.text.secondary} />;
           return draw(model, frames, theme, view, innerWidth, innerHeight);
         }}

@@ -49,7 +49,7 @@ export function interpolate(text: string, view: View, chosen: Map<string, string
   return text.replace(/\$(?:\{(\w+)\}|(\w+))/g, (whole, braced: string | undefined, bare: string | undefined) => {
     const name = braced ?? bare!;
     if (name === "__rate_interval") return `${view.rateInterval}s`;
-    if (name === "__range") return `${Math.round(view.range)}s`;
+    if (name === "__range") return `${Math.round(view.range * 1000)}ms`;
     return chosen.get(name) ?? whole;
   });
 }
