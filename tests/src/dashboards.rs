@@ -46,9 +46,10 @@ impl Window {
         self.to - self.from
     }
 
-    /// As PromQL writes it. Scrapes have times in milliseconds.
+    /// As PromQL writes it. Scrapes have times in milliseconds; one more takes in the sample at its start, which newer
+    /// versions leave out, and older ones when they round.
     fn as_range(self) -> String {
-        format!("{}ms", (self.seconds() * 1000.0).round())
+        format!("{}ms", (self.seconds() * 1000.0).round() + 1.0)
     }
 }
 
@@ -124,7 +125,8 @@ async fn quiet(prometheus: &Prometheus) -> Result<f64> {
     let start = good_scrapes().await?;
     wait::until("Prometheus has scraped again", PATIENCE, async || {
         let scraped = good_scrapes().await?;
-        let last = prometheus.query("timestamp(up == 1)").await?;
+        // Of a plain selector only, `timestamp` says when the sample was taken; of anything else, when it was asked for.
+        let last = prometheus.query("timestamp(up) and up == 1").await?;
         match last.first() {
             Some(last) if scraped >= start + QUIET_SCRAPES => Ok(last.value),
             _ => not_yet(format!("{scraped} scrapes have worked, after {start}")),

@@ -49,7 +49,8 @@ export function interpolate(text: string, view: View, chosen: Map<string, string
   return text.replace(/\$(?:\{(\w+)\}|(\w+))/g, (whole, braced: string | undefined, bare: string | undefined) => {
     const name = braced ?? bare!;
     if (name === "__rate_interval") return `${view.rateInterval}s`;
-    if (name === "__range") return `${Math.round(view.range * 1000)}ms`;
+    // The millisecond takes in a sample at the very start, as Prometheus does not always.
+    if (name === "__range") return `${Math.round(view.range * 1000) + 1}ms`;
     return chosen.get(name) ?? whole;
   });
 }
