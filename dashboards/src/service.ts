@@ -66,7 +66,7 @@ const overview: Row = {
       runbook: "sigilgcoverdue",
       unit: "s",
       queries: [value(`time() - max(${series("sigil_gc_last_success_timestamp_seconds")})`, "since")],
-    }, badFrom(9000, 4500)).decimals(0)],
+    }, badFrom(9000, 4500)).decimals(1)],
     [4, number({
       title: "Live environments",
       description: "Execution environments that have published within STATS_WRITER_IDLE and have not closed.",

@@ -53,7 +53,7 @@ impl Window {
     }
 }
 
-/// Runs to the end. The first thing that is not as it must be ends it.
+/// Runs to the end, and fails if anything is not as it must be.
 pub async fn run() -> Result<()> {
     let pages = workspace::root().join("dashboards/draw/dist");
     ensure!(pages.join("index.html").exists(), "the pages are not built: run 'make dashboards'");
@@ -96,9 +96,16 @@ pub async fn run() -> Result<()> {
     let oracle = Oracle::read(&prometheus, window).await?;
     sent.compare(&oracle)?;
     println!("  every one of them is counted, once");
-    panels::check(&prometheus, &oracle, &sent).await?;
-    alerts::check(&prometheus, window, traffic.healthy_until()).await?;
-    pictures::draw(&prometheus, &oracle, window).await
+    // An incident takes minutes: all that is wrong is said at once.
+    let checks = [
+        panels::check(&prometheus, &oracle, &sent).await,
+        alerts::check(&prometheus, window, traffic.healthy_until()).await,
+        pictures::draw(&prometheus, &oracle, window).await,
+    ];
+    let faults: Vec<String> =
+        checks.into_iter().filter_map(Result::err).map(|error: anyhow::Error| format!("{error:#}")).collect();
+    ensure!(faults.is_empty(), "{}", faults.join("\n"));
+    Ok(())
 }
 
 /// Waits until Prometheus has scraped all that was sent.

@@ -51,7 +51,8 @@ impl FaultyDynamoDb {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let own_url = format!("http://{}", listener.local_addr()?);
         let faults = Arc::new(Mutex::new(Vec::new()));
-        let upstream = Upstream { http: reqwest::Client::builder().no_proxy().build()?, url, faults: Arc::clone(&faults) };
+        let upstream =
+            Upstream { http: reqwest::Client::builder().no_proxy().build()?, url, faults: Arc::clone(&faults) };
         let accepting = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let upstream = upstream.clone();

@@ -10,7 +10,10 @@ use crate::{up, workspace};
 /// Starts it over this bundle.
 pub async fn start(settings: &Settings, client: &Client) -> Result<Prometheus> {
     let pages = workspace::root().join("dashboards/draw/dist");
-    ensure!(pages.join("index.html").exists(), "the dashboards' pages are not built: start this by 'make up OBSERVE=1'");
+    ensure!(
+        pages.join("index.html").exists(),
+        "the dashboards' pages are not built: start this by 'make up OBSERVE=1'"
+    );
     Prometheus::start_with(&Options {
         target: client.url().strip_prefix("http://").context("it has a scheme")?.to_owned(),
         token: settings.metrics_token.clone(),

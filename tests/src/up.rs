@@ -43,8 +43,7 @@ async fn serve() -> Result<()> {
     std::fs::write(&token_file, &settings.metrics_token).with_context(|| token_file.display().to_string())?;
 
     // Before the check, so that what it does is seen.
-    let mut prometheus =
-        if settings.observe { Some(observe::start(&settings, bundle.client()).await?) } else { None };
+    let mut prometheus = if settings.observe { Some(observe::start(&settings, bundle.client()).await?) } else { None };
     println!("checking:");
     if let Err(error) = self_check::run(bundle.client()).await {
         eprintln!("{}", bundle.watch().process().log_tail(30));

@@ -46,7 +46,8 @@ pub async fn check(prometheus: &Prometheus, window: Window, healthy_until: f64) 
 
     let mut states: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for curve in prometheus.query_range("ALERTS", window.from, window.to).await? {
-        let label = |name: &str| curve.labels[name].as_str().map(str::to_owned).with_context(|| curve.labels.to_string());
+        let label =
+            |name: &str| curve.labels[name].as_str().map(str::to_owned).with_context(|| curve.labels.to_string());
         let (name, state) = (label("alertname")?, label("alertstate")?);
         let first = curve.samples.first().context("it has samples")?.0;
         ensure!(first >= healthy_until, "{name} was {state} {} s before the incident", healthy_until - first);

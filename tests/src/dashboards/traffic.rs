@@ -44,7 +44,11 @@ fn phases() -> [(&'static str, u64, Vec<Fault>); 6] {
     let publish = &["PutItem"];
     [
         ("all is well", 45, vec![]),
-        ("the sigils table is slow, and no metrics can be published", 20, vec![sigils(SLOW), stats(publish, Effect::Failing)]),
+        (
+            "the sigils table is slow, and no metrics can be published",
+            20,
+            vec![sigils(SLOW), stats(publish, Effect::Failing)],
+        ),
         ("the sigils table throttles", 10, vec![sigils(Effect::Throttled)]),
         ("the sigils table fails", 70, vec![sigils(Effect::Failing)]),
         ("the metrics cannot be scraped", 6, vec![stats(&["Query"], Effect::Failing)]),
@@ -178,7 +182,8 @@ async fn encode(client: &Client, number: u64, sent: &mut Sent, tokens: &RefCell<
     let answer = client.post_sigils(body).await?;
     if sent.answered("encode", "encode", &answer)? {
         sent.encoded += 1;
-        let sigil = Sigil { id: answer.text_at("/sigil/id")?.to_owned(), token: answer.text_at("/sigil/token")?.to_owned() };
+        let sigil =
+            Sigil { id: answer.text_at("/sigil/id")?.to_owned(), token: answer.text_at("/sigil/token")?.to_owned() };
         let mut tokens = tokens.borrow_mut();
         if expires { tokens.expiring.push(sigil) } else { tokens.live.push(sigil) }
     }
