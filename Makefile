@@ -1,10 +1,10 @@
 .DEFAULT_GOAL := help
-.PHONY: help up test check soak package
+.PHONY: help up test check soak package dashboards dashboards-json
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
-up: ## run the whole bundle here until Ctrl-C (PORT, DYNAMODB_PORT, METRICS_TOKEN, CONCURRENCY, PERSIST=1)
+up: ## run the whole bundle here until Ctrl-C (PORT, DYNAMODB_PORT, METRICS_TOKEN, CONCURRENCY, PERSIST=1; OBSERVE=1 with dashboards, PROMETHEUS_PORT)
 	@scripts/up
 
 test: ## run every check and test
@@ -18,3 +18,9 @@ soak: ## compare latency with metrics on and off (SOAK_DURATION=30s, SOAK_RATE=5
 
 package: ## build the release artifacts into target/package (ARCHITECTURES="arm64 x86_64")
 	@scripts/package
+
+dashboards: ## run an incident, compare every panel and alert with what was sent, and draw the pictures (5 minutes)
+	@scripts/dashboards
+
+dashboards-json: ## write the dashboards' JSON from their code
+	@scripts/dashboards-json

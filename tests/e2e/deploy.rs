@@ -17,7 +17,7 @@ use local_bundle::fleet::published::Published;
 use local_bundle::fleet::violation::Violation;
 use local_bundle::runtime_api::Outcome;
 use local_bundle::settings::DEFAULT_METRICS_TOKEN;
-use local_bundle::{functions, keys, lambda_event, prometheus, tables, workspace};
+use local_bundle::{functions, lambda_event, prometheus, tables, workspace};
 use serde_json::{Value, json};
 
 /// Durations of jobs, one for each bucket that either version has. Sums of them are exact.
@@ -118,7 +118,7 @@ impl Stage {
         };
         let proxy = FaultProxy::start(options, Arc::clone(&published)).await?;
         let url = format!("http://{}", proxy.address());
-        let mut variables = Environment::new(&url, &keys::generate("deploy")?, DEFAULT_METRICS_TOKEN);
+        let mut variables = Environment::new(&url, &sigil::keys::generate("deploy"), DEFAULT_METRICS_TOKEN);
         variables.set("STATS_GRACE", &format!("{}ms", Settings::GRACE.as_millis()));
         variables.set("STATS_PUBLISH_INTERVAL", "0s");
         let start = async |name: &'static str| {

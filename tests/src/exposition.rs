@@ -29,6 +29,11 @@ impl Exposition {
         Ok(Self { samples: samples.collect::<Result<_>>()? })
     }
 
+    /// A page of samples that were read elsewhere.
+    pub fn of(samples: impl IntoIterator<Item = Sample>) -> Self {
+        Self { samples: samples.into_iter().collect() }
+    }
+
     /// All samples.
     pub fn samples(&self) -> &[Sample] {
         &self.samples

@@ -1,7 +1,8 @@
 //! Runs the whole bundle on a desk and tests it end to end.
 //!
 //! ```text
-//! up, soak                    what the Makefile runs
+//! up, soak, dashboards        what the Makefile runs
+//!   ├ observe                 Prometheus and the dashboards beside it
 //!   └ bundle                  everything, in the order in which it must start and end
 //!       ├ dynamodb_local      ─ tables ─ template      real tables, as template.yaml declares them
 //!       ├ watch               ─ functions ─ environment   the functions under cargo-lambda
@@ -13,15 +14,18 @@
 //! secrets_manager             a stand-in for a service that has no emulator
 //! expanded, permissions       what template.yaml deploys, and what the functions may do there
 //! recorder                    what the functions are seen to do
+//! faults                      a DynamoDB that can be made slow or made to fail
 //! process, port, http_server, wait  what all of them stand on
 //! ```
 //!
 //! The end-to-end tests are in `e2e/`, one file for each promise.
 
+pub mod dashboards;
 pub mod soak;
 pub mod up;
 
 pub mod bundle;
+pub mod observe;
 pub mod self_check;
 pub mod settings;
 
@@ -39,6 +43,7 @@ pub mod watch;
 
 pub mod client;
 pub mod exposition;
+pub mod faults;
 pub mod prometheus;
 
 pub mod execution_environment;

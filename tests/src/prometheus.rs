@@ -1,6 +1,7 @@
 //! A real Prometheus that scrapes a bundle with the configuration from `dashboards/`.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -17,6 +18,23 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The file that Prometheus reads the token from before each scrape.
 const TOKEN_FILE: &str = "token";
+
+/// How to start one.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The bundle that is scraped: host and port.
+    pub target: String,
+    /// What a scrape presents.
+    pub token: String,
+    /// How often it scrapes, and evaluates the rules.
+    pub interval: &'static str,
+    /// Where its pages are; any free port if `None`.
+    pub port: Option<u16>,
+    /// A folder that it serves under `/user/`.
+    pub pages: Option<PathBuf>,
+    /// Its log. If `None`, it goes with its data.
+    pub log: Option<PathBuf>,
+}
 
 /// A running Prometheus. Its data goes with it.
 #[derive(Debug)]
@@ -36,23 +54,42 @@ pub struct Series {
     pub value: f64,
 }
 
+/// One series of a query over a time range: its labels, and its samples by time in seconds since the epoch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Curve {
+    /// The labels, as a JSON object.
+    pub labels: Value,
+    /// Times and values.
+    pub samples: Vec<(f64, f64)>,
+}
+
 impl Prometheus {
     /// Starts it over the bundle at `target` (host and port), scraping once a second with `token`.
     pub async fn start(target: &str, token: &str) -> Result<Self> {
+        let (target, token) = (target.to_owned(), token.to_owned());
+        Self::start_with(&Options { target, token, interval: "1s", port: None, pages: None, log: None }).await
+    }
+
+    /// Starts it.
+    pub async fn start_with(options: &Options) -> Result<Self> {
         let folder = TempDir::new()?;
         let token_file = folder.path().join(TOKEN_FILE);
-        std::fs::write(&token_file, token)?;
+        std::fs::write(&token_file, &options.token)?;
         let config_file = folder.path().join("prometheus.yml");
-        std::fs::write(&config_file, config(target, &token_file.display().to_string())?)?;
+        std::fs::write(&config_file, config(options, &token_file.display().to_string())?)?;
 
-        let port = port::free()?;
+        let port = options.port.map_or_else(port::free, Ok)?;
         let mut command = Command::new(workspace::tool_or_path("prometheus/usr/bin/prometheus", "prometheus"));
         command
             .arg(format!("--config.file={}", config_file.display()))
             .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
             .arg(format!("--web.listen-address=127.0.0.1:{port}"));
-        let process = Process::spawn("Prometheus", command, &folder.path().join("prometheus.log"))?;
-        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
+        if let Some(pages) = &options.pages {
+            command.arg(format!("--web.user-assets={}", pages.display()));
+        }
+        let log = options.log.clone().unwrap_or_else(|| folder.path().join("prometheus.log"));
+        let process = Process::spawn("Prometheus", command, &log)?;
+        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
         let mut this = Self { process, url: format!("http://127.0.0.1:{port}"), http, folder };
         wait::until("Prometheus is ready", PATIENCE, async || {
             this.process.ensure_running().map_err(Setback::Final)?;
@@ -70,25 +107,53 @@ impl Prometheus {
         Ok(std::fs::rename(new, self.folder.path().join(TOKEN_FILE))?)
     }
 
+    /// Where its pages are.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// An error with the end of its log if it has ended on its own.
+    pub fn ensure_running(&mut self) -> Result<()> {
+        self.process.ensure_running()
+    }
+
     /// The result of an instant query.
     pub async fn query(&self, expression: &str) -> Result<Vec<Series>> {
-        let answer: Value = self
-            .http
-            .get(format!("{}/api/v1/query", self.url))
-            .query(&[("query", expression)])
-            .send()
-            .await?
-            .json()
-            .await?;
-        ensure!(answer["status"] == "success", "{expression}: {answer}");
-        let result = answer["data"]["result"].as_array().with_context(|| format!("{expression}: {answer}"))?;
+        self.instant(&[("query", expression)]).await
+    }
+
+    /// The result of an instant query as it would have been at that time, in seconds since the epoch.
+    pub async fn query_at(&self, expression: &str, time: f64) -> Result<Vec<Series>> {
+        self.instant(&[("query", expression), ("time", &time.to_string())]).await
+    }
+
+    async fn instant(&self, parameters: &[(&str, &str)]) -> Result<Vec<Series>> {
+        let result = self.get("query", parameters).await?;
+        result
+            .iter()
+            .map(|series| Ok(Series { labels: series["metric"].clone(), value: sample(&series["value"])?.1 }))
+            .collect()
+    }
+
+    /// The result of a query over a time range, once a second.
+    pub async fn query_range(&self, expression: &str, from: f64, to: f64) -> Result<Vec<Curve>> {
+        let (from, to) = (from.to_string(), to.to_string());
+        let parameters = [("query", expression), ("start", &from), ("end", &to), ("step", "1")];
+        let result = self.get("query_range", &parameters).await?;
         result
             .iter()
             .map(|series| {
-                let value = series["value"][1].as_str().with_context(|| format!("{expression}: {series}"))?;
-                Ok(Series { labels: series["metric"].clone(), value: value.parse()? })
+                let samples = series["values"].as_array().into_iter().flatten().map(sample).collect::<Result<_>>()?;
+                Ok(Curve { labels: series["metric"].clone(), samples })
             })
             .collect()
+    }
+
+    async fn get(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Vec<Value>> {
+        let request = self.http.get(format!("{}/api/v1/{path}", self.url)).query(parameters);
+        let answer: Value = request.send().await?.json().await?;
+        ensure!(answer["status"] == "success", "{parameters:?}: {answer}");
+        answer["data"]["result"].as_array().cloned().with_context(|| format!("{parameters:?}: {answer}"))
     }
 
     /// Waits until a query's result is as `accept` wants it, and returns it.
@@ -107,18 +172,29 @@ impl Prometheus {
     }
 }
 
+/// A pair of time and value, of which the value is a text.
+fn sample(pair: &Value) -> Result<(f64, f64)> {
+    let time = pair[0].as_f64().with_context(|| format!("not a sample: {pair}"))?;
+    let value = pair[1].as_str().with_context(|| format!("not a sample: {pair}"))?;
+    Ok((time, value.parse()?))
+}
+
 /// The shipped configuration with another target, token and pace, and otherwise as it is.
-fn config(target: &str, token_file: &str) -> Result<String> {
+fn config(options: &Options, token_file: &str) -> Result<String> {
     let path = workspace::root().join("dashboards/prometheus.yml");
     let mut text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let rules = workspace::root().join("dashboards/alerts.yml").display().to_string();
+    let interval = |what: &str, value: &str| format!("{what}_interval: {value}");
     let changes = [
-        ("127.0.0.1:9000", target),
-        ("../.local/metrics-token", token_file),
-        ("scrape_interval: 5s", "scrape_interval: 1s"),
+        ("127.0.0.1:9000", options.target.clone()),
+        ("../.local/metrics-token", token_file.to_owned()),
+        ("- alerts.yml", format!("- {rules}")),
+        ("scrape_interval: 5s", interval("scrape", options.interval)),
+        ("evaluation_interval: 5s", interval("evaluation", options.interval)),
     ];
     for (from, to) in changes {
         ensure!(text.contains(from), "{} does not say {from}", path.display());
-        text = text.replace(from, to);
+        text = text.replace(from, &to);
     }
     Ok(text)
 }

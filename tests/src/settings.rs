@@ -18,6 +18,10 @@ pub struct Settings {
     pub concurrency: u16,
     /// `PERSIST`: whether data and keys survive a restart. 0 by default.
     pub persist: bool,
+    /// `OBSERVE`: whether Prometheus runs beside it, with the dashboards' pages. 0 by default.
+    pub observe: bool,
+    /// `PROMETHEUS_PORT`: where Prometheus is if it runs. 9090 by default.
+    pub prometheus_port: u16,
 }
 
 impl Settings {
@@ -32,8 +36,13 @@ impl Settings {
         let metrics_token = env.optional_secret("METRICS_TOKEN", parse::non_empty);
         let concurrency = env.with_default("CONCURRENCY", 1, parse::in_range(1..=16));
         let persist = env.with_default("PERSIST", 0, parse::in_range(0..=1));
+        let observe = env.with_default("OBSERVE", 0, parse::in_range(0..=1));
+        let prometheus_port = env.with_default("PROMETHEUS_PORT", 9090, parse::in_range(1..=u16::MAX));
         if port.is_some() && port == dynamodb_port {
             env.refuse("DYNAMODB_PORT", "another port than PORT is needed");
+        }
+        if prometheus_port.is_some() && [port, dynamodb_port].contains(&prometheus_port) {
+            env.refuse("PROMETHEUS_PORT", "another port than PORT and DYNAMODB_PORT is needed");
         }
         env.finish(|| {
             Some(Self {
@@ -42,6 +51,8 @@ impl Settings {
                 metrics_token: metrics_token?.unwrap_or_else(|| DEFAULT_METRICS_TOKEN.to_owned()),
                 concurrency: concurrency?,
                 persist: persist? == 1,
+                observe: observe? == 1,
+                prometheus_port: prometheus_port?,
             })
         })
     }
@@ -53,15 +64,24 @@ mod tests {
 
     #[test]
     fn every_fault_is_named_at_once() {
-        let wrong = [("PORT", "http"), ("DYNAMODB_PORT", "70000"), ("CONCURRENCY", "0"), ("PERSIST", "yes")];
+        let wrong = [
+            ("PORT", "http"),
+            ("DYNAMODB_PORT", "70000"),
+            ("CONCURRENCY", "0"),
+            ("PERSIST", "yes"),
+            ("OBSERVE", "2"),
+            ("PROMETHEUS_PORT", "0"),
+        ];
         let error = Settings::read(EnvReader::from_pairs(wrong)).unwrap_err();
         let names: Vec<_> = error.faults().iter().map(|fault| fault.name()).collect();
-        assert_eq!(names, ["PORT", "DYNAMODB_PORT", "CONCURRENCY", "PERSIST"]);
+        assert_eq!(names, ["PORT", "DYNAMODB_PORT", "CONCURRENCY", "PERSIST", "OBSERVE", "PROMETHEUS_PORT"]);
     }
 
     #[test]
     fn two_servers_cannot_share_a_port() {
-        let error = Settings::read(EnvReader::from_pairs([("PORT", "8000")])).unwrap_err();
-        assert_eq!(error.faults()[0].name(), "DYNAMODB_PORT");
+        for (port, refused) in [("8000", "DYNAMODB_PORT"), ("9090", "PROMETHEUS_PORT")] {
+            let error = Settings::read(EnvReader::from_pairs([("PORT", port)])).unwrap_err();
+            assert_eq!(error.faults()[0].name(), refused);
+        }
     }
 }

@@ -6,8 +6,9 @@ use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::bundle::{Bundle, Options};
+use crate::prometheus::Prometheus;
 use crate::settings::Settings;
-use crate::{port, self_check, workspace};
+use crate::{observe, port, self_check, workspace};
 
 /// How often the processes are looked at.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -31,27 +32,36 @@ async fn serve() -> Result<()> {
     let settings = Settings::from_env()?;
     port::ensure_free(settings.port, "PORT")?;
     port::ensure_free(settings.dynamodb_port, "DYNAMODB_PORT")?;
+    if settings.observe {
+        port::ensure_free(settings.prometheus_port, "PROMETHEUS_PORT")?;
+    }
 
     println!("starting DynamoDB Local and the functions; their logs are in .local/{}", logs(&settings));
     let mut bundle = Bundle::start(&options(&settings)).await?;
-    // Prometheus reads the token from here: see dashboards/prometheus.yml.
+    // A Prometheus that is started by hand reads the token from here: see dashboards/prometheus.yml.
     let token_file = workspace::local("metrics-token");
     std::fs::write(&token_file, &settings.metrics_token).with_context(|| token_file.display().to_string())?;
 
+    // Before the check, so that what it does is seen.
+    let mut prometheus = if settings.observe { Some(observe::start(&settings, bundle.client()).await?) } else { None };
     println!("checking:");
     if let Err(error) = self_check::run(bundle.client()).await {
         eprintln!("{}", bundle.watch().process().log_tail(30));
         return Err(error);
     }
     println!("{}", welcome(&settings));
+    if settings.observe {
+        println!("{}", observe::welcome(&settings));
+    }
     loop {
         bundle.ensure_running()?;
+        prometheus.as_mut().map_or(Ok(()), Prometheus::ensure_running)?;
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-/// Two bundles on one desk differ in their ports.
-fn logs(settings: &Settings) -> String {
+/// The folder of its logs. Two bundles on one desk differ in their ports.
+pub(crate) fn logs(settings: &Settings) -> String {
     format!("logs/up-{}", settings.port)
 }
 

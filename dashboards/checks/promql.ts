@@ -1,0 +1,99 @@
+// What a PromQL expression selects, and what it does with it.
+
+import type { SyntaxNode } from "@lezer/common";
+import { parser } from "@prometheus-io/lezer-promql";
+
+export interface Matcher {
+  label: string;
+  operator: string;
+  value: string;
+}
+
+export interface Selector {
+  metric: string;
+  matchers: Matcher[];
+  /** As in `[5m]`. */
+  range: string | undefined;
+  /** The functions and aggregations around it, the innermost first. */
+  within: string[];
+}
+
+/** Labels that an aggregation keeps or drops, and all that it aggregates. */
+export interface Grouping {
+  labels: string[];
+  metrics: string[];
+}
+
+export interface Query {
+  selectors: Selector[];
+  groupings: Grouping[];
+}
+
+// Names that no expression would contain by itself, so that a check can tell a variable from a fixed duration.
+export const RATE_INTERVAL = "8869990787ms";
+const VARIABLES: Record<string, string> = { __rate_interval: RATE_INTERVAL, __range: "6069770749ms" };
+
+/** Puts values where Grafana's own variables are. Those of a dashboard stand in strings, where anything can be. */
+function interpolate(expression: string): string {
+  return expression.replace(/\$(__\w+)/g, (whole, name: string) => VARIABLES[name] ?? whole);
+}
+
+/** Reads an expression. One that Prometheus would refuse is an error with its place. */
+export function parse(template: string): Query {
+  const expression = interpolate(template);
+  const query: Query = { selectors: [], groupings: [] };
+  const text = (node: SyntaxNode) => expression.slice(node.from, node.to);
+  const tree = parser.parse(expression);
+  tree.iterate({
+    enter(reference) {
+      const node = reference.node;
+      if (node.type.isError) {
+        throw new Error(`no PromQL at character ${node.from + 1}: ${template}`);
+      }
+      if (node.name === "VectorSelector") {
+        query.selectors.push(selector(node, text));
+      } else if (node.name === "AggregateExpr") {
+        const labels = descendants(node.getChild("AggregateModifier"), "LabelName").map(text);
+        const metrics = descendants(node.getChild("FunctionCallBody"), "VectorSelector");
+        query.groupings.push({ labels, metrics: metrics.map((metric) => selector(metric, text).metric) });
+      }
+    },
+  });
+  if (query.selectors.length === 0) {
+    throw new Error(`no metric is selected: ${template}`);
+  }
+  return query;
+}
+
+function selector(node: SyntaxNode, text: (node: SyntaxNode) => string): Selector {
+  const name = node.getChild("Identifier");
+  if (name === null) {
+    throw new Error(`a metric without a name: ${text(node)}`);
+  }
+  const matchers = descendants(node, "UnquotedLabelMatcher").map((matcher) => {
+    const part = (kind: string) => matcher.getChild(kind)!;
+    return {
+      label: text(part("LabelName")),
+      operator: text(part("MatchOp")),
+      value: text(part("StringLiteral")).slice(1, -1),
+    };
+  });
+  const matrix = node.parent?.name === "MatrixSelector" ? node.parent : undefined;
+  const range = matrix && matrix.getChild("NumberDurationLiteralInDurationContext");
+  const within: string[] = [];
+  for (let around = node.parent; around !== null; around = around.parent) {
+    const operator = around.getChild("FunctionIdentifier") ?? around.getChild("AggregateOp");
+    if ((around.name === "FunctionCall" || around.name === "AggregateExpr") && operator) {
+      within.push(text(operator));
+    }
+  }
+  return { metric: text(name), matchers, range: range ? text(range) : undefined, within };
+}
+
+function descendants(node: SyntaxNode | null, name: string): SyntaxNode[] {
+  const found: SyntaxNode[] = [];
+  node?.cursor().iterate((inner) => {
+    if (inner.name === name) found.push(inner.node);
+  });
+  return found;
+}

@@ -1,0 +1,46 @@
+// What is chosen at the top of a dashboard.
+
+import {
+  type VariableModel,
+  ConstantVariableBuilder,
+  DatasourceVariableBuilder,
+  QueryVariableBuilder,
+  VariableRefresh,
+  VariableSort,
+} from "@grafana/grafana-foundation-sdk/dashboard";
+import type { Builder } from "@grafana/grafana-foundation-sdk/cog";
+
+/** The data source of every panel. */
+export const DATASOURCE = { type: "prometheus", uid: "${datasource}" };
+
+// `up` is there whenever Prometheus has the job at all, so a dashboard can be opened while nothing can be scraped. It
+// lists every job, and so the one of `prometheus.yml` is chosen at first.
+const JOB = choice("job", "Job", "label_values(up, job)").current({
+  selected: true,
+  text: ["sigils"],
+  value: ["sigils"],
+});
+const INSTANCE = choice("instance", "Instance", 'label_values(up{job=~"$job"}, instance)');
+const FUNCTION = choice("function", "Function", 'label_values(lambda_invocations_total{job=~"$job"}, function)');
+
+/** All variables, in the order in which they depend on each other. */
+export const VARIABLES: Builder<VariableModel>[] = [
+  new DatasourceVariableBuilder("datasource").label("Data source").type("prometheus"),
+  JOB,
+  INSTANCE,
+  FUNCTION,
+  new ConstantVariableBuilder("runbook").label("Runbook").value("runbook.md"),
+];
+
+function choice(name: string, label: string, query: string): QueryVariableBuilder {
+  return new QueryVariableBuilder(name)
+    .label(label)
+    .datasource(DATASOURCE)
+    .query({ query, refId: name })
+    .refresh(VariableRefresh.OnTimeRangeChanged)
+    .sort(VariableSort.AlphabeticalAsc)
+    .multi(true)
+    .includeAll(true)
+    .allValue(".+")
+    .current({ selected: true, text: ["All"], value: ["$__all"] });
+}

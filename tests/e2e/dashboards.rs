@@ -1,0 +1,230 @@
+//! Dashboards, alerts and runbook agree with each other and with what the functions export; and each mistake that one could
+//! make in them is noticed.
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+use std::thread;
+
+use anyhow::{Context, Result, ensure};
+use local_bundle::bundle::{Bundle, Options};
+use local_bundle::client::Client;
+use local_bundle::settings::DEFAULT_METRICS_TOKEN;
+use local_bundle::workspace;
+use serde_json::json;
+use tempfile::TempDir;
+
+/// Files of `dashboards/` that refer to each other.
+const FILES: [&str; 7] = [
+    "service.json",
+    "pipeline.json",
+    "alerts.yml",
+    "alerts_test.yml",
+    "alerts_hours_test.yml",
+    "runbook.md",
+    "README.md",
+];
+
+/// A mistake: the file, what is there, and what stands there instead. Only its first occurrence is changed.
+type Mistake = (&'static str, &'static str, &'static str);
+
+/// Caught by the cases in which an alert must fire and must not.
+const IN_RULES: [Mistake; 16] = [
+    // A metric, a label or a label's value of another name.
+    ("alerts.yml", "prometheus_dynamodb_unreadable_items)", "prometheus_dynamodb_unreadable)"),
+    ("alerts.yml", r#"circuit_breaker_state{state="open"}"#, r#"circuit_breaker_state{status="open"}"#),
+    (
+        "alerts.yml",
+        r#"throttled|circuit_open|unavailable|damaged"}[1h]"#,
+        r#"throttled|circuit_open|unavailable"}[1h]"#,
+    ),
+    (
+        "alerts.yml",
+        r#"operation!="gc", reason=~"throttled|circuit_open|unavailable|damaged"}[1h]"#,
+        r#"reason=~".+"}[1h]"#,
+    ),
+    (
+        "alerts.yml",
+        "sum by (job, operation) (rate(sigil_storage_throttles_total[5m]))",
+        "sum by (job) (rate(sigil_storage_throttles_total[5m]))",
+    ),
+    // No rate, or another window.
+    (
+        "alerts.yml",
+        "rate(prometheus_dynamodb_publish_failures_total[10m])",
+        "prometheus_dynamodb_publish_failures_total",
+    ),
+    (
+        "alerts.yml",
+        "min_over_time(prometheus_dynamodb_conflicts[1d])",
+        "min_over_time(prometheus_dynamodb_conflicts[1h])",
+    ),
+    // Another threshold or another time.
+    ("alerts.yml", "> 14.4 * 0.001", "> 144 * 0.001"),
+    ("alerts.yml", "> 2.5 * 3600", "> 0.5 * 3600"),
+    (
+        "alerts.yml",
+        "max by (job) (prometheus_dynamodb_scrape_duration_seconds) > 4",
+        "max by (job) (prometheus_dynamodb_scrape_duration_seconds) > 2",
+    ),
+    ("alerts.yml", "for: 2h30m", "for: 10m"),
+    // A part that makes an alert silent when it should be, or loud when it should be.
+    ("alerts.yml", "and job:sigil_failures:rate1h * 3600 >= 10", ""),
+    ("alerts.yml", "and job:sigil_failures:ratio_rate30m > 6 * 0.001", ""),
+    ("alerts.yml", " or 0 * sum by (job) (rate(lambda_invocations_total[1h]))", ""),
+    ("alerts.yml", r#"and on (job) sum by (job) (rate(sigil_error_total{reason="circuit_open"}[5m])) > 0"#, ""),
+    ("alerts.yml", r#" or absent(up{job="sigils"})"#, ""),
+];
+
+/// Caught by the checks of dashboards and documents against a page. With each, what must be said.
+const IN_DASHBOARDS: [(Mistake, &str); 17] = [
+    (
+        ("service.json", "rate(sigil_revoke_total{", "rate(sigil_revoked_total{"),
+        "there is no metric sigil_revoked_total",
+    ),
+    (("service.json", "sum by (verdict)", "sum by (outcome)"), "no label outcome"),
+    (("service.json", r#"state=\"open\""#, r#"state=\"opened\""#), r#"state="opened""#),
+    (("service.json", "sum(rate(sigil_revoke_total{", "sum((sigil_revoke_total{"), "target-counter-agg-rule"),
+    (("service.json", "sum(rate(sigil_gc_total{", "sum(irrate(sigil_gc_total{"), "no PromQL"),
+    (
+        ("service.json", "histogram_quantile(0.95, sum by (le)", "histogram_quantile(0.95, sum by (job)"),
+        "the buckets' label le",
+    ),
+    (("service.json", r#"{job=~\"$job\", "#, "{"), "target-job-rule"),
+    (("service.json", r#", instance=~\"$instance\""#, ""), "target-instance-rule"),
+    (("service.json", "[$__rate_interval]", "[1m]"), "target-rate-interval-rule"),
+    (("service.json", "time() - max(", "rate("), "is a gauge, and has no rate"),
+    (("service.json", r#""unit": "reqps""#, r#""unit": "request/s""#), "panel-units-rule"),
+    (("service.json", r#""editable": false"#, r#""editable": true"#), "uneditable-dashboard"),
+    (("service.json", "${runbook}#traffic", "${runbook}#trafic"), "links to no section"),
+    (("pipeline.json", "sum(prometheus_dynamodb_series{", "sum(sigil_gc_total{"), "is a counter"),
+    (("alerts.yml", "runbook.md#sigilgcoverdue", "runbook.md#sigilgclate"), "SigilGcOverdue links to"),
+    (("runbook.md", "## SigilLatencyHigh", "## SigilLatency"), "no section SigilLatencyHigh"),
+    (("README.md", "- `process_threads`", "- `process_thread`"), "process_threads is on no dashboard"),
+];
+
+/// Caught by the types that Grafana publishes.
+const IN_TYPES: [Mistake; 4] = [
+    ("service.json", r#""lineInterpolation": "linear""#, r#""lineInterpolation": "curved""#),
+    ("service.json", r#""fillOpacity""#, r#""fillOpacty""#),
+    ("service.json", r#""type": "stat""#, r#""type": "status""#),
+    ("pipeline.json", r#""legendFormat": "up""#, r#""legendFormat": 1"#),
+];
+
+#[test]
+fn the_json_is_what_the_code_says() -> Result<()> {
+    succeeds(&node("src/generate.js", &["--check"])?)
+}
+
+#[test]
+fn the_json_is_of_the_types_that_grafana_publishes() -> Result<()> {
+    let schema = |folder: &Path| node("checks/schema.js", &[&folder.display().to_string()]);
+    succeeds(&schema(&dashboards())?)?;
+    for mistake in IN_TYPES {
+        let output = schema(copy_with(mistake)?.path())?;
+        ensure!(!output.status.success(), "{mistake:?} was not noticed");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_rules_are_sound() -> Result<()> {
+    succeeds(&promtool(&dashboards(), &["check", "rules", "--lint=all", "--lint-fatal", "alerts.yml"])?)
+}
+
+#[test]
+fn each_alert_fires_when_it_must_and_only_then() -> Result<()> {
+    let cases = |folder: &Path, file: &str| promtool(folder, &["test", "rules", file]);
+    for file in ["alerts_test.yml", "alerts_hours_test.yml"] {
+        succeeds(&cases(&dashboards(), file)?)?;
+    }
+    let noticed = |mistake: Mistake| -> Result<()> {
+        let folder = copy_with(mistake)?;
+        let output = cases(folder.path(), "alerts_test.yml")?;
+        let output = if output.status.success() { cases(folder.path(), "alerts_hours_test.yml")? } else { output };
+        ensure!(!output.status.success(), "{mistake:?} was not noticed");
+        // That a rule cannot be read is no proof that its cases are any good.
+        let said = String::from_utf8_lossy(&output.stdout);
+        ensure!(said.contains("exp:"), "{mistake:?} makes no case fail: {output:?}");
+        Ok(())
+    };
+    // Two at once, for each takes seconds.
+    thread::scope(|scope| {
+        let halves = IN_RULES.chunks(IN_RULES.len() / 2);
+        let running: Vec<_> =
+            halves.map(|half| scope.spawn(move || half.iter().try_for_each(|mistake| noticed(*mistake)))).collect();
+        running.into_iter().try_for_each(|half| half.join().expect("it does not panic"))
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_metric_label_and_link_exists() -> Result<()> {
+    let bundle = Bundle::start(&Options::for_test("dashboards-names")).await?;
+    use_everything(bundle.client()).await?;
+    let page = bundle.client().get_metrics(Some(DEFAULT_METRICS_TOKEN)).await?.expect(200)?.text;
+    let folder = TempDir::new()?;
+    let page_file = folder.path().join("page.txt");
+    std::fs::write(&page_file, page)?;
+    let check =
+        |folder: &Path| node("checks/main.js", &[&folder.display().to_string(), &page_file.display().to_string()]);
+
+    succeeds(&check(&dashboards())?)?;
+    for (mistake, said) in IN_DASHBOARDS {
+        let output = check(copy_with(mistake)?.path())?;
+        ensure!(!output.status.success(), "{mistake:?} was not noticed");
+        let complaints = String::from_utf8_lossy(&output.stderr);
+        ensure!(complaints.contains(said), "{mistake:?} was noticed as:\n{complaints}");
+    }
+    Ok(())
+}
+
+/// Every function once, so that each has published.
+async fn use_everything(client: &Client) -> Result<()> {
+    let sigil = client.encode(&json!("a sigil")).await?;
+    ensure!(client.verdict(&sigil.token, None).await? == "valid");
+    client.gc().await?;
+    Ok(())
+}
+
+fn dashboards() -> std::path::PathBuf {
+    workspace::root().join("dashboards")
+}
+
+/// The files in a folder of their own, with a mistake in one of them.
+fn copy_with((file, right, wrong): Mistake) -> Result<TempDir> {
+    let folder = TempDir::new()?;
+    for name in FILES {
+        std::fs::copy(dashboards().join(name), folder.path().join(name)).context(name)?;
+    }
+    let changed = folder.path().join(file);
+    let text = std::fs::read_to_string(&changed)?;
+    ensure!(text.contains(right), "{file} does not say {right}");
+    std::fs::write(changed, text.replacen(right, wrong, 1))?;
+    Ok(folder)
+}
+
+fn promtool(folder: &Path, arguments: &[&str]) -> Result<Output> {
+    let promtool = workspace::tool_or_path("prometheus/usr/bin/promtool", "promtool");
+    Ok(Command::new(promtool).current_dir(folder).args(arguments).output()?)
+}
+
+/// Runs one of the programs of `dashboards/`, which are built once.
+fn node(program: &str, arguments: &[&str]) -> Result<Output> {
+    static BUILT: OnceLock<Result<(), String>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}")));
+    built.clone().map_err(anyhow::Error::msg)?;
+    let program = dashboards().join("build").join(program);
+    Ok(Command::new("node").arg(program).args(arguments).output()?)
+}
+
+fn build() -> Result<()> {
+    let compiler = dashboards().join("node_modules/typescript/bin/tsc");
+    ensure!(compiler.exists(), "{} is missing: run scripts/fetch-tools test", compiler.display());
+    succeeds(&Command::new("node").current_dir(dashboards()).arg(compiler).output()?)
+}
+
+fn succeeds(output: &Output) -> Result<()> {
+    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    ensure!(output.status.success(), "{}{}", said(&output.stdout), said(&output.stderr));
+    Ok(())
+}
