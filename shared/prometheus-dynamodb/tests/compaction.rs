@@ -203,3 +203,41 @@ async fn capacity_of_a_scrape(client: &Client) -> f64 {
         .return_consumed_capacity(ReturnConsumedCapacity::Total);
     units + base.send().await.unwrap().consumed_capacity.unwrap().capacity_units.unwrap()
 }
+
+/// Writers whose series have nothing in common, together far more than an item holds.
+const WIDE: u32 = 24;
+const SERIES_OF_EACH: usize = 500;
+
+/// What is not folded stays as it is: the page is exact, and a scrape reads those writers one by one.
+async fn a_full_base_leaves_writers_unfolded<T: PublishStats + CompactStats + Clone>(table: T) {
+    for _ in 0..WIDE {
+        let environment = Environment::with_series(table.clone(), SERIES_OF_EACH).await;
+        environment.publisher.close().await;
+    }
+    let exact = f64::from(WIDE) * SERIES_OF_EACH as f64;
+    assert_eq!(value(&page(&table).await, "wide_total", &[]), exact);
+
+    let mut folded = 0;
+    for _ in 0..3 {
+        let report = run(&table, &settings()).await;
+        folded += report.folded;
+        assert!(report.base_full > 0, "{report:?}");
+        assert_eq!(value(&page(&table).await, "wide_total", &[]), exact);
+    }
+    assert!(folded > 0 && folded < u64::from(WIDE), "{folded} were folded");
+    let base = table.base(0).await.unwrap().unwrap();
+    assert!(base.families.bytes.len() > 200 * 1024, "{} bytes are far from full", base.families.bytes.len());
+}
+
+#[tokio::test]
+async fn a_full_base_in_memory_leaves_writers_unfolded() {
+    a_full_base_leaves_writers_unfolded(MemoryStatsTable::default()).await;
+}
+
+#[tokio::test]
+async fn a_full_base_in_dynamodb_leaves_writers_unfolded() {
+    let folder = tempfile::tempdir().unwrap();
+    let dynamodb = DynamoDbLocal::start_in_memory(&folder.path().join("dynamodb.log")).await.unwrap();
+    tables::create(&dynamodb.client()).await.unwrap();
+    a_full_base_leaves_writers_unfolded(DynamoDbStatsTable::new(dynamodb.client(), tables::STATS)).await;
+}

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use prometheus::{IntCounter, Registry};
+use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
+use prometheus_dynamodb::item::WriterId;
 use prometheus_dynamodb::page::PageValue;
 use prometheus_dynamodb::table::{PublishStats, ReadStats};
 use prometheus_dynamodb::{Pace, Page, PublishService, Publisher, Sources, TableSettings, WriterSettings, scrape};
@@ -12,6 +13,7 @@ use tower::{Layer, Service};
 pub struct Environment<T: PublishStats> {
     pub publisher: Publisher<T>,
     service: PublishService<T, Handler>,
+    wide: IntCounterVec,
 }
 
 #[derive(Clone)]
@@ -37,16 +39,29 @@ impl<T: PublishStats> Environment<T> {
         let registry = Registry::new();
         let requests = IntCounter::new("requests_total", "Requests.").unwrap();
         registry.register(Box::new(requests.clone())).unwrap();
+        let wide = IntCounterVec::new(Opts::new("wide_total", "One of each."), &["id"]).unwrap();
+        registry.register(Box::new(wide.clone())).unwrap();
         let settings = WriterSettings {
             table: "stats".into(),
             shards,
             pace: Pace { interval: Duration::from_secs(1), burst },
+            max_series: 1000,
             function: "encode".into(),
             version: "1".into(),
         };
         let publisher = Publisher::new(table, Sources::new(registry), settings, Instant::now()).unwrap();
         let service = publisher.layer().layer(Handler(requests));
-        Self { publisher, service }
+        Self { publisher, service, wide }
+    }
+
+    /// One that has had a request and counted one of each of so many series, which no other environment has. Their names
+    /// are random, so that they cannot be compressed.
+    pub async fn with_series(table: T, series: usize) -> Self {
+        let mut this = Self::new(table, 1, 10);
+        let random = || WriterId::random().to_string() + &WriterId::random().to_string();
+        (0..series).for_each(|_| this.wide.with_label_values(&[&random()]).inc());
+        this.requests(1).await;
+        this
     }
 
     pub async fn requests(&mut self, number: u32) {
