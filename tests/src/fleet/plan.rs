@@ -27,8 +27,8 @@ pub struct Plan {
 /// One freeze.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Freeze {
-    /// How long after the request's arrival it begins. Between requests if `None`, which is the only time when Lambda itself
-    /// freezes; but a process can be stopped at any.
+    /// How long after the request's arrival it begins. Between requests if `None`, which is the only time when Lambda
+    /// itself freezes; but a process can be stopped at any.
     pub after: Option<Duration>,
     /// How long it lasts.
     pub duration: Duration,
