@@ -48,8 +48,8 @@ pub enum End {
 impl Plan {
     /// The plan of the environment with this number.
     ///
-    /// Every second one is killed or frozen until it was folded, in turn. The last ones survive, as many as there are at a
-    /// time.
+    /// Every second one is killed or frozen until it was folded, in turn. The last ones survive, as many as there are
+    /// at a time.
     pub fn new(settings: &Settings, number: u32) -> Self {
         let mut random = fastrand::Rng::with_seed(settings.seed.wrapping_mul(1_000_003).wrapping_add(number.into()));
         let survives = number + Settings::AT_ONCE >= settings.environments;

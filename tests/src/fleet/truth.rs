@@ -57,7 +57,8 @@ impl Shared {
             // the timer sends after a failure.
             tally.responses - self.published.responses_when_stored(name).saturating_sub(1)
         } else {
-            // How many responses overtake a snapshot of the timer is not known here, so the page is held to what was stored.
+            // How many responses overtake a snapshot of the timer is not known here, so the page is held to what was
+            // stored.
             self.published.lost(name)
         }
     }
