@@ -180,21 +180,21 @@ mod tests {
     #[test]
     fn a_sum_of_100_000_values_never_falls_however_it_is_folded() {
         const WRITERS: usize = 100;
-        let mut random = proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha);
+        let mut random = fastrand::Rng::with_seed(1);
         let mut writers = vec![ExactSum::default(); WRITERS];
         let (mut base, mut all, mut shown) = (ExactSum::default(), Vec::new(), 0.0);
         for _ in 0..100_000 {
             // From nanoseconds to hours, with digits all the way down.
-            let value = f64::from(random.next_u32()) * 2f64.powi((random.next_u32() % 43) as i32 - 62);
-            let writer = random.next_u32() as usize % WRITERS;
+            let value = f64::from(random.u32(..)) * 2f64.powi(random.i32(-62..-19));
+            let writer = random.usize(..WRITERS);
             writers[writer].add(value);
             all.push(value);
-            if random.next_u32() % 50 == 0 {
-                base.merge(&std::mem::take(&mut writers[random.next_u32() as usize % WRITERS]));
+            if random.u8(..50) == 0 {
+                base.merge(&std::mem::take(&mut writers[random.usize(..WRITERS)]));
             }
-            if random.next_u32() % 20 == 0 {
+            if random.u8(..20) == 0 {
                 let mut total = base.clone();
-                let first = random.next_u32() as usize % WRITERS;
+                let first = random.usize(..WRITERS);
                 (0..WRITERS).for_each(|i| total.merge(&writers[(first + i) % WRITERS]));
                 assert!(total.value() >= shown, "{} after {shown}", total.value());
                 shown = total.value();

@@ -6,8 +6,8 @@ use prometheus::Registry;
 use prometheus::proto::{Metric, MetricFamily, MetricType};
 
 use crate::exact_sum::ExactSum;
-use crate::series_cap::SeriesCap;
 use crate::family::{Bounds, Families, Family, FamilyKey, GaugeMerge, Kind, Value};
+use crate::series_cap::SeriesCap;
 
 /// Registries whose metrics are published, and how their gauges merge.
 #[derive(Debug, Clone, Default)]
@@ -178,9 +178,9 @@ mod tests {
         };
 
         let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
-        ["m", "n"].map(|user| total.with_label_values(&[user]).inc());
+        ["m", "n"].iter().for_each(|user| total.with_label_values(&[user]).inc());
         assert_eq!(published(), (texts(&["m", "n"]), 0));
-        ["a", "z"].map(|user| total.with_label_values(&[user]).inc());
+        ["a", "z"].iter().for_each(|user| total.with_label_values(&[user]).inc());
         assert_eq!(published(), (texts(&["m", "n"]), 2));
     }
 }

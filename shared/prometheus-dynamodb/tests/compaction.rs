@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 use futures::stream::{self, TryStreamExt};
 use local_bundle::dynamodb_local::DynamoDbLocal;
 use local_bundle::tables;
+use prometheus::{IntCounterVec, Opts, Registry};
 use prometheus_dynamodb::item::{Snapshot, WriterId};
 use prometheus_dynamodb::protocol::condition::PutCondition;
 use prometheus_dynamodb::table::{CompactStats, PublishStats, ReadStats};
@@ -208,10 +209,22 @@ async fn capacity_of_a_scrape(client: &Client) -> f64 {
 const WIDE: u32 = 24;
 const SERIES_OF_EACH: usize = 500;
 
+/// Counts one of each of so many series. Their names are random, so that they cannot be compressed.
+fn wide_registry() -> Registry {
+    let registry = Registry::new();
+    let wide = IntCounterVec::new(Opts::new("wide_total", "One of each."), &["id"]).unwrap();
+    registry.register(Box::new(wide.clone())).unwrap();
+    for _ in 0..SERIES_OF_EACH {
+        wide.with_label_values(&[format!("{}{}", WriterId::random(), WriterId::random())]).inc();
+    }
+    registry
+}
+
 /// What is not folded stays as it is: the page is exact, and a scrape reads those writers one by one.
 async fn a_full_base_leaves_writers_unfolded<T: PublishStats + CompactStats + Clone>(table: T) {
     for _ in 0..WIDE {
-        let environment = Environment::with_series(table.clone(), SERIES_OF_EACH).await;
+        let mut environment = Environment::with(wide_registry(), table.clone(), 1, 10);
+        environment.requests(1).await;
         environment.publisher.close().await;
     }
     let exact = f64::from(WIDE) * SERIES_OF_EACH as f64;

@@ -7,6 +7,7 @@
 use std::io::Write;
 use std::path::Path;
 
+use fastrand::Rng;
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use prometheus::{Gauge, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
@@ -15,11 +16,7 @@ use prometheus_dynamodb::family::Families;
 use prometheus_dynamodb::item::{Encoded, WriterId};
 use prometheus_dynamodb::page::Page;
 use prometheus_dynamodb::table::ReadStats;
-use prometheus_dynamodb::{
-    GaugeMerge, MemoryStatsTable, Pace, Publisher, Sources, WriterSettings, wire,
-};
-use proptest::prelude::RngCore;
-use proptest::test_runner::{RngAlgorithm, TestRng};
+use prometheus_dynamodb::{GaugeMerge, MemoryStatsTable, Pace, Publisher, Sources, WriterSettings, wire};
 
 /// What is not compressed, to be compressed after it was damaged, and what is read as it stands.
 struct Corpus {
@@ -34,7 +31,7 @@ async fn reading_damaged_bytes_ends_well() {
         Ok(rounds) => rounds.parse().expect("HOSTILE_BYTES_ROUNDS is a number"),
     };
     let corpus = corpus().await;
-    let mut random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let mut random = Rng::with_seed(1);
     let mut readable = 0;
     for _ in 0..rounds {
         let message = damaged(&corpus.messages, &mut random);
@@ -105,8 +102,8 @@ fn deflated(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// One of these, damaged in a few places.
-fn damaged(corpus: &[Vec<u8>], random: &mut TestRng) -> Vec<u8> {
-    let mut below = |limit: usize| random.next_u32() as usize % limit.max(1);
+fn damaged(corpus: &[Vec<u8>], random: &mut Rng) -> Vec<u8> {
+    let mut below = |limit: usize| random.usize(..limit.max(1));
     let mut bytes = corpus[below(corpus.len())].clone();
     for _ in 0..=below(4) {
         let (at, length) = (below(bytes.len()), below(16));

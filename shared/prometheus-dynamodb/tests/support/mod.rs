@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
-use prometheus_dynamodb::item::WriterId;
+use prometheus::{IntCounter, Registry};
 use prometheus_dynamodb::page::PageValue;
 use prometheus_dynamodb::table::{PublishStats, ReadStats};
 use prometheus_dynamodb::{Pace, Page, PublishService, Publisher, Sources, TableSettings, WriterSettings, scrape};
@@ -13,7 +12,6 @@ use tower::{Layer, Service};
 pub struct Environment<T: PublishStats> {
     pub publisher: Publisher<T>,
     service: PublishService<T, Handler>,
-    wide: IntCounterVec,
 }
 
 #[derive(Clone)]
@@ -36,11 +34,13 @@ impl Service<()> for Handler {
 
 impl<T: PublishStats> Environment<T> {
     pub fn new(table: T, shards: u32, burst: u32) -> Self {
-        let registry = Registry::new();
+        Self::with(Registry::new(), table, shards, burst)
+    }
+
+    /// One that has more metrics.
+    pub fn with(registry: Registry, table: T, shards: u32, burst: u32) -> Self {
         let requests = IntCounter::new("requests_total", "Requests.").unwrap();
         registry.register(Box::new(requests.clone())).unwrap();
-        let wide = IntCounterVec::new(Opts::new("wide_total", "One of each."), &["id"]).unwrap();
-        registry.register(Box::new(wide.clone())).unwrap();
         let settings = WriterSettings {
             table: "stats".into(),
             shards,
@@ -51,17 +51,7 @@ impl<T: PublishStats> Environment<T> {
         };
         let publisher = Publisher::new(table, Sources::new(registry), settings, Instant::now()).unwrap();
         let service = publisher.layer().layer(Handler(requests));
-        Self { publisher, service, wide }
-    }
-
-    /// One that has had a request and counted one of each of so many series, which no other environment has. Their names
-    /// are random, so that they cannot be compressed.
-    pub async fn with_series(table: T, series: usize) -> Self {
-        let mut this = Self::new(table, 1, 10);
-        let random = || WriterId::random().to_string() + &WriterId::random().to_string();
-        (0..series).for_each(|_| this.wide.with_label_values(&[&random()]).inc());
-        this.requests(1).await;
-        this
+        Self { publisher, service }
     }
 
     pub async fn requests(&mut self, number: u32) {
