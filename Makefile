@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help up test check soak dashboards dashboards-json
+.PHONY: help up test check soak package dashboards dashboards-json
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -13,8 +13,11 @@ test: ## run every check and test
 check: ## check formatting and lints
 	@cargo fmt --all --check && cargo clippy --workspace --all-targets --locked -- -D warnings
 
-soak: ## compare latency with metrics on and off (SOAK_DURATION=30s, SOAK_RATE=5 a second)
+soak: ## compare latency with metrics on and off (SOAK_DURATION=30s, SOAK_RATE=5 a second); the long fleet test (FLEET_REQUESTS=20000, FLEET_ENVIRONMENTS=200, FLEET_SEED)
 	@scripts/soak
+
+package: ## build the release artifacts into target/package (ARCHITECTURES="arm64 x86_64")
+	@scripts/package
 
 dashboards: ## run an incident, compare every panel and alert with what was sent, and draw the pictures (5 minutes)
 	@scripts/dashboards

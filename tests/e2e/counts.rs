@@ -17,8 +17,6 @@ const REVOCATIONS: usize = 5;
 
 /// The publishing of a busy environment lags by a second at most.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Long enough for every publish that is still under way to show.
-const SETTLING: Duration = Duration::from_secs(3);
 
 type Labels = &'static [(&'static str, &'static str)];
 
@@ -35,16 +33,17 @@ const RISES: [(&str, Labels, usize); 6] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn one_client_after_another() -> Result<()> {
     let bundle = Bundle::start(&Options::for_test("counts-one")).await?;
-    counts_exactly(bundle.client(), 1).await
+    counts_exactly(bundle, 1).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn eight_clients_at_once() -> Result<()> {
     let bundle = Bundle::start(&Options::for_test("counts-eight").concurrency(4)).await?;
-    counts_exactly(bundle.client(), 8).await
+    counts_exactly(bundle, 8).await
 }
 
-async fn counts_exactly(client: &Client, clients: usize) -> Result<()> {
+async fn counts_exactly(bundle: Bundle, clients: usize) -> Result<()> {
+    let client = &bundle.client().clone();
     let before = client.metrics().await?;
 
     let data: Vec<Value> = (0..ENCODES).map(|number| json!({ "number": number })).collect();
@@ -78,9 +77,9 @@ async fn counts_exactly(client: &Client, clients: usize) -> Result<()> {
         }
     })
     .await?;
-    // What was counted twice would be published by now.
-    tokio::time::sleep(SETTLING).await;
-    let after = client.metrics().await?;
+    // With every environment ended, nothing is left that could still be published and would have been counted twice.
+    let bundle = bundle.restart_functions().await?;
+    let after = bundle.client().metrics().await?;
     for (name, labels, by) in RISES {
         assert_eq!(rise(&before, &after, name, labels), by as f64, "the rise of {name}{labels:?}");
     }

@@ -77,6 +77,18 @@ async fn the_previous_token_is_still_accepted() -> Result<()> {
     Ok(())
 }
 
+/// Under `cargo lambda watch` every request comes from 127.0.0.1.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_listed_networks_may_scrape() -> Result<()> {
+    for (networks, status) in [("10.0.0.0/8,127.0.0.0/8", 200), ("10.0.0.0/8", 403)] {
+        let options = Options::for_test("scraping-networks").with("METRICS_ALLOWED_CIDRS", networks);
+        let bundle = Bundle::start(&options).await?;
+        let answer = bundle.client().get_metrics(Some(DEFAULT_METRICS_TOKEN)).await?.expect(status)?;
+        assert_eq!(answer.text.contains("sigil_"), status == 200, "{}", answer.text);
+    }
+    Ok(())
+}
+
 /// Host and port, as a scrape configuration names them.
 fn target(client: &Client) -> Result<&str> {
     client.url().strip_prefix("http://").context("it has a scheme")

@@ -12,8 +12,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_settings_are_named_at_once() -> Result<()> {
-    names_all("encode", &[], &["SIGILS_TABLE", "STATS_TABLE", "SIGNING_KEYS"]).await?;
-    names_all("verify", &[], &["SIGILS_TABLE", "STATS_TABLE", "SIGNING_KEYS"]).await?;
+    let signing = ["SIGILS_TABLE", "STATS_TABLE", "SIGNING_KEYS", "SIGNING_KEYS_SECRET_ARN"];
+    names_all("encode", &[], &signing).await?;
+    names_all("verify", &[], &signing).await?;
     names_all("gc", &[], &["SIGILS_TABLE", "STATS_TABLE"]).await?;
     names_all("metrics", &[], &["STATS_TABLE"]).await
 }
@@ -32,6 +33,8 @@ async fn malformed_settings_are_named_together_with_missing_ones() -> Result<()>
     };
     names_all("encode", &with_sigils, &named(&with_sigils)).await?;
     names_all("verify", &publishing, &named(&publishing)).await?;
+    let not_an_arn = [("METRICS_TOKEN", "a-token"), ("METRICS_TOKEN_SECRET_ARN", "another-token")];
+    names_all("metrics", &not_an_arn, &["STATS_TABLE", "METRICS_TOKEN_SECRET_ARN"]).await?;
     let scraping = [("METRICS_ALLOWED_CIDRS", "10.0.0.0/8,everyone"), ("STATS_WRITER_IDLE", "soon")];
     names_all("metrics", &scraping, &named(&scraping)).await
 }

@@ -1,81 +1,121 @@
-//! `template.yaml` is sound, and says the same as the routes that run on a desk.
+//! `template.yaml` is sound, and agrees with the code.
 
-use std::collections::BTreeSet;
-use std::process::Command;
+use std::process::Output;
 
 use anyhow::{Context, Result, ensure};
 use aws_sdk_dynamodb::types::{AttributeValue, TimeToLiveStatus};
+use local_bundle::agreement::complaints;
 use local_bundle::dynamodb_local::DynamoDbLocal;
-use local_bundle::template::Template;
+use local_bundle::expanded::{self, Expanded};
 use local_bundle::{tables, workspace};
-use serde_json::Value;
 use tempfile::TempDir;
 
-type Routes = BTreeSet<(String, String, String)>;
-
 #[test]
-fn cfn_lint_has_no_complaint() -> Result<()> {
-    let checks = workspace::tool("checks")?;
-    let output = Command::new("python3")
-        .arg(checks.join("bin/cfn-lint"))
-        .env("PYTHONPATH", &checks)
-        .arg("--template")
-        .arg(workspace::root().join("template.yaml"))
-        .output()?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    Ok(())
+fn sam_accepts_it() -> Result<()> {
+    let sam = workspace::tool("checks/bin/sam")?;
+    accepted(&expanded::python()?.current_dir(workspace::root()).arg(sam).args(["validate", "--lint"]).output()?)
 }
 
-/// The scrape is the exception: in production it has a URL of its own, so that clients and scrapers do not share limits.
 #[test]
-fn the_desk_has_the_routes_of_production() -> Result<()> {
-    let mut here = routes_of_watch()?;
-    here.retain(|(_, path, _)| path != "/metrics");
-    assert_eq!(routes_of_template()?, here);
-    Ok(())
-}
-
-/// No linter refuses `rate(1 hours)`, and the deployment does.
-#[test]
-fn schedules_are_spelled_as_the_service_wants_them() -> Result<()> {
-    let mut found = 0;
-    for (event, schedule) in events("Schedule")?.iter().filter_map(|(_, event)| Some((event, event.get("Schedule")?))) {
-        let rate = schedule.as_str().and_then(|text| text.strip_prefix("rate(")?.strip_suffix(')')?.split_once(' '));
-        let (count, unit) = rate.with_context(|| format!("not a rate: {event}"))?;
-        assert_eq!(count == "1", !unit.ends_with('s'), "{schedule}");
-        found += 1;
+fn cfn_lint_has_no_complaint_before_and_after_it_is_expanded() -> Result<()> {
+    let cfn_lint = workspace::tool("checks/bin/cfn-lint")?;
+    let folder = TempDir::new()?;
+    let expanded_file = folder.path().join("expanded.json");
+    std::fs::write(&expanded_file, Expanded::of(&expanded::source()?)?.json().to_string())?;
+    for file in [workspace::root().join("template.yaml"), expanded_file] {
+        accepted(&expanded::python()?.arg(&cfn_lint).arg("--template").arg(file).output()?)?;
     }
-    assert_eq!(found, 1);
     Ok(())
 }
 
 #[test]
-fn each_function_may_do_what_it_does_and_no_more() -> Result<()> {
-    let allowed = |function: &str| -> Result<BTreeSet<String>> {
-        let template = Template::read()?;
-        let resource = template.resources.get(function).context("no such function")?;
-        let statements = resource.properties.pointer("/Policies/0/Statement").and_then(Value::as_array);
-        let statements = statements.with_context(|| format!("{function} has no statements"))?;
-        let mut allowed = BTreeSet::new();
-        for statement in statements {
-            let resource = statement["Resource"].as_str().context("one resource a statement")?;
-            for action in statement["Action"].as_array().context("a list of actions")? {
-                allowed.insert(format!("{} on {resource}", action.as_str().context("a name")?));
-            }
-        }
-        Ok(allowed)
-    };
-    let set = |actions: &[&str]| -> BTreeSet<String> { actions.iter().map(|&action| action.to_owned()).collect() };
-    let publish = ["dynamodb:GetItem on StatsTable.Arn", "dynamodb:PutItem on StatsTable.Arn"];
-    let with_publish = |actions: &[&str]| set(&[actions, &publish].concat());
+fn it_agrees_with_the_code() -> Result<()> {
+    let complaints = complaints(&expanded::source()?)?;
+    ensure!(complaints.is_empty(), "{complaints:#?}");
+    Ok(())
+}
 
-    let encode = ["dynamodb:PutItem on SigilsTable.Arn", "dynamodb:UpdateItem on SigilsTable.Arn"];
-    assert_eq!(allowed("EncodeFunction")?, with_publish(&encode));
-    assert_eq!(allowed("VerifyFunction")?, with_publish(&["dynamodb:GetItem on SigilsTable.Arn"]));
-    let gc = ["dynamodb:DeleteItem on SigilsTable.Arn", "dynamodb:Query on ${SigilsTable.Arn}/index/due-index"];
-    assert_eq!(allowed("GcFunction")?, with_publish(&gc));
-    let metrics = ["dynamodb:GetItem on StatsTable.Arn", "dynamodb:Query on StatsTable.Arn"];
-    assert_eq!(allowed("MetricsFunction")?, set(&metrics));
+/// Each break is one that a linter passes and a deployment would show too late. What is changed, to what, and what must be
+/// said of it.
+const BREAKS: [(&str, &str, &str); 17] = [
+    // A missing permission.
+    (
+        "dynamodb:PutItem, dynamodb:Query, dynamodb:UpdateItem]",
+        "dynamodb:PutItem, dynamodb:Query]",
+        "gc may not dynamodb:UpdateItem on StatsTable",
+    ),
+    // One to spare.
+    (
+        "Action: [dynamodb:GetItem, dynamodb:Query]",
+        "Action: [dynamodb:GetItem, dynamodb:Query, dynamodb:Scan]",
+        "metrics may dynamodb:Scan on StatsTable, and never does",
+    ),
+    // A wildcard, as an action and as a resource.
+    ("Action: [dynamodb:PutItem, dynamodb:UpdateItem]", "Action: [\"dynamodb:*\"]", "dynamodb:* is a wildcard"),
+    (
+        "Resource: !Sub \"${SigilsTable.Arn}/index/due-index\"",
+        "Resource: !Sub \"${SigilsTable.Arn}/index/*\"",
+        "is not just one",
+    ),
+    // Another's secret.
+    (
+        "Resource: !Ref MetricsTokenSecret",
+        "Resource: !Ref SigningSecret",
+        "metrics may secretsmanager:GetSecretValue on SigningSecret",
+    ),
+    // A misspelt action.
+    ("logs:CreateLogStream", "logs:CreateLogStreem", "encode may not logs:CreateLogStream on EncodeLogs"),
+    // A wrong key.
+    ("AttributeName: sk, KeyType: RANGE", "AttributeName: pk, KeyType: RANGE", "StatsTable/Properties/KeySchema"),
+    // An index of another shape.
+    ("ProjectionType: KEYS_ONLY", "ProjectionType: ALL", "SigilsTable/Properties/GlobalSecondaryIndexes"),
+    // Expiry dropped.
+    ("      TimeToLiveSpecification: { AttributeName: ttl, Enabled: true }\n", "", "TimeToLiveSpecification is absent"),
+    // A renamed variable.
+    (
+        "SIGNING_KEYS_SECRET_ARN:",
+        "SIGNING_KEY_SECRET_ARN:",
+        "encode is given SIGNING_KEY_SECRET_ARN, which no code reads",
+    ),
+    // A secret in plain sight.
+    (
+        "METRICS_TOKEN_SECRET_ARN: !Ref MetricsTokenSecret",
+        "METRICS_TOKEN: !Ref MetricsTokenSecret",
+        "metrics is given the secret METRICS_TOKEN",
+    ),
+    // A secret that would be generated anew.
+    ("PasswordLength: 64", "PasswordLength: 65", "SigningSecret/Properties/GenerateSecretString"),
+    // A schedule that EventBridge refuses.
+    ("rate(1 hour)", "rate(1 hours)", "which EventBridge does not take"),
+    // A route that is open.
+    ("AuthorizationType: !Ref ApiAuthorization", "AuthorizationType: NONE", "is authorized by \"NONE\""),
+    // A route of another path.
+    ("GET /.well-known/jwks.json", "GET /jwks.json", "the API has"),
+    // A time-out below the code's own deadline.
+    ("Timeout: 15", "Timeout: 10", "a scrape may take"),
+    // Data that go with the stack.
+    (
+        "DeletionPolicy: !If [ProtectsData, Retain, Delete]",
+        "DeletionPolicy: Delete",
+        "SigilsTable/DeletionPolicy is \"Delete\"",
+    ),
+];
+
+#[test]
+fn each_break_is_caught() -> Result<()> {
+    let source = expanded::source()?;
+    for (from, to, expected) in BREAKS {
+        ensure!(source.contains(from), "the template has no {from}");
+        let complaints = complaints(&source.replacen(from, to, 1))?;
+        let caught = complaints.iter().any(|complaint| complaint.contains(expected));
+        ensure!(caught, "{from} became {to}, and all that is said is {complaints:#?}");
+    }
+    Ok(())
+}
+
+fn accepted(output: &Output) -> Result<()> {
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{said}");
     Ok(())
 }
 
@@ -114,42 +154,4 @@ async fn its_tables_can_be_created_twice_and_hold_items() -> Result<()> {
     assert_eq!(due.count(), 1);
     client.put_item().table_name(tables::STATS).item("pk", text("a")).item("sk", text("b")).send().await?;
     Ok(())
-}
-
-/// Every event of a kind, with its function's program.
-fn events(kind: &str) -> Result<Vec<(String, Value)>> {
-    let template = Template::read()?;
-    let functions = template.resources.iter().filter(|(_, resource)| resource.kind == "AWS::Serverless::Function");
-    let mut found = Vec::new();
-    for (name, resource) in functions {
-        let program = name.strip_suffix("Function").context("a function's name ends so")?.to_lowercase();
-        let events = resource.properties.get("Events").and_then(Value::as_object);
-        for event in events.into_iter().flat_map(|events| events.values()).filter(|event| event["Type"] == kind) {
-            found.push((program.clone(), event["Properties"].clone()));
-        }
-    }
-    Ok(found)
-}
-
-fn routes_of_template() -> Result<Routes> {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let routes = events("HttpApi")?;
-    Ok(routes.into_iter().map(|(function, event)| (text(&event["Method"]), text(&event["Path"]), function)).collect())
-}
-
-fn routes_of_watch() -> Result<Routes> {
-    let output = Command::new("cargo")
-        .current_dir(workspace::root())
-        .args(["metadata", "--format-version=1", "--no-deps", "--offline"])
-        .output()?;
-    let metadata: Value = serde_json::from_slice(&output.stdout)?;
-    let router = metadata.pointer("/metadata/lambda/watch/router").and_then(Value::as_object).context("no router")?;
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    Ok(router
-        .iter()
-        .flat_map(|(path, routes)| {
-            let routes = routes.as_array().cloned().unwrap_or_default();
-            routes.into_iter().map(move |route| (text(&route["method"]), path.clone(), text(&route["function"])))
-        })
-        .collect())
 }

@@ -39,7 +39,7 @@ impl Options {
             metrics_token: DEFAULT_METRICS_TOKEN.to_owned(),
             concurrency: 1,
             data: None,
-            logs: workspace::local("logs/tests").join(test),
+            logs: test_logs(test),
             environment: Vec::new(),
         }
     }
@@ -70,7 +70,7 @@ impl Bundle {
     pub async fn start(options: &Options) -> Result<Self> {
         recreate(&options.logs)?;
         let (storage, signing_keys) = match &options.data {
-            None => (Storage::Memory, keys::generate("local")?),
+            None => (Storage::Memory, sigil::keys::generate("local")),
             Some(folder) => {
                 std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
                 (Storage::Folder(folder.clone()), keys::load_or_generate(&folder.join("signing-keys.json"))?)
@@ -83,7 +83,7 @@ impl Bundle {
         let mut environment = Environment::new(&dynamodb.url(), &signing_keys, &options.metrics_token);
         options.environment.iter().for_each(|(name, value)| environment.set(name, value));
         let port = options.port.map_or_else(port::free, Ok)?;
-        let watch = Watch::start(port, options.concurrency, &environment, &options.logs.join("functions.log")).await?;
+        let watch = Watch::start(port, options.concurrency, environment, options.logs.join("functions.log")).await?;
         let client = Client::new(&watch.url(), &options.metrics_token)?;
         Ok(Self { watch, dynamodb, client })
     }
@@ -98,6 +98,11 @@ impl Bundle {
         &mut self.dynamodb
     }
 
+    /// Ends the functions, which publish a last time, and starts them again.
+    pub async fn restart_functions(self) -> Result<Self> {
+        Ok(Self { watch: self.watch.restart().await?, ..self })
+    }
+
     /// Its functions.
     pub fn watch(&self) -> &Watch {
         &self.watch
@@ -108,6 +113,17 @@ impl Bundle {
         self.watch.ensure_running()?;
         self.dynamodb.ensure_running()
     }
+}
+
+/// The folder of a test's logs, for a test that starts no bundle.
+pub fn logs_of_test(test: &str) -> Result<PathBuf> {
+    let folder = test_logs(test);
+    std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    Ok(folder)
+}
+
+fn test_logs(test: &str) -> PathBuf {
+    workspace::local("logs/tests").join(test)
 }
 
 fn recreate(folder: &Path) -> Result<()> {

@@ -27,6 +27,17 @@ impl Environment {
         Self { variables: variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect() }
     }
 
+    /// Just these, and what the SDK needs to reach stand-ins of the services at these addresses.
+    pub fn of(variables: BTreeMap<String, String>, dynamodb_url: &str, secrets_manager_url: &str) -> Self {
+        let mut this = Self { variables };
+        this.set("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url);
+        this.set("AWS_ENDPOINT_URL_SECRETS_MANAGER", secrets_manager_url);
+        this.set("AWS_REGION", credentials::REGION);
+        this.set("AWS_ACCESS_KEY_ID", credentials::ACCESS_KEY_ID);
+        this.set("AWS_SECRET_ACCESS_KEY", credentials::SECRET_ACCESS_KEY);
+        this
+    }
+
     /// Sets one more, or another value.
     pub fn set(&mut self, name: &str, value: &str) {
         self.variables.insert(name.to_owned(), value.to_owned());

@@ -8,8 +8,14 @@
 //!       ├ watch               ─ functions ─ environment   the functions under cargo-lambda
 //!       └ client              ─ exposition              what a user of the bundle sees
 //! prometheus                  a real one, which scrapes a bundle
+//! fleet                       many environments, to which everything happens that can
+//!   ├ execution_environment   ─ runtime_api ─ lambda_event   one process as Lambda would run it
+//!   └ fault_proxy             what happens to calls on the way to DynamoDB Local
+//! secrets_manager             a stand-in for a service that has no emulator
+//! expanded, permissions       what template.yaml deploys, and what the functions may do there
+//! recorder                    what the functions are seen to do
 //! faults                      a DynamoDB that can be made slow or made to fail
-//! process, port, wait         what all of them stand on
+//! process, port, http_server, wait  what all of them stand on
 //! ```
 //!
 //! The end-to-end tests are in `e2e/`, one file for each promise.
@@ -23,7 +29,10 @@ pub mod observe;
 pub mod self_check;
 pub mod settings;
 
+pub mod agreement;
 pub mod dynamodb_local;
+pub mod expanded;
+pub mod secrets_manager;
 pub mod tables;
 pub mod template;
 
@@ -37,8 +46,17 @@ pub mod exposition;
 pub mod faults;
 pub mod prometheus;
 
+pub mod execution_environment;
+pub mod fault_proxy;
+pub mod fleet;
+pub mod lambda_event;
+pub mod runtime_api;
+
 pub mod credentials;
+pub mod http_server;
+pub mod permissions;
 pub mod port;
 pub mod process;
+pub mod recorder;
 pub mod wait;
 pub mod workspace;

@@ -1,8 +1,8 @@
-//! What the Makefile runs: `local-bundle up`, `local-bundle soak` and `local-bundle dashboards`.
+//! What the Makefile and the scripts run: `local-bundle up`, `soak`, `fleet` and `dashboards`.
 
 use std::process::ExitCode;
 
-use local_bundle::{dashboards, soak, up};
+use local_bundle::{dashboards, fleet, soak, up};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -10,8 +10,9 @@ async fn main() -> ExitCode {
     let ended = match command.as_deref() {
         Some("up") => up::run().await,
         Some("soak") => soak::run().await,
+        Some("fleet") => fleet::soak().await,
         Some("dashboards") => dashboards::run().await,
-        _ => Err(anyhow::anyhow!("usage: local-bundle up|soak|dashboards")),
+        _ => Err(anyhow::anyhow!("usage: local-bundle up|soak|fleet|dashboards")),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -71,6 +71,15 @@ impl Process {
         }
     }
 
+    /// Sends it a signal, unless it has ended.
+    pub fn signal(&mut self, signal: Signal) -> Result<()> {
+        // An id stays taken until its process was waited for, which only `exit_status` does.
+        if let (None, Some(process)) = (self.exit_status()?, Pid::from_raw(self.id().cast_signed())) {
+            kill_process(process, signal).with_context(|| format!("{} cannot be sent {signal:?}", self.name))?;
+        }
+        Ok(())
+    }
+
     /// What this run has printed so far.
     pub fn output(&self) -> String {
         let bytes = std::fs::read(&self.log).unwrap_or_default();

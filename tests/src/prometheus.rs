@@ -16,6 +16,9 @@ use crate::{port, workspace};
 /// Prometheus spreads its first scrapes over an interval, and its start takes a second or two.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The file that Prometheus reads the token from before each scrape.
+const TOKEN_FILE: &str = "token";
+
 /// How to start one.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -39,7 +42,7 @@ pub struct Prometheus {
     process: Process,
     url: String,
     http: reqwest::Client,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// One series of a query's result.
@@ -70,7 +73,7 @@ impl Prometheus {
     /// Starts it.
     pub async fn start_with(options: &Options) -> Result<Self> {
         let folder = TempDir::new()?;
-        let token_file = folder.path().join("token");
+        let token_file = folder.path().join(TOKEN_FILE);
         std::fs::write(&token_file, &options.token)?;
         let config_file = folder.path().join("prometheus.yml");
         std::fs::write(&config_file, config(options, &token_file.display().to_string())?)?;
@@ -87,7 +90,7 @@ impl Prometheus {
         let log = options.log.clone().unwrap_or_else(|| folder.path().join("prometheus.log"));
         let process = Process::spawn("Prometheus", command, &log)?;
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
-        let mut this = Self { process, url: format!("http://127.0.0.1:{port}"), http, _folder: folder };
+        let mut this = Self { process, url: format!("http://127.0.0.1:{port}"), http, folder };
         wait::until("Prometheus is ready", PATIENCE, async || {
             this.process.ensure_running().map_err(Setback::Final)?;
             this.http.get(format!("{}/-/ready", this.url)).send().await?.error_for_status()?;
@@ -95,6 +98,13 @@ impl Prometheus {
         })
         .await?;
         Ok(this)
+    }
+
+    /// Gives it another token, from its next scrape on. The file is replaced as a whole, for a scrape may be reading it.
+    pub fn set_token(&self, token: &str) -> Result<()> {
+        let new = self.folder.path().join("token.new");
+        std::fs::write(&new, token)?;
+        Ok(std::fs::rename(new, self.folder.path().join(TOKEN_FILE))?)
     }
 
     /// Where its pages are.

@@ -10,7 +10,7 @@ use crate::dynamodb_local::DynamoDbLocal;
 use crate::environment::Environment;
 use crate::settings::DEFAULT_METRICS_TOKEN;
 use crate::watch::Watch;
-use crate::{keys, port, tables, workspace};
+use crate::{port, tables, workspace};
 
 /// Runs k6 to its end. Ctrl-C and SIGTERM end it early, which is a failure.
 pub async fn run() -> Result<()> {
@@ -29,14 +29,14 @@ async fn compare() -> Result<()> {
     std::fs::create_dir_all(&logs).with_context(|| logs.display().to_string())?;
     let dynamodb = DynamoDbLocal::start_in_memory(&logs.join("dynamodb.log")).await?;
     tables::create(&dynamodb.client()).await?;
-    let on = Environment::new(&dynamodb.url(), &keys::generate("soak")?, DEFAULT_METRICS_TOKEN);
+    let on = Environment::new(&dynamodb.url(), &sigil::keys::generate("soak"), DEFAULT_METRICS_TOKEN);
     // An environment that publishes once an hour counts as usual and writes next to nothing.
     let mut off = on.clone();
     off.set("STATS_PUBLISH_INTERVAL", "1h");
     off.set("STATS_PUBLISH_BURST", "1");
 
-    let on = Watch::start(port::free()?, 1, &on, &logs.join("metrics-on.log")).await?;
-    let off = Watch::start(port::free()?, 1, &off, &logs.join("metrics-off.log")).await?;
+    let on = Watch::start(port::free()?, 1, on, logs.join("metrics-on.log")).await?;
+    let off = Watch::start(port::free()?, 1, off, logs.join("metrics-off.log")).await?;
     k6(&workspace::root().join("tests/load/soak.js"), &on, &off).await
 }
 

@@ -62,11 +62,13 @@ pub struct Table {
     #[serde(default)]
     global_secondary_indexes: Vec<Index>,
     time_to_live_specification: Option<TimeToLive>,
-    /// Backups and encryption at rest, which DynamoDB Local does not have.
+    /// Backups, encryption at rest and protection against being deleted, which DynamoDB Local does not have.
     #[serde(rename = "PointInTimeRecoverySpecification")]
     _backups: Option<serde_json::Value>,
     #[serde(rename = "SSESpecification")]
     _encryption: Option<serde_json::Value>,
+    #[serde(rename = "DeletionProtectionEnabled")]
+    _protection: Option<serde_json::Value>,
 }
 
 #[derive(Debug, Deserialize)]

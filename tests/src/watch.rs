@@ -3,7 +3,7 @@
 //! Its limits, which users of this module must stay inside: fewer than about 100 requests at once, for above that it
 //! hangs for good; and a function's process that has died is not started again, so that its requests hang.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -25,18 +25,42 @@ const HTTP_FUNCTIONS: [&str; 3] = ["encode", "verify", "metrics"];
 pub struct Watch {
     process: Process,
     port: u16,
+    concurrency: u16,
+    environment: Environment,
+    log: PathBuf,
 }
 
 impl Watch {
     /// Builds the functions, starts them, and waits until they answer. `concurrency` is the most processes that each
     /// function may have; with one there is never a second.
-    pub async fn start(port: u16, concurrency: u16, environment: &Environment, log: &Path) -> Result<Self> {
-        functions::build().await?;
-        let process = Process::spawn("cargo lambda watch", command(port, concurrency, environment)?, log)?;
-        let mut this = Self { process, port };
+    pub async fn start(port: u16, concurrency: u16, environment: Environment, log: PathBuf) -> Result<Self> {
+        let mut this = Self::idle(port, concurrency, environment, log).await?;
         for function in HTTP_FUNCTIONS {
             this.answers(function).await?;
         }
+        Ok(this)
+    }
+
+    /// Ends the functions, which publish a last time, and starts them again on the same port.
+    pub async fn restart(self) -> Result<Self> {
+        let Self { process, port, concurrency, environment, log } = self;
+        drop(process);
+        Self::start(port, concurrency, environment, log).await
+    }
+
+    /// Builds the functions and makes ready for them. Each starts when it is first invoked.
+    pub async fn idle(port: u16, concurrency: u16, environment: Environment, log: PathBuf) -> Result<Self> {
+        functions::build().await?;
+        let process = Process::spawn("cargo lambda watch", command(port, concurrency, &environment)?, &log)?;
+        let mut this = Self { process, port, concurrency, environment, log };
+        let http = reqwest::Client::builder().no_proxy().build()?;
+        let address = this.url();
+        wait::until("cargo lambda watch listens", PATIENCE, async || {
+            this.process.ensure_running().map_err(Setback::Final)?;
+            http.get(format!("{address}/lambda-url/")).send().await?;
+            Ok(())
+        })
+        .await?;
         Ok(this)
     }
 
@@ -56,7 +80,7 @@ impl Watch {
     }
 
     /// Waits until a function answers anything, on its own path past all routes: nothing is counted there.
-    async fn answers(&mut self, function: &str) -> Result<()> {
+    pub async fn answers(&mut self, function: &str) -> Result<()> {
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
         let url = format!("{}/lambda-url/{function}/", self.url());
         wait::until(&format!("{function} answers"), PATIENCE, async || {

@@ -2,6 +2,7 @@
 
 use env_settings::{EnvReader, SettingsError};
 use prometheus_dynamodb::WriterSettings;
+use secrets::Source;
 use sigil::encode::Lifetimes;
 use sigil::keys::SigningKeys;
 
@@ -10,8 +11,8 @@ use sigil::keys::SigningKeys;
 pub struct Settings {
     /// `SIGILS_TABLE`.
     pub sigils_table: String,
-    /// `SIGNING_KEYS`.
-    pub keys: SigningKeys,
+    /// `SIGNING_KEYS` or `SIGNING_KEYS_SECRET_ARN`.
+    pub keys: Source<SigningKeys>,
     /// `SIGIL_MAX_TTL_SECONDS` and `SIGIL_RETENTION_SECONDS`.
     pub lifetimes: Lifetimes,
     /// `STATS_…`.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use env_settings::EnvReader;
-use function_kit::dynamodb::{Budget, DynamoDb};
+use function_kit::aws::{Aws, Budget};
 use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
 use prometheus::Registry;
 use prometheus_dynamodb::{CompactMetrics, DynamoDbStatsTable, GaugeMerge, Publisher, Sources};
@@ -31,13 +31,13 @@ async fn run(started_at: Instant) -> Result<(), Error> {
     let registry = Registry::new();
     let storage_metrics = StorageMetrics::register(&registry, &[StorageOperation::Query, StorageOperation::Delete])?;
 
-    let dynamodb = DynamoDb::from_env().await;
-    let client = dynamodb.observed_client(Budget::BATCH, storage_metrics.attempts());
+    let aws = Aws::from_env().await;
+    let client = aws.observed_dynamodb(Budget::BATCH, storage_metrics.attempts());
     let store = Guarded::new(Observed::new(DynamoDbStore::new(client, settings.sigils_table), storage_metrics));
     BreakerGauge::register(&registry, store.states())?;
     let collector = Arc::new(Collector {
         store,
-        stats_table: DynamoDbStatsTable::new(dynamodb.client(Budget::BATCH), &settings.stats_table.table),
+        stats_table: DynamoDbStatsTable::new(aws.dynamodb(Budget::BATCH), &settings.stats_table.table),
         stats_settings: settings.stats_table,
         metrics: GcMetrics::register(&registry)?,
         compact_metrics: CompactMetrics::register(&registry)?,
@@ -45,7 +45,7 @@ async fn run(started_at: Instant) -> Result<(), Error> {
     });
 
     let sources = Sources::new(registry).gauge(LAST_SUCCESS, GaugeMerge::Max);
-    let own_table = DynamoDbStatsTable::new(dynamodb.client(Budget::PUBLISH), &settings.stats.table);
+    let own_table = DynamoDbStatsTable::new(aws.dynamodb(Budget::PUBLISH), &settings.stats.table);
     let publisher = Publisher::new(own_table, sources, settings.stats, started_at)?;
     // What started it does not matter: the schedule, a person, or a test.
     let handler = service_fn(move |event: LambdaEvent<IgnoredAny>| {

@@ -9,13 +9,14 @@ use lambda_http::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use lambda_http::http::{HeaderMap, HeaderValue, StatusCode};
 use lambda_http::request::RequestContext;
 use lambda_http::{Request, RequestExt};
+use secrets::Secret;
 use subtle::{Choice, ConstantTimeEq};
 
 /// Who may scrape: whoever shows one of the tokens, from one of the networks.
 #[derive(Debug)]
 pub struct Access {
-    /// None means that no token is asked for.
-    tokens: Vec<Token>,
+    /// `None` means that no token is asked for.
+    tokens: Option<Secret<Vec<Token>>>,
     /// `None` means that every address may.
     networks: Option<Vec<IpNet>>,
 }
@@ -24,9 +25,14 @@ pub struct Access {
 pub struct Token(String);
 
 impl Token {
-    /// The token with this text.
-    pub fn new(text: &str) -> Self {
-        Self(text.to_owned())
+    /// Reads a token as RFC 6750, section 2.1 allows it: anything else could not be sent in the header.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
+        if !text.is_empty() && text.chars().all(allowed) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("only the characters A-Z a-z 0-9 - . _ ~ + / = are allowed (RFC 6750)".to_owned())
+        }
     }
 }
 
@@ -37,18 +43,18 @@ impl fmt::Debug for Token {
 }
 
 impl Access {
-    /// Access for these tokens from these networks.
-    pub fn new(tokens: Vec<Token>, networks: Option<Vec<IpNet>>) -> Self {
+    /// Access for these tokens from these networks, and for everyone where there is no restriction.
+    pub fn new(tokens: Option<Secret<Vec<Token>>>, networks: Option<Vec<IpNet>>) -> Self {
         Self { tokens, networks }
     }
 
     /// Lets the request pass, or says why not.
-    pub fn check(&self, request: &Request) -> Result<(), Problem> {
+    pub async fn check(&self, request: &Request) -> Result<(), Problem> {
         if !self.allows_address(source_address(request)) {
             let detail = "scraping is not allowed from this address";
             return Err(Problem::new(StatusCode::FORBIDDEN, "address_not_allowed", detail));
         }
-        if !self.allows_token(request.headers()) {
+        if !self.allows_token(request.headers()).await {
             let detail = "an Authorization header with a valid bearer token is needed";
             return Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
                 .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"metrics\"")));
@@ -63,17 +69,20 @@ impl Access {
         }
     }
 
-    fn allows_token(&self, headers: &HeaderMap) -> bool {
-        if self.tokens.is_empty() {
-            return true;
-        }
-        let given =
-            headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer).unwrap_or_default();
-        // Compared with every token and in constant time, so that the time taken tells nothing about them but their
-        // lengths.
-        let equals = |token: &Token| token.0.as_bytes().ct_eq(given.as_bytes());
-        self.tokens.iter().map(equals).fold(Choice::from(0), |any, equal| any | equal).into()
+    async fn allows_token(&self, headers: &HeaderMap) -> bool {
+        let Some(tokens) = &self.tokens else { return true };
+        let Some(given) = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer) else {
+            return false;
+        };
+        // The second look is for a token from after a rotation.
+        is_one_of(&tokens.get().await, given) || is_one_of(&tokens.get_after_miss().await, given)
     }
+}
+
+/// Compares with every token and in constant time, so that the time taken tells nothing about them but their lengths.
+fn is_one_of(tokens: &[Token], given: &str) -> bool {
+    let equals = |token: &Token| token.0.as_bytes().ct_eq(given.as_bytes());
+    tokens.iter().map(equals).fold(Choice::from(0), |any, equal| any | equal).into()
 }
 
 /// The token of an `Authorization` header. The scheme's name may be in any case (RFC 9110, section 11.1).
@@ -99,27 +108,37 @@ mod tests {
         HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_str(value).unwrap())])
     }
 
-    #[test]
-    fn either_token_of_a_rotation_is_let_in_and_no_other() {
-        let access = Access::new(vec![Token::new("the-new-token-00"), Token::new("the-old-token-00")], None);
-        assert!(access.allows_token(&with_authorization("Bearer the-new-token-00")));
-        assert!(access.allows_token(&with_authorization("bearer  the-old-token-00")));
+    fn tokens(texts: &[&str]) -> Secret<Vec<Token>> {
+        Secret::fixed(texts.iter().map(|text| Token::parse(text).unwrap()).collect())
+    }
+
+    #[tokio::test]
+    async fn either_token_of_a_rotation_is_let_in_and_no_other() {
+        let access = Access::new(Some(tokens(&["the-new-token-00", "the-old-token-00"])), None);
+        assert!(access.allows_token(&with_authorization("Bearer the-new-token-00")).await);
+        assert!(access.allows_token(&with_authorization("bearer  the-old-token-00")).await);
         for refused in
             ["Bearer the-new-token-0", "Bearer the-new-token-000", "Basic the-new-token-00", "Bearer ", "Bearer"]
         {
-            assert!(!access.allows_token(&with_authorization(refused)), "{refused}");
+            assert!(!access.allows_token(&with_authorization(refused)).await, "{refused}");
         }
-        assert!(!access.allows_token(&HeaderMap::new()));
+        assert!(!access.allows_token(&HeaderMap::new()).await);
+    }
+
+    #[tokio::test]
+    async fn no_tokens_let_everyone_in_and_an_empty_list_nobody() {
+        assert!(Access::new(None, None).allows_token(&HeaderMap::new()).await);
+        assert!(!Access::new(Some(tokens(&[])), None).allows_token(&with_authorization("Bearer a")).await);
     }
 
     #[test]
-    fn without_tokens_everyone_is_let_in() {
-        assert!(Access::new(vec![], None).allows_token(&HeaderMap::new()));
+    fn what_a_header_cannot_carry_is_no_token() {
+        assert!(Token::parse("not allowed").is_err() && Token::parse("").is_err() && Token::parse("a-._~+/=9").is_ok());
     }
 
     #[test]
     fn only_the_listed_networks_are_let_in() {
-        let access = Access::new(vec![], Some(vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()]));
+        let access = Access::new(None, Some(vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()]));
         let allows = |address: &str| access.allows_address(Some(address.parse().unwrap()));
         assert!(allows("10.1.2.3") && allows("2001:db8::1"));
         assert!(!allows("11.1.2.3") && !allows("2001:db9::1"));

@@ -5,15 +5,17 @@
 mod access;
 mod handler;
 mod settings;
+mod tokens;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use env_settings::EnvReader;
-use function_kit::dynamodb::{Budget, DynamoDb};
+use function_kit::aws::{Aws, Budget};
 use lambda_http::{Error, Request, service_fn};
 use prometheus_dynamodb::DynamoDbStatsTable;
 
+use crate::access::Access;
 use crate::handler::Metrics;
 use crate::settings::Settings;
 
@@ -23,9 +25,13 @@ fn main() -> ExitCode {
 
 async fn run() -> Result<(), Error> {
     let settings = Settings::read(EnvReader::from_process())?;
-    let client = DynamoDb::from_env().await.client(Budget::BATCH);
-    let table = DynamoDbStatsTable::new(client, &settings.reader.table);
-    let metrics = Arc::new(Metrics::new(table, settings));
+    let aws = Aws::from_env().await;
+    let tokens = match settings.tokens {
+        None => None,
+        Some(source) => Some(tokens::load(source, aws.secret_store()).await?),
+    };
+    let table = DynamoDbStatsTable::new(aws.dynamodb(Budget::BATCH), &settings.reader.table);
+    let metrics = Arc::new(Metrics::new(table, settings.reader, Access::new(tokens, settings.networks)));
     lambda_http::run(service_fn(move |request: Request| {
         let metrics = Arc::clone(&metrics);
         async move { Ok::<_, Error>(metrics.handle(&request).await) }

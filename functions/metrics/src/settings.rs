@@ -3,45 +3,52 @@
 use env_settings::{EnvReader, SettingsError};
 use ipnet::IpNet;
 use prometheus_dynamodb::TableSettings;
+use secrets::Source;
 
-use crate::access::{Access, Token};
+use crate::access::Token;
 
 /// The function's settings.
 #[derive(Debug)]
 pub struct Settings {
     /// How the stats table is read.
     pub reader: TableSettings,
-    /// Who may scrape: `METRICS_TOKEN`, `METRICS_TOKEN_PREVIOUS`, `METRICS_ALLOWED_CIDRS`.
-    pub access: Access,
+    /// `METRICS_TOKEN` with `METRICS_TOKEN_PREVIOUS`, or `METRICS_TOKEN_SECRET_ARN`; the endpoint is open without any.
+    pub tokens: Option<Source<Vec<Token>>>,
+    /// `METRICS_ALLOWED_CIDRS`.
+    pub networks: Option<Vec<IpNet>>,
 }
 
 impl Settings {
     /// Reads them, and reports every fault.
     pub fn read(mut env: EnvReader) -> Result<Self, SettingsError> {
         let reader = TableSettings::read(&mut env);
-        let token = env.optional_secret("METRICS_TOKEN", token);
-        let previous = env.optional_secret("METRICS_TOKEN_PREVIOUS", self::token);
-        if let (Some(None), Some(Some(_))) = (&token, &previous) {
-            env.refuse_secret(
-                "METRICS_TOKEN_PREVIOUS",
-                "METRICS_TOKEN must be set as well, or the endpoint would be open",
-            );
-        }
+        let tokens = tokens(&mut env);
         let networks = env.optional("METRICS_ALLOWED_CIDRS", networks);
-        env.finish(|| {
-            let tokens = [token?, previous?].into_iter().flatten().collect();
-            Some(Self { reader: reader?, access: Access::new(tokens, networks?) })
-        })
+        env.finish(|| Some(Self { reader: reader?, tokens: tokens?, networks: networks? }))
     }
 }
 
-/// A token as RFC 6750, section 2.1 allows it: anything else could not be sent in the header.
-fn token(text: &str) -> Result<Token, String> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
-    if text.chars().all(allowed) {
-        Ok(Token::new(text))
-    } else {
-        Err("only the characters A-Z a-z 0-9 - . _ ~ + / = are allowed (RFC 6750)".to_owned())
+fn tokens(env: &mut EnvReader) -> Option<Option<Source<Vec<Token>>>> {
+    let one = |text: &str| Ok(vec![Token::parse(text)?]);
+    let source = secrets::source::optional(env, "METRICS_TOKEN", "METRICS_TOKEN_SECRET_ARN", one);
+    let previous = env.optional_secret("METRICS_TOKEN_PREVIOUS", Token::parse)?;
+    match (source?, previous) {
+        (source, None) => Some(source),
+        (Some(Source::Literal(mut tokens)), Some(previous)) => {
+            tokens.push(previous);
+            Some(Some(Source::Literal(tokens)))
+        }
+        (Some(Source::Stored(_)), Some(_)) => {
+            let expected = "it must not be set together with METRICS_TOKEN_SECRET_ARN, for the secret keeps its own \
+                previous version";
+            env.refuse_secret("METRICS_TOKEN_PREVIOUS", expected);
+            None
+        }
+        (None, Some(_)) => {
+            let expected = "METRICS_TOKEN must be set as well, or the endpoint would be open";
+            env.refuse_secret("METRICS_TOKEN_PREVIOUS", expected);
+            None
+        }
     }
 }
 
@@ -73,5 +80,20 @@ mod tests {
         let error = Settings::read(env).unwrap_err();
         assert!(error.to_string().contains("METRICS_TOKEN must be set"), "{error}");
         assert!(!error.to_string().contains("0123456789abcdef"), "{error}");
+    }
+
+    #[test]
+    fn a_stored_token_goes_with_no_other() {
+        let arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:token-AbCdEf";
+        let base = [("STATS_TABLE", "stats"), ("METRICS_TOKEN_SECRET_ARN", arn)];
+        let read = |more: Option<(&'static str, &'static str)>| {
+            Settings::read(EnvReader::from_pairs(base.into_iter().chain(more)))
+        };
+        assert!(matches!(read(None).unwrap().tokens, Some(Source::Stored(_))));
+        for name in ["METRICS_TOKEN", "METRICS_TOKEN_PREVIOUS"] {
+            let error = read(Some((name, "0123456789abcdef"))).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("METRICS_TOKEN_SECRET_ARN"), "{error}");
+            assert!(!error.contains("0123456789abcdef"), "{error}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use function_kit::problem::Problem;
 use lambda_http::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use lambda_http::http::{HeaderValue, Method, StatusCode};
 use lambda_http::{Body, Request, RequestExt, Response};
-use serde_json::json;
+use serde::Serialize;
 use sigil::metrics::{ErrorMetrics, Operation, VerifyMetrics};
 use sigil::record::SigilId;
 use sigil::store::{LoadRecord, Loaded};
@@ -30,6 +30,14 @@ pub struct Verify<S> {
     errors: ErrorMetrics,
 }
 
+#[derive(Serialize)]
+struct Verified<'a> {
+    valid: bool,
+    verdict: Verdict,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sigil: Option<SigilView<'a>>,
+}
+
 impl<S: LoadRecord> Verify<S> {
     /// Answers requests by these.
     pub fn new(verifier: Verifier<S>, metrics: VerifyMetrics, errors: ErrorMetrics) -> Self {
@@ -41,7 +49,7 @@ impl<S: LoadRecord> Verify<S> {
         let now = Timestamp::now();
         if request.raw_http_path().ends_with(JWKS) {
             return if request.method() == Method::GET {
-                self.keys()
+                self.keys().await
             } else {
                 Problem::method_not_allowed("GET").into_response()
             };
@@ -75,11 +83,12 @@ impl<S: LoadRecord> Verify<S> {
 
         let verification = self.verifier.verify(&token, data.as_ref(), now).await?;
         self.metrics.verified(verification.verdict);
-        let mut answer = json!({ "valid": verification.verdict == Verdict::Valid, "verdict": verification.verdict });
-        if let Some(record) = &verification.record {
-            answer["sigil"] = json!(SigilView::for_holder(record, now));
-        }
-        Ok(reply::json(StatusCode::OK, &answer))
+        let verified = Verified {
+            valid: verification.verdict == Verdict::Valid,
+            verdict: verification.verdict,
+            sigil: verification.record.as_ref().map(|record| SigilView::for_holder(record, now)),
+        };
+        Ok(reply::json(StatusCode::OK, &verified))
     }
 
     async fn get(&self, id: &str, now: Timestamp) -> Result<Response<Body>, ApiError> {
@@ -91,10 +100,99 @@ impl<S: LoadRecord> Verify<S> {
         }
     }
 
-    fn keys(&self) -> Response<Body> {
-        let mut response = Response::new(Body::Text(self.verifier.keys().jwks()));
+    async fn keys(&self) -> Response<Body> {
+        let mut response = Response::new(Body::Text(self.verifier.keys().await.jwks()));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(JWKS_CACHE));
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lambda_http::http::header::ALLOW;
+    use prometheus::Registry;
+    use secrets::Secret;
+    use serde_json::{Value, json};
+    use sigil::canonical::CanonicalJson;
+    use sigil::encode::{EncodeRequest, Encoder, Lifetimes};
+    use sigil::keys::{self, SigningKeys};
+    use sigil::record::SigilRecord;
+    use sigil::store::MemoryStore;
+
+    use super::*;
+
+    /// The function, and what encode has put before it.
+    async fn function() -> (Verify<MemoryStore>, SigilRecord) {
+        let store = MemoryStore::default();
+        let keys = SigningKeys::parse(&keys::generate("a")).unwrap();
+        let verifier = Verifier::new(store.clone(), Secret::fixed(keys.verifying().clone()));
+        let encoder =
+            Encoder::new(store, Secret::fixed(keys), Lifetimes { max_ttl_seconds: 3600, retention_seconds: 60 });
+        let raw = serde_json::value::RawValue::from_string(r#"{"a":1}"#.into()).unwrap();
+        let data = CanonicalJson::from_raw(&raw).unwrap();
+        let request = EncodeRequest { data, metadata: None, ttl_seconds: Some(60), idempotency_key: None };
+        let record = encoder.encode(request, Timestamp::now()).await.unwrap();
+        let registry = Registry::new();
+        let metrics = VerifyMetrics::register(&registry).unwrap();
+        let errors = ErrorMetrics::register(&registry, &[Operation::Verify, Operation::Get]).unwrap();
+        (Verify::new(verifier, metrics, errors), record)
+    }
+
+    fn request(method: Method, path: &str, body: &str) -> Request {
+        let request = lambda_http::http::Request::builder()
+            .method(method)
+            .header(CONTENT_TYPE, "application/json")
+            .body(Body::Text(body.to_owned()))
+            .unwrap();
+        request.with_raw_http_path(path)
+    }
+
+    fn body(response: &Response<Body>) -> Value {
+        let Body::Text(text) = response.body() else { panic!("the body is text") };
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_token_is_verified_with_and_without_its_data() {
+        let (verify, record) = function().await;
+        let path = format!("{}/verify", path::SIGILS);
+        let token = &record.token;
+        for (sent, verdict) in [
+            (json!({ "token": token }), "valid"),
+            (json!({ "token": token, "data": { "a": 1.0 } }), "valid"),
+            (json!({ "token": token, "data": { "a": 2 } }), "tampered"),
+            (json!({ "token": token, "data": null }), "tampered"),
+            (json!({ "token": "nonsense" }), "bad_signature"),
+        ] {
+            let answer = verify.handle(&request(Method::POST, &path, &sent.to_string())).await;
+            assert_eq!(answer.status(), StatusCode::OK);
+            let answer = body(&answer);
+            assert_eq!((&answer["verdict"], &answer["valid"]), (&json!(verdict), &json!(verdict == "valid")), "{sent}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_record_is_shown_by_its_id() {
+        let (verify, record) = function().await;
+        let shown = verify.handle(&request(Method::GET, &format!("{}/{}", path::SIGILS, record.id), "")).await;
+        assert_eq!((shown.status(), &body(&shown)["data"]), (StatusCode::OK, &json!({ "a": 1 })));
+        for unknown in ["00000000-0000-4000-8000-000000000000", "verifyx", "%2e%2e"] {
+            let answer = verify.handle(&request(Method::GET, &format!("{}/{unknown}", path::SIGILS), "")).await;
+            assert_eq!((answer.status(), &body(&answer)["error"]), (StatusCode::NOT_FOUND, &json!("unknown")));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_keys_may_be_cached() {
+        let (verify, _) = function().await;
+        let keys = verify.handle(&request(Method::GET, JWKS, "")).await;
+        assert_eq!(body(&keys)["keys"][0]["kid"], "a");
+        assert_eq!(keys.headers()[CACHE_CONTROL], "public, max-age=300");
+        let refused = verify.handle(&request(Method::POST, JWKS, "")).await;
+        assert_eq!(
+            (refused.status(), &refused.headers()[ALLOW]),
+            (StatusCode::METHOD_NOT_ALLOWED, &"GET".parse().unwrap())
+        );
     }
 }

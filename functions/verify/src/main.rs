@@ -10,10 +10,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use env_settings::EnvReader;
-use function_kit::dynamodb::{Budget, DynamoDb};
+use function_kit::aws::{Aws, Budget};
 use lambda_http::{Error, Request, service_fn};
 use prometheus::Registry;
 use prometheus_dynamodb::{DynamoDbStatsTable, Publisher, Sources};
+use sigil::keys::VerifyingKeys;
 use sigil::metrics::{BreakerGauge, ErrorMetrics, Operation, StorageMetrics, VerifyMetrics};
 use sigil::store::{DynamoDbStore, Guarded, Observed, StorageOperation};
 use sigil::verify::Verifier;
@@ -30,17 +31,20 @@ async fn run(started_at: Instant) -> Result<(), Error> {
     let registry = Registry::new();
     let storage_metrics = StorageMetrics::register(&registry, &[StorageOperation::Get])?;
 
-    let dynamodb = DynamoDb::from_env().await;
-    let client = dynamodb.observed_client(Budget::REQUEST, storage_metrics.attempts());
+    let aws = Aws::from_env().await;
+    let renewal_failures = secrets::secret::failures();
+    registry.register(Box::new(renewal_failures.clone()))?;
+    let keys = settings.keys.load(aws.secret_store(), VerifyingKeys::parse_setting, renewal_failures).await?;
+    let client = aws.observed_dynamodb(Budget::REQUEST, storage_metrics.attempts());
     let store = Guarded::new(Observed::new(DynamoDbStore::new(client, settings.sigils_table), storage_metrics));
     BreakerGauge::register(&registry, store.states())?;
     let verify = Arc::new(Verify::new(
-        Verifier::new(store, settings.keys),
+        Verifier::new(store, keys),
         VerifyMetrics::register(&registry)?,
         ErrorMetrics::register(&registry, &[Operation::Verify, Operation::Get])?,
     ));
 
-    let stats_table = DynamoDbStatsTable::new(dynamodb.client(Budget::PUBLISH), &settings.stats.table);
+    let stats_table = DynamoDbStatsTable::new(aws.dynamodb(Budget::PUBLISH), &settings.stats.table);
     let publisher = Publisher::new(stats_table, Sources::new(registry), settings.stats, started_at)?;
     let handler = service_fn(move |request: Request| {
         let verify = Arc::clone(&verify);

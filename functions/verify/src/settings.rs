@@ -2,6 +2,7 @@
 
 use env_settings::{EnvReader, SettingsError};
 use prometheus_dynamodb::WriterSettings;
+use secrets::Source;
 use sigil::keys::VerifyingKeys;
 
 /// The function's settings.
@@ -9,8 +10,8 @@ use sigil::keys::VerifyingKeys;
 pub struct Settings {
     /// `SIGILS_TABLE`.
     pub sigils_table: String,
-    /// `SIGNING_KEYS`, of which only the public parts are needed.
-    pub keys: VerifyingKeys,
+    /// `SIGNING_KEYS` or `SIGNING_KEYS_SECRET_ARN`, of which only the public parts are kept.
+    pub keys: Source<VerifyingKeys>,
     /// `STATS_…`.
     pub stats: WriterSettings,
 }

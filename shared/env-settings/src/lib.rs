@@ -125,6 +125,11 @@ impl EnvReader {
         self.faults.push(Fault::Refused { name, value: None, expected: expected.into() });
     }
 
+    /// Notes that neither of two variables is set, of which one is needed.
+    pub fn missing_either(&mut self, name: &'static str, alternative: &'static str) {
+        self.faults.push(Fault::MissingEither { name, alternative });
+    }
+
     /// Hands out the settings that `build` puts together, or every fault that was noted.
     ///
     /// # Panics
@@ -177,6 +182,13 @@ pub enum Fault {
         /// The variable's name.
         name: &'static str,
     },
+    /// Of two variables one is needed, and both are absent or empty.
+    MissingEither {
+        /// The one that is read first.
+        name: &'static str,
+        /// The other.
+        alternative: &'static str,
+    },
     /// A variable has a value that is not allowed.
     Refused {
         /// The variable's name.
@@ -192,7 +204,7 @@ impl Fault {
     /// The variable's name.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Missing { name } | Self::Refused { name, .. } => name,
+            Self::Missing { name } | Self::MissingEither { name, .. } | Self::Refused { name, .. } => name,
         }
     }
 }
@@ -201,6 +213,9 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing { name } => write!(f, "{name} is missing"),
+            Self::MissingEither { name, alternative } => {
+                write!(f, "{name} is missing, and so is {alternative}: one of them is needed")
+            }
             Self::Refused { name, value: Some(value), expected } => write!(f, "{name} is {value:?}: {expected}"),
             Self::Refused { name, value: None, expected } => write!(f, "{name} is set but wrong: {expected}"),
         }

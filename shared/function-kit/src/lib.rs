@@ -1,11 +1,11 @@
 //! What every function of the bundle does the same.
 //!
 //! - [`start()`]: logging, the runtime, and an exit code for settings that are wrong;
-//! - [`dynamodb`]: DynamoDB clients whose every call has a time budget;
+//! - [`aws`]: clients of AWS whose every call has a time budget;
 //! - [`serve`]: the Lambda runtime loop that publishes metrics after each response and on SIGTERM;
 //! - [`problem`]: error responses.
 
-pub mod dynamodb;
+pub mod aws;
 pub mod problem;
 mod serve;
 mod start;

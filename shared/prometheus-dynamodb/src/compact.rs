@@ -66,7 +66,18 @@ pub async fn compact<T: CompactStats>(
     settings: &TableSettings,
     deadline: Instant,
 ) -> (CompactReport, Result<(), CompactError>) {
-    let mut run = Run { table, settings, deadline, report: CompactReport { finished: true, ..Default::default() } };
+    compact_by(table, settings, deadline, now_ms).await
+}
+
+/// The same by another clock.
+pub(crate) async fn compact_by<T: CompactStats>(
+    table: &T,
+    settings: &TableSettings,
+    deadline: Instant,
+    now_ms: fn() -> u64,
+) -> (CompactReport, Result<(), CompactError>) {
+    let report = CompactReport { finished: true, ..Default::default() };
+    let mut run = Run { table, settings, deadline, now_ms, report };
     let result = run.all_shards().await;
     run.report.finished &= result.is_ok();
     (run.report, result)
@@ -76,6 +87,7 @@ struct Run<'a, T> {
     table: &'a T,
     settings: &'a TableSettings,
     deadline: Instant,
+    now_ms: fn() -> u64,
     report: CompactReport,
 }
 
@@ -132,7 +144,7 @@ impl<T: CompactStats> Run<'_, T> {
 
     /// Seals whom it is time to seal, and marks in `snapshots` who is.
     async fn seal(&mut self, snapshots: &mut [Snapshot]) -> Result<(), TableError> {
-        let now_ms = now_ms();
+        let now_ms = (self.now_ms)();
         let (table, idle) = (self.table, self.settings.writer_idle);
         let due: Vec<_> = snapshots.iter_mut().filter(|snapshot| is_to_be_sealed(snapshot, now_ms, idle)).collect();
         let late = is_late(self.deadline);
@@ -159,7 +171,7 @@ impl<T: CompactStats> Run<'_, T> {
         snapshots: &[Snapshot],
         present: &BTreeSet<WriterId>,
     ) -> Result<Folded, CompactError> {
-        let kept = still_folded(&before, present, now_ms(), self.settings.grace);
+        let kept = still_folded(&before, present, (self.now_ms)(), self.settings.grace);
         let mut due = Vec::new();
         for snapshot in snapshots.iter().filter(|snapshot| is_to_be_folded(snapshot, &before)) {
             match wire::decode(&snapshot.families) {
@@ -199,7 +211,7 @@ impl<T: CompactStats> Run<'_, T> {
     }
 
     async fn bury(&mut self, snapshots: &[Snapshot], folded: &Folded) -> Result<(), CompactError> {
-        let now_ms = now_ms();
+        let now_ms = (self.now_ms)();
         let grace = self.settings.grace;
         let due: Vec<_> =
             snapshots.iter().filter(|snapshot| is_to_be_buried(snapshot, folded, now_ms, grace)).collect();

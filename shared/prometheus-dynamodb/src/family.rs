@@ -108,6 +108,8 @@ pub struct Family {
     /// When the youngest writer that has this family was born, in milliseconds since the epoch: where types conflict,
     /// the youngest writer's is shown.
     pub born_at_ms: u64,
+    /// When the oldest one was born: since then the counters and histograms count.
+    pub created_at_ms: u64,
     /// The values by their labels' values, which stand in the order of [`FamilyKey::label_names`].
     pub series: BTreeMap<Vec<String>, Value>,
 }

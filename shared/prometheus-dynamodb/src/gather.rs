@@ -49,7 +49,12 @@ impl Sources {
                 let key = FamilyKey { name: family.name().to_owned(), kind, label_names };
                 families
                     .entry(key)
-                    .or_insert_with(|| Family { help: family.help().to_owned(), born_at_ms, series: BTreeMap::new() })
+                    .or_insert_with(|| Family {
+                        help: family.help().to_owned(),
+                        born_at_ms,
+                        created_at_ms: born_at_ms,
+                        series: BTreeMap::new(),
+                    })
                     .series
                     .insert(label_values, value);
             }

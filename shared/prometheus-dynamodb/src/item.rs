@@ -52,7 +52,7 @@ impl fmt::Debug for WriterId {
 }
 
 /// Families as they are stored; see [`crate::wire`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Encoded {
     /// The version of the encoding.
     pub format: u64,
@@ -61,7 +61,7 @@ pub struct Encoded {
 }
 
 /// One writer's cumulative snapshot, as it is stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Snapshot {
     /// Whose it is.
     pub writer: WriterId,
@@ -84,7 +84,7 @@ pub struct Snapshot {
 }
 
 /// One shard's folded writers, merged.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Base {
     /// Counts the base's versions, from 1.
     pub version: u64,

@@ -7,7 +7,7 @@
 //! ```text
 //! registries ─gather─▶ families ─wire─▶ snapshot ─protocol─▶ table      in each environment, after the response
 //!                                                              │
-//!                     text ◀─page─ families ◀─merge─ snapshots, base    in the metrics function, when it is scraped
+//!               exposition ◀─page─ families ◀─merge─ snapshots, base    in the metrics function, when it is scraped
 //! ```
 //!
 //! No increment is counted twice, and none that was published is lost: a put carries absolute totals under a growing
@@ -31,18 +31,20 @@
 //! In the function that is scraped:
 //!
 //! ```no_run
-//! # use prometheus_dynamodb::{DynamoDbStatsTable, TableSettings, scrape, text};
-//! # async fn page(client: aws_sdk_dynamodb::Client) -> Result<String, Box<dyn std::error::Error>> {
+//! # use prometheus_dynamodb::{DynamoDbStatsTable, TableSettings, exposition::Format, scrape};
+//! # async fn page(client: aws_sdk_dynamodb::Client, accept: &str) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
 //! let settings = TableSettings::from_env()?;
 //! let table = DynamoDbStatsTable::new(client, &settings.table);
-//! let page = scrape(&table, &settings).await?;
+//! let deadline = std::time::Instant::now() + std::time::Duration::from_secs(8);
+//! let page = scrape(&table, &settings, deadline).await?;
 //! # Ok(
-//! text::render(&page)
+//! Format::of(accept).render(&page)
 //! # )
 //! # }
 //! ```
 
 pub mod exact_sum;
+pub mod exposition;
 pub mod family;
 
 mod environment;
@@ -59,7 +61,6 @@ pub mod wire;
 mod merge;
 pub mod page;
 mod scrape;
-pub mod text;
 
 mod clock;
 mod compact;
@@ -79,5 +80,7 @@ pub use scrape::{ScrapeError, scrape};
 pub use settings::{TableSettings, WriterSettings};
 pub use table::{DynamoDbStatsTable, MemoryStatsTable};
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod testing;

@@ -72,6 +72,7 @@ fn merge_family(kind: &Kind, merged: &mut Family, other: Family) {
         merged.born_at_ms = other.born_at_ms;
         merged.help = other.help;
     }
+    merged.created_at_ms = merged.created_at_ms.min(other.created_at_ms);
     for (label_values, value) in other.series {
         match merged.series.entry(label_values) {
             Entry::Vacant(entry) => {

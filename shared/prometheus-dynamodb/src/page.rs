@@ -1,6 +1,6 @@
 //! What a scrape shows of merged families, whatever format it is then written in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::family::{Bounds, Families, Family, FamilyKey, Kind, Value};
 use crate::merge::merge;
@@ -38,6 +38,17 @@ pub enum PageKind {
     Histogram,
 }
 
+impl PageFamily {
+    /// The names of its samples, and its own.
+    pub(crate) fn sample_names(&self) -> Vec<String> {
+        let suffixes: &[&str] = match self.kind {
+            PageKind::Counter | PageKind::Gauge => &[""],
+            PageKind::Histogram => &["", "_bucket", "_sum", "_count"],
+        };
+        suffixes.iter().map(|suffix| format!("{}{suffix}", self.name)).collect()
+    }
+}
+
 /// One series as it is shown.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PageSeries {
@@ -45,6 +56,8 @@ pub struct PageSeries {
     pub labels: Vec<(String, String)>,
     /// The value.
     pub value: PageValue,
+    /// Since when it counts, in milliseconds since the epoch, if it counts and that is known.
+    pub created_at_ms: Option<u64>,
 }
 
 /// A value as it is shown.
@@ -81,11 +94,14 @@ pub enum ConflictKind {
     Labels,
     /// The buckets' bounds: the buckets that all have in common are shown, which is exact.
     Bounds,
+    /// Nothing, but their samples would have the same names, as those of a histogram `x` and a counter `x_count`: the
+    /// histogram is shown, or what comes first in the alphabet.
+    Name,
 }
 
 impl ConflictKind {
     /// All kinds.
-    pub const ALL: [Self; 3] = [Self::Type, Self::Labels, Self::Bounds];
+    pub const ALL: [Self; 4] = [Self::Type, Self::Labels, Self::Bounds, Self::Name];
 
     /// The kind as a label's value.
     pub fn as_str(self) -> &'static str {
@@ -93,13 +109,14 @@ impl ConflictKind {
             Self::Type => "type",
             Self::Labels => "labels",
             Self::Bounds => "bounds",
+            Self::Name => "name",
         }
     }
 }
 
 impl Page {
-    /// What is shown of these families.
-    pub fn new(families: Families) -> Self {
+    /// What is shown of these families beside others whose names are `reserved`.
+    pub fn new(families: Families, reserved: &[&str]) -> Self {
         let mut by_name: BTreeMap<String, Vec<(FamilyKey, Family)>> = BTreeMap::new();
         for (key, family) in families {
             by_name.entry(key.name.clone()).or_default().push((key, family));
@@ -108,7 +125,26 @@ impl Page {
         for (name, variants) in by_name {
             page.add(name, variants);
         }
+        page.drop_clashes(reserved);
         page
+    }
+
+    /// A sample that stands twice makes the whole page invalid.
+    fn drop_clashes(&mut self, reserved: &[&str]) {
+        let mut taken: BTreeSet<String> = reserved.iter().map(|&name| name.to_owned()).collect();
+        let mut clashing = BTreeSet::new();
+        let (histograms, others): (Vec<_>, Vec<_>) =
+            self.families.iter().partition(|family| family.kind == PageKind::Histogram);
+        for family in histograms.into_iter().chain(others) {
+            let names = family.sample_names();
+            if names.iter().any(|name| taken.contains(name)) {
+                clashing.insert(family.name.clone());
+            } else {
+                taken.extend(names);
+            }
+        }
+        self.families.retain(|family| !clashing.contains(&family.name));
+        self.conflicts.extend(clashing.into_iter().map(|name| Conflict { name, kind: ConflictKind::Name }));
     }
 
     fn add(&mut self, name: String, variants: Vec<(FamilyKey, Family)>) {
@@ -133,7 +169,9 @@ impl Page {
         for (key, family) in on_common_bounds(shown) {
             for (label_values, value) in family.series {
                 let labels = key.label_names.iter().cloned().zip(label_values).collect();
-                series.push(PageSeries { labels, value: shown_value(&key.kind, value) });
+                let counts = !matches!(key.kind, Kind::Gauge(_)) && family.created_at_ms > 0;
+                let created_at_ms = counts.then_some(family.created_at_ms);
+                series.push(PageSeries { labels, value: shown_value(&key.kind, value), created_at_ms });
             }
         }
         let kind = match shown_kind {
@@ -224,7 +262,7 @@ mod tests {
     fn page(parts: impl IntoIterator<Item = Families>) -> Page {
         let mut all = Families::new();
         parts.into_iter().for_each(|part| merge(&mut all, part));
-        Page::new(all)
+        Page::new(all, &[])
     }
 
     #[test]
@@ -260,6 +298,15 @@ mod tests {
         assert_eq!(page.conflicts, [Conflict { name: "x".into(), kind: ConflictKind::Labels }]);
         let total: Vec<_> = page.families[0].series.iter().map(|series| series.value.clone()).collect();
         assert_eq!(total, [PageValue::Number(3.0), PageValue::Number(4.0)]);
+    }
+
+    #[test]
+    fn samples_of_one_name_are_shown_once() {
+        let page = page([counter("seconds_count", 3.0), histogram(&[1.0], &[1, 2], 3.0), counter("sum", 1.0)]);
+        assert_eq!(page.conflicts, [Conflict { name: "seconds_count".into(), kind: ConflictKind::Name }]);
+        let names: Vec<_> = page.families.iter().map(|family| family.name.as_str()).collect();
+        assert_eq!(names, ["seconds", "sum"]);
+        assert_eq!(Page::new(counter("x", 1.0), &["x"]).families, []);
     }
 
     proptest! {

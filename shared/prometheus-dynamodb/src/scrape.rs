@@ -32,8 +32,9 @@ pub enum ScrapeError {
         /// What is wrong with it.
         source: DecodeError,
     },
-    /// Reading took so long that a writer read early could have been folded and forgotten in the meantime.
-    #[error("reading the stats table took longer than {} s, half of STATS_GRACE", limit.as_secs_f64())]
+    /// Reading took longer than the caller allows, or than half of `STATS_GRACE`: so long that a writer read early could
+    /// have been folded and forgotten in the meantime.
+    #[error("reading the stats table took longer than {} s", limit.as_secs_f64())]
     TooSlow {
         /// What is allowed.
         limit: Duration,
@@ -47,10 +48,10 @@ struct UndecodableSnapshot {
     source: DecodeError,
 }
 
-/// Reads the table and makes the page of it.
-pub async fn scrape<T: ReadStats>(table: &T, settings: &TableSettings) -> Result<Page, ScrapeError> {
+/// Reads the table and makes the page of it, if that is possible until the deadline.
+pub async fn scrape<T: ReadStats>(table: &T, settings: &TableSettings, deadline: Instant) -> Result<Page, ScrapeError> {
     let started = Instant::now();
-    let limit = settings.grace / 2;
+    let limit = (settings.grace / 2).min(deadline.saturating_duration_since(started));
     let scraped = tokio::time::timeout(limit, read(table)).await.map_err(|_| ScrapeError::TooSlow { limit })??;
     let mut scrape = Scrape::default();
     for (shard, contents) in scraped {
@@ -60,12 +61,12 @@ pub async fn scrape<T: ReadStats>(table: &T, settings: &TableSettings) -> Result
 }
 
 /// What was read of one shard.
-struct ShardContents {
-    snapshots: Vec<Result<Snapshot, UnreadableItem>>,
-    base: Option<Base>,
+pub(crate) struct ShardContents {
+    pub(crate) snapshots: Vec<Result<Snapshot, UnreadableItem>>,
+    pub(crate) base: Option<Base>,
 }
 
-async fn read<T: ReadStats>(table: &T) -> Result<Vec<(u32, ShardContents)>, TableError> {
+pub(crate) async fn read<T: ReadStats>(table: &T) -> Result<Vec<(u32, ShardContents)>, TableError> {
     let shards = table.shards().await?;
     stream::iter(0..shards)
         .map(|shard| async move {
@@ -83,15 +84,21 @@ async fn read<T: ReadStats>(table: &T) -> Result<Vec<(u32, ShardContents)>, Tabl
 
 /// What a scrape adds up.
 #[derive(Default)]
-struct Scrape {
-    families: Families,
+pub(crate) struct Scrape {
+    pub(crate) families: Families,
     writers: BTreeMap<WriterLife, u64>,
     unreadable: u64,
     oldest_ms: Option<u64>,
 }
 
 impl Scrape {
-    fn add(&mut self, shard: u32, contents: ShardContents, now_ms: u64, idle: Duration) -> Result<(), ScrapeError> {
+    pub(crate) fn add(
+        &mut self,
+        shard: u32,
+        contents: ShardContents,
+        now_ms: u64,
+        idle: Duration,
+    ) -> Result<(), ScrapeError> {
         let base = contents.base;
         let folded = |writer: &WriterId| base.as_ref().is_some_and(|base| base.folded.contains_key(writer));
         for snapshot in contents.snapshots {
@@ -130,7 +137,7 @@ impl Scrape {
     }
 
     fn into_page(self, started: Instant) -> Page {
-        let mut page = Page::new(self.families);
+        let mut page = Page::new(self.families, &OWN.map(|(name, _)| name));
         for conflict in &page.conflicts {
             tracing::warn!(
                 metric = conflict.name,
@@ -148,42 +155,42 @@ impl Scrape {
             (vec![("state".to_owned(), life.as_str().to_owned())], found as f64)
         });
         let oldest_seconds = self.oldest_ms.unwrap_or_default() as f64 / 1000.0;
-        page.families.extend([
-            gauge("conflicts", "Metrics on which environments disagree, by what they disagree in.", conflicts),
-            gauge(
-                "oldest_unfolded_age_seconds",
-                "Time since the publish of the snapshot that has waited longest to be folded.",
-                [(Vec::new(), oldest_seconds)],
-            ),
-            gauge(
-                "series",
-                "Series on this page, without those that describe the scrape.",
-                [(Vec::new(), series as f64)],
-            ),
-            gauge(
-                "unreadable_items",
-                "Items that were left out of this scrape.",
-                [(Vec::new(), self.unreadable as f64)],
-            ),
-            gauge("writers", "Execution environments whose snapshots are not folded, by state.", writers),
-            gauge(
-                "scrape_duration_seconds",
-                "Time that this scrape took to read the stats table and to merge it.",
-                [(Vec::new(), started.elapsed().as_secs_f64())],
-            ),
-        ]);
+        let number = |value: f64| vec![(Vec::new(), value)];
+        let values = [
+            conflicts.to_vec(),
+            number(oldest_seconds),
+            number(series as f64),
+            number(self.unreadable as f64),
+            writers.to_vec(),
+            number(started.elapsed().as_secs_f64()),
+        ];
+        page.families.extend(OWN.into_iter().zip(values).map(|((name, help), values)| gauge(name, help, values)));
         page.families.sort_by(|a, b| a.name.cmp(&b.name));
         page
     }
 }
 
-/// A metric that describes the scrape itself.
-fn gauge(name: &str, help: &str, series: impl IntoIterator<Item = (Vec<(String, String)>, f64)>) -> PageFamily {
-    let series = series.into_iter().map(|(labels, value)| PageSeries { labels, value: PageValue::Number(value) });
-    PageFamily {
-        name: format!("prometheus_dynamodb_{name}"),
-        help: help.to_owned(),
-        kind: PageKind::Gauge,
-        series: series.collect(),
-    }
+/// The metrics that describe the scrape itself, with their help texts. No environment's may have these names.
+const OWN: [(&str, &str); 6] = [
+    ("prometheus_dynamodb_conflicts", "Metrics on which environments disagree, by what they disagree in."),
+    (
+        "prometheus_dynamodb_oldest_unfolded_age_seconds",
+        "Time since the publish of the snapshot that has waited longest to be folded.",
+    ),
+    ("prometheus_dynamodb_series", "Series on this page, without those that describe the scrape."),
+    ("prometheus_dynamodb_unreadable_items", "Items that were left out of this scrape."),
+    ("prometheus_dynamodb_writers", "Execution environments whose snapshots are not folded, by state."),
+    (
+        "prometheus_dynamodb_scrape_duration_seconds",
+        "Time that this scrape took to read the stats table and to merge it.",
+    ),
+];
+
+fn gauge(name: &str, help: &str, values: Vec<(Vec<(String, String)>, f64)>) -> PageFamily {
+    let series = values.into_iter().map(|(labels, value)| PageSeries {
+        labels,
+        value: PageValue::Number(value),
+        created_at_ms: None,
+    });
+    PageFamily { name: name.to_owned(), help: help.to_owned(), kind: PageKind::Gauge, series: series.collect() }
 }

@@ -1,6 +1,7 @@
 //! The stats table, behind one port for each thing that a function may be allowed to do with it.
 
 mod dynamodb;
+pub(crate) mod items;
 mod memory;
 
 pub use dynamodb::DynamoDbStatsTable;

@@ -43,7 +43,13 @@ fn key() -> impl Strategy<Value = FamilyKey> {
 fn family(key: &FamilyKey) -> impl Strategy<Value = Family> + use<> {
     let label_values = prop::collection::vec("[ab]", key.label_names.len());
     let series = prop::collection::btree_map(label_values, value(&key.kind), 0..3);
-    ("[a-c]?", 0u64..3, series).prop_map(|(help, born_at_ms, series)| Family { help, born_at_ms, series })
+    let born = (0u64..3, 0u64..3).prop_map(|(a, b)| (a.min(b), a.max(b)));
+    ("[a-c]?", born, series).prop_map(|(help, (created_at_ms, born_at_ms), series)| Family {
+        help,
+        born_at_ms,
+        created_at_ms,
+        series,
+    })
 }
 
 fn value(kind: &Kind) -> BoxedStrategy<Value> {
@@ -68,6 +74,7 @@ fn value(kind: &Kind) -> BoxedStrategy<Value> {
 /// One series of a metric without labels.
 pub fn one(name: &str, kind: Kind, value: Value) -> Families {
     let key = FamilyKey { name: name.into(), kind, label_names: Vec::new() };
-    let family = Family { help: String::new(), born_at_ms: 0, series: BTreeMap::from([(Vec::new(), value)]) };
+    let series = BTreeMap::from([(Vec::new(), value)]);
+    let family = Family { help: String::new(), born_at_ms: 0, created_at_ms: 0, series };
     Families::from([(key, family)])
 }

@@ -12,8 +12,9 @@
 //!   GaugeMerge gauge_merge = 4;        // LIVE_SUM = 0, LIVE_MAX = 1, LIVE_MIN = 2, MOST_RECENT = 3, MAX = 4, MIN = 5
 //!   repeated string label_name = 5;    // ascending
 //!   repeated double bound = 6;         // histograms only: the buckets' upper bounds, finite and ascending, without +Inf
-//!   uint64 born_at_ms = 7;             // when the writer was born, in milliseconds since the epoch
+//!   uint64 born_at_ms = 7;             // when the writer was born, in milliseconds since the epoch; in a base, the youngest
 //!   repeated Series series = 8;
+//!   uint64 created_at_ms = 9;          // in a base: when the oldest writer was born; absent where it is born_at_ms
 //! }
 //! message Series {
 //!   repeated string label_value = 1;   // in the order of label_name
@@ -199,6 +200,8 @@ struct FamilyMessage {
     born_at_ms: u64,
     #[prost(message, repeated, tag = "8")]
     series: Vec<SeriesMessage>,
+    #[prost(uint64, optional, tag = "9")]
+    created_at_ms: Option<u64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -250,6 +253,7 @@ fn to_message(key: &FamilyKey, family: &Family) -> FamilyMessage {
         bound,
         born_at_ms: family.born_at_ms,
         series: series.collect(),
+        created_at_ms: (family.created_at_ms != family.born_at_ms).then_some(family.created_at_ms),
     }
 }
 
@@ -278,7 +282,9 @@ fn from_message(message: FamilyMessage) -> Result<(FamilyKey, Family), FamilyFau
         }
     }
     let key = FamilyKey { name: message.name, kind, label_names: message.label_name };
-    Ok((key, Family { help: message.help, born_at_ms: message.born_at_ms, series }))
+    let born_at_ms = message.born_at_ms;
+    let created_at_ms = message.created_at_ms.unwrap_or(born_at_ms);
+    Ok((key, Family { help: message.help, born_at_ms, created_at_ms, series }))
 }
 
 fn value_from(kind: &Kind, numbers: Vec<f64>, counts: Vec<u64>, at_ms: u64) -> Result<Value, FamilyFault> {

@@ -1,5 +1,7 @@
 //! Encoding: data becomes a sigil.
 
+use secrets::Secret;
+
 use crate::canonical::CanonicalJson;
 use crate::digest::Digest;
 use crate::keys::SigningKeys;
@@ -51,13 +53,13 @@ pub enum EncodeError {
 #[derive(Debug)]
 pub struct Encoder<S> {
     store: S,
-    keys: SigningKeys,
+    keys: Secret<SigningKeys>,
     lifetimes: Lifetimes,
 }
 
 impl<S: InsertRecord> Encoder<S> {
     /// Makes sigils of this life, signed by these keys, kept in this store.
-    pub fn new(store: S, keys: SigningKeys, lifetimes: Lifetimes) -> Self {
+    pub fn new(store: S, keys: Secret<SigningKeys>, lifetimes: Lifetimes) -> Self {
         Self { store, keys, lifetimes }
     }
 
@@ -73,7 +75,8 @@ impl<S: InsertRecord> Encoder<S> {
         if !(1..=max_seconds).contains(&ttl_seconds) {
             return Err(EncodeError::TtlOutOfRange { max_seconds });
         }
-        let record = self.record(request, ttl_seconds, now);
+        let keys = self.keys.get().await;
+        let record = self.record(request, &keys, ttl_seconds, now);
         match self.store.insert(&record).await? {
             Insertion::Inserted => Ok(record),
             Insertion::Existing(Loaded::Record(existing)) if existing.request_digest == record.request_digest => {
@@ -83,7 +86,7 @@ impl<S: InsertRecord> Encoder<S> {
         }
     }
 
-    fn record(&self, request: EncodeRequest, ttl_seconds: u64, now: Timestamp) -> SigilRecord {
+    fn record(&self, request: EncodeRequest, keys: &SigningKeys, ttl_seconds: u64, now: Timestamp) -> SigilRecord {
         let id = request.idempotency_key.as_ref().map_or_else(SigilId::random, SigilId::of_key);
         let request_digest = request.idempotency_key.is_some().then(|| request_digest(&request));
         let expires_at = now.after(ttl_seconds);
@@ -97,7 +100,7 @@ impl<S: InsertRecord> Encoder<S> {
         };
         SigilRecord {
             id,
-            token: token::sign(&claims, &self.keys),
+            token: token::sign(&claims, keys),
             data: request.data,
             metadata: request.metadata,
             created_at: now,

@@ -9,6 +9,15 @@
 //!
 //! The first key is the active one: it signs. The others are still accepted, so that a key can be replaced without making
 //! the tokens of the one before invalid; their private part is not needed any more.
+//!
+//! Or as [seeds](seed), from which both parts of a key are derived. `seed` is the active one's; `other_seeds`, which may be
+//! absent, are those of keys that are accepted besides, older ones or one that is to become active:
+//!
+//! ```json
+//! {"seed":"<32 to 256 random characters>","other_seeds":["<as long>"]}
+//! ```
+
+mod seed;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -45,21 +54,24 @@ pub struct SigningKeys {
 /// What is wrong with a key set. It never repeats any part of a private key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeysError {
-    /// It is not JSON, or not an object with the member `keys`.
-    #[error("a JWK Set such as {{\"keys\":[…]}} is needed; see line {line}, column {column}")]
+    /// It is not JSON, or a member is not what it must be.
+    #[error("{FORMATS}; see line {line}, column {column}")]
     NotAKeySet {
         /// The line, from 1.
         line: usize,
         /// The column, from 1.
         column: usize,
     },
+    /// It has neither `keys` nor `seed`, or both.
+    #[error("{FORMATS}, and not both or neither")]
+    NotOneFormat,
     /// There is no key in it.
     #[error("at least one key is needed")]
     Empty,
     /// A key is not what it must be.
-    #[error("keys[{index}]: {fault}")]
+    #[error("key {index}: {fault}")]
     Key {
-        /// Which key, from 0.
+        /// Which key, from 0. With seeds, the active one is 0 and the others follow.
         index: usize,
         /// What is wrong with it.
         fault: KeyFault,
@@ -87,17 +99,46 @@ pub enum KeyFault {
     /// The two parts are of different keys.
     #[error("d and x are not parts of one key")]
     Mismatch,
+    /// The text that the key is derived from.
+    #[error(
+        "a seed must be {} to {} printable ASCII characters without spaces",
+        seed::MIN_SEED_CHARACTERS,
+        seed::MAX_SEED_CHARACTERS
+    )]
+    Seed,
     /// The active key cannot sign.
     #[error("the first key is the active one and needs its private part d")]
     NoPrivatePart,
 }
 
+/// What is allowed.
+const FORMATS: &str = r#"a JWK Set such as {"keys":[…]} or seeds such as {"seed":"…","other_seeds":["…"]} are needed"#;
+
+/// Either format. Other members are allowed and ignored, as RFC 7517 asks.
 #[derive(Deserialize)]
-struct JwkSet {
-    keys: Vec<Jwk>,
+struct Document {
+    keys: Option<Vec<Jwk>>,
+    seed: Option<String>,
+    #[serde(default)]
+    other_seeds: Vec<String>,
 }
 
-/// The members that matter. Others are allowed and ignored, as RFC 7517 asks.
+impl Document {
+    /// The keys, the active one first.
+    fn keys(self) -> Result<Vec<Jwk>, KeysError> {
+        match (self.keys, self.seed) {
+            (Some(keys), None) if self.other_seeds.is_empty() => Ok(keys),
+            (None, Some(seed)) => {
+                let derive =
+                    |(index, seed): (usize, String)| seed::key(&seed).map_err(|fault| KeysError::Key { index, fault });
+                [seed].into_iter().chain(self.other_seeds).enumerate().map(derive).collect()
+            }
+            _ => Err(KeysError::NotOneFormat),
+        }
+    }
+}
+
+/// A key, by the members that matter.
 #[derive(Deserialize)]
 struct Jwk {
     kty: String,
@@ -128,6 +169,11 @@ impl VerifyingKeys {
         Ok(parse(text)?.1)
     }
 
+    /// Like [`parse`](Self::parse), for a setting: a refusal is a sentence.
+    pub fn parse_setting(text: &str) -> Result<Self, String> {
+        Self::parse(text).map_err(|error| error.to_string())
+    }
+
     /// The JWK Set to publish, as JSON: all keys, without their private parts.
     pub fn jwks(&self) -> String {
         let keys: Vec<_> = self.keys.iter().map(|key| &key.public).collect();
@@ -145,6 +191,11 @@ impl SigningKeys {
         let (active, verifying) = parse(text)?;
         let no_private_part = KeysError::Key { index: 0, fault: KeyFault::NoPrivatePart };
         Ok(Self { active: active.ok_or(no_private_part)?, verifying })
+    }
+
+    /// Like [`parse`](Self::parse), for a setting: a refusal is a sentence.
+    pub fn parse_setting(text: &str) -> Result<Self, String> {
+        Self::parse(text).map_err(|error| error.to_string())
     }
 
     /// The public side.
@@ -179,12 +230,13 @@ pub fn generate(kid: &str) -> String {
 
 /// The first key's private side, if it has one, and the public side of all.
 fn parse(text: &str) -> Result<(Option<EncodingKey>, VerifyingKeys), KeysError> {
-    let set: JwkSet = serde_json::from_str(text)
+    let document: Document = serde_json::from_str(text)
         .map_err(|error| KeysError::NotAKeySet { line: error.line(), column: error.column() })?;
+    let jwks = document.keys()?;
     let mut kids = BTreeSet::new();
     let mut active = None;
-    let mut keys = Vec::with_capacity(set.keys.len());
-    for (index, jwk) in set.keys.into_iter().enumerate() {
+    let mut keys = Vec::with_capacity(jwks.len());
+    for (index, jwk) in jwks.into_iter().enumerate() {
         let refuse = |fault| KeysError::Key { index, fault };
         let (key, encoding) = parse_key(jwk).map_err(refuse)?;
         if !kids.insert(key.public.kid.clone()) {
@@ -268,6 +320,30 @@ mod tests {
         let key = json!({ "kty": "OKP", "crv": "Ed25519", "kid": "a", "x": x, "alg": "EdDSA", "use": "sig" });
         assert_eq!(published, json!({ "keys": [key] }));
         assert!(!format!("{keys:?}").contains(&private));
+    }
+
+    #[test]
+    fn seeds_are_keys_of_which_the_first_signs() {
+        let (new, old) = ("n".repeat(32), "o".repeat(64));
+        let rotated = SigningKeys::parse(&json!({ "seed": new, "other_seeds": [old] }).to_string()).unwrap();
+        let before = SigningKeys::parse(&json!({ "seed": old }).to_string()).unwrap();
+        assert_ne!(rotated.active().0, before.active().0);
+        assert!(rotated.verifying().decoding(before.active().0).is_some());
+        assert!(!format!("{rotated:?}").contains(&new) && !rotated.verifying().jwks().contains(&new));
+    }
+
+    #[test]
+    fn seeds_that_are_wrong_are_told_by_position() {
+        let refused = |set: Value| SigningKeys::parse(&set.to_string()).unwrap_err();
+        let seed = "s".repeat(32);
+        let key = |index, fault| KeysError::Key { index, fault };
+        assert_eq!(refused(json!({})), KeysError::NotOneFormat);
+        assert_eq!(refused(json!({ "keys": [], "seed": seed })), KeysError::NotOneFormat);
+        assert_eq!(refused(json!({ "other_seeds": [seed] })), KeysError::NotOneFormat);
+        assert_eq!(refused(json!({ "seed": "short" })), key(0, KeyFault::Seed));
+        assert_eq!(refused(json!({ "seed": seed, "other_seeds": ["short"] })), key(1, KeyFault::Seed));
+        assert_eq!(refused(json!({ "seed": seed, "other_seeds": [seed] })), key(1, KeyFault::DuplicateKid));
+        assert!(!refused(json!({ "seed": "short" })).to_string().contains("short"));
     }
 
     #[test]

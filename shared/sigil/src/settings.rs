@@ -1,6 +1,8 @@
 //! What the environment says about sigils. Each function reads what it needs.
 
 use env_settings::{EnvReader, parse};
+use secrets::Source;
+use secrets::source::Parse;
 
 use crate::encode::Lifetimes;
 use crate::keys::{SigningKeys, VerifyingKeys};
@@ -13,14 +15,18 @@ pub fn table(env: &mut EnvReader) -> Option<String> {
     env.required("SIGILS_TABLE", parse::non_empty)
 }
 
-/// `SIGNING_KEYS`: see [`crate::keys`]; the first key must have its private part.
-pub fn signing_keys(env: &mut EnvReader) -> Option<SigningKeys> {
-    env.required_secret("SIGNING_KEYS", |text| SigningKeys::parse(text).map_err(|error| error.to_string()))
+/// `SIGNING_KEYS` or `SIGNING_KEYS_SECRET_ARN`: see [`crate::keys`]; the active key must have its private part.
+pub fn signing_keys(env: &mut EnvReader) -> Option<Source<SigningKeys>> {
+    keys(env, SigningKeys::parse_setting)
 }
 
-/// `SIGNING_KEYS`: see [`crate::keys`]; the public parts are enough.
-pub fn verifying_keys(env: &mut EnvReader) -> Option<VerifyingKeys> {
-    env.required_secret("SIGNING_KEYS", |text| VerifyingKeys::parse(text).map_err(|error| error.to_string()))
+/// `SIGNING_KEYS` or `SIGNING_KEYS_SECRET_ARN`: see [`crate::keys`]; the public parts are enough.
+pub fn verifying_keys(env: &mut EnvReader) -> Option<Source<VerifyingKeys>> {
+    keys(env, VerifyingKeys::parse_setting)
+}
+
+fn keys<K>(env: &mut EnvReader, parse: Parse<K>) -> Option<Source<K>> {
+    secrets::source::required(env, "SIGNING_KEYS", "SIGNING_KEYS_SECRET_ARN", parse)
 }
 
 /// `SIGIL_MAX_TTL_SECONDS`, default a year, and `SIGIL_RETENTION_SECONDS`, default a week.

@@ -31,10 +31,16 @@ pub struct Claims {
     pub request_digest: Option<Digest>,
 }
 
-/// A token that none of the keys has signed, or that is not one at all.
+/// Why a token is worth nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the token has no valid signature of a known key")]
-pub struct BadSignature;
+pub enum BadToken {
+    /// It names a key that is not among these.
+    #[error("the token names a key that is not known")]
+    UnknownKey,
+    /// The key that it names has not signed it, or it is not a token at all.
+    #[error("the token has no valid signature")]
+    BadSignature,
+}
 
 /// Signs a token with the active key.
 pub fn sign(claims: &Claims, keys: &SigningKeys) -> String {
@@ -44,14 +50,15 @@ pub fn sign(claims: &Claims, keys: &SigningKeys) -> String {
 }
 
 /// Checks a token's signature and reads it. Whether it has expired is not looked at here.
-pub fn read(token: &str, keys: &VerifyingKeys) -> Result<Claims, BadSignature> {
-    let header = jsonwebtoken::decode_header(token).map_err(|_| BadSignature)?;
-    let key = header.kid.as_deref().and_then(|kid| keys.decoding(kid)).ok_or(BadSignature)?;
+pub fn read(token: &str, keys: &VerifyingKeys) -> Result<Claims, BadToken> {
+    let header = jsonwebtoken::decode_header(token).map_err(|_| BadToken::BadSignature)?;
+    let kid = header.kid.ok_or(BadToken::BadSignature)?;
+    let key = keys.decoding(&kid).ok_or(BadToken::UnknownKey)?;
     // The algorithm is ours and not the token's choice (RFC 8725, section 3.1).
     let mut validation = Validation::new(Algorithm::EdDSA);
     validation.validate_exp = false;
     validation.required_spec_claims.clear();
-    let decoded = jsonwebtoken::decode::<Claims>(token, key, &validation).map_err(|_| BadSignature)?;
+    let decoded = jsonwebtoken::decode::<Claims>(token, key, &validation).map_err(|_| BadToken::BadSignature)?;
     Ok(decoded.claims)
 }
 
@@ -86,7 +93,12 @@ mod tests {
 
     #[test]
     fn another_key_of_the_same_name_does_not_pass() {
-        assert_eq!(read(&sign(&claims(), &keys("a")), keys("a").verifying()), Err(BadSignature));
+        assert_eq!(read(&sign(&claims(), &keys("a")), keys("a").verifying()), Err(BadToken::BadSignature));
+    }
+
+    #[test]
+    fn a_key_that_is_not_there_is_told_from_one_that_did_not_sign() {
+        assert_eq!(read(&sign(&claims(), &keys("a")), keys("b").verifying()), Err(BadToken::UnknownKey));
     }
 
     #[test]
@@ -98,14 +110,14 @@ mod tests {
         let payload = token.split('.').nth(1).unwrap();
         for header in [r#"{"alg":"none","kid":"a"}"#, r#"{"alg":"HS256","kid":"a"}"#, r#"{"alg":"EdDSA"}"#] {
             let forged = format!("{}.{payload}.", URL_SAFE_NO_PAD.encode(header));
-            assert_eq!(read(&forged, keys.verifying()), Err(BadSignature), "{header}");
+            assert_eq!(read(&forged, keys.verifying()), Err(BadToken::BadSignature), "{header}");
         }
     }
 
     proptest! {
         #[test]
         fn any_text_is_read_or_refused(text in any::<String>()) {
-            prop_assert_eq!(read(&text, keys("a").verifying()), Err(BadSignature));
+            prop_assert_eq!(read(&text, keys("a").verifying()), Err(BadToken::BadSignature));
         }
     }
 }

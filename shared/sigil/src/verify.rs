@@ -1,7 +1,9 @@
 //! Verifying: what a token is worth.
 
 use std::fmt;
+use std::sync::Arc;
 
+use secrets::Secret;
 use serde::Serialize;
 
 use crate::canonical::CanonicalJson;
@@ -10,7 +12,7 @@ use crate::keys::VerifyingKeys;
 use crate::record::{SigilId, SigilRecord, State};
 use crate::store::{LoadRecord, Loaded, StorageError};
 use crate::timestamp::Timestamp;
-use crate::token::{self, Claims};
+use crate::token::{self, BadToken, Claims};
 
 /// What a token is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -67,18 +69,18 @@ pub struct Verification {
 #[derive(Debug)]
 pub struct Verifier<S> {
     store: S,
-    keys: VerifyingKeys,
+    keys: Secret<VerifyingKeys>,
 }
 
 impl<S: LoadRecord> Verifier<S> {
     /// Verifies tokens of these keys against the records of this store.
-    pub fn new(store: S, keys: VerifyingKeys) -> Self {
+    pub fn new(store: S, keys: Secret<VerifyingKeys>) -> Self {
         Self { store, keys }
     }
 
     /// The keys, for publishing.
-    pub fn keys(&self) -> &VerifyingKeys {
-        &self.keys
+    pub async fn keys(&self) -> Arc<VerifyingKeys> {
+        self.keys.get().await
     }
 
     /// Says what a token is worth. With `data`, it is also checked whether these are the data that were registered.
@@ -89,7 +91,12 @@ impl<S: LoadRecord> Verifier<S> {
         now: Timestamp,
     ) -> Result<Verification, StorageError> {
         // Without a signature of ours, nothing of what the token says is worth a look into the table.
-        let Ok(claims) = token::read(token, &self.keys) else {
+        let read = match token::read(token, &*self.keys.get().await) {
+            // By a key that was made active since these were read, perhaps.
+            Err(BadToken::UnknownKey) => token::read(token, &*self.keys.get_after_miss().await),
+            read => read,
+        };
+        let Ok(claims) = read else {
             return Ok(Verification { verdict: Verdict::BadSignature, record: None });
         };
         Ok(match self.store.load(claims.id).await? {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use local_bundle::dynamodb_local::DynamoDbLocal;
 use local_bundle::tables;
+use secrets::Secret;
 use sigil::canonical::CanonicalJson;
 use sigil::encode::{EncodeError, EncodeRequest, Encoder, Lifetimes};
 use sigil::keys::{SigningKeys, generate};
@@ -49,7 +50,7 @@ async fn in_dynamodb() -> (TempDir, DynamoDbLocal, DynamoDbStore) {
 }
 
 async fn keeps_its_contract(store: impl Store) {
-    let encoder = Encoder::new(store.clone(), keys(), LIFETIMES);
+    let encoder = Encoder::new(store.clone(), Secret::fixed(keys()), LIFETIMES);
     let record = encoder
         .encode(EncodeRequest { metadata: Some(json(r#"{"by":"me"}"#)), ..request(r#"{"a":"é"}"#) }, at(0))
         .await
@@ -87,7 +88,7 @@ async fn dynamodb_keeps_its_contract() {
 }
 
 async fn encodes_once_a_key(store: impl Store) {
-    let encoder = Encoder::new(store, keys(), LIFETIMES);
+    let encoder = Encoder::new(store, Secret::fixed(keys()), LIFETIMES);
     let keyed = |data: &str| EncodeRequest { idempotency_key: IdempotencyKey::parse("order 1"), ..request(data) };
     let first = encoder.encode(keyed(r#"{"a":1,"b":2}"#), at(0)).await.unwrap();
     let again = encoder.encode(keyed(r#"{"b":2.0,"a":1}"#), at(7)).await.unwrap();
@@ -116,7 +117,7 @@ async fn a_key_gives_one_sigil_in_dynamodb() {
 
 #[tokio::test]
 async fn a_life_out_of_range_is_refused() {
-    let encoder = Encoder::new(MemoryStore::default(), keys(), LIFETIMES);
+    let encoder = Encoder::new(MemoryStore::default(), Secret::fixed(keys()), LIFETIMES);
     for ttl_seconds in [0, 1001, u64::MAX] {
         let refused = encoder.encode(EncodeRequest { ttl_seconds: Some(ttl_seconds), ..request("1") }, at(0)).await;
         assert!(matches!(refused, Err(EncodeError::TtlOutOfRange { max_seconds: 1000 })), "{ttl_seconds}");
@@ -126,7 +127,7 @@ async fn a_life_out_of_range_is_refused() {
 #[tokio::test]
 async fn dynamodb_takes_what_just_fits_and_nothing_larger() {
     let (_folder, _dynamodb, store) = in_dynamodb().await;
-    let encoder = Encoder::new(store, keys(), LIFETIMES);
+    let encoder = Encoder::new(store, Secret::fixed(keys()), LIFETIMES);
     let of_size = |bytes: usize| request(&format!("\"{}\"", "x".repeat(bytes - 2)));
     let Err(EncodeError::Storage(StorageError::TooLarge { bytes, limit })) =
         encoder.encode(of_size(409_600), at(0)).await
@@ -142,8 +143,8 @@ async fn dynamodb_takes_what_just_fits_and_nothing_larger() {
 #[tokio::test]
 async fn each_verdict_is_given_when_it_is_due() {
     let (store, keys) = (MemoryStore::default(), keys());
-    let encoder = Encoder::new(store.clone(), keys.clone(), LIFETIMES);
-    let verifier = Verifier::new(store.clone(), keys.verifying().clone());
+    let encoder = Encoder::new(store.clone(), Secret::fixed(keys.clone()), LIFETIMES);
+    let verifier = Verifier::new(store.clone(), Secret::fixed(keys.verifying().clone()));
     let verdict = async |token: &str, data: Option<&str>, now| {
         verifier.verify(token, data.map(json).as_ref(), now).await.unwrap().verdict
     };
@@ -155,7 +156,8 @@ async fn each_verdict_is_given_when_it_is_due() {
     assert_eq!(verdict(token, Some(r#"{"a":2}"#), at(9)).await, Verdict::Tampered);
     assert_eq!(verdict(token, None, at(10)).await, Verdict::Expired);
     assert_eq!(verdict("no token", None, at(0)).await, Verdict::BadSignature);
-    let other = Encoder::new(store.clone(), self::keys(), LIFETIMES).encode(request("1"), at(0)).await.unwrap();
+    let other =
+        Encoder::new(store.clone(), Secret::fixed(self::keys()), LIFETIMES).encode(request("1"), at(0)).await.unwrap();
     assert_eq!(verdict(&other.token, None, at(0)).await, Verdict::BadSignature);
 
     Revoker::new(store.clone(), 100).revoke(record.id, at(5)).await.unwrap();
@@ -167,7 +169,7 @@ async fn each_verdict_is_given_when_it_is_due() {
 }
 
 async fn sweeps_what_is_due(store: impl Store) {
-    let encoder = Encoder::new(store.clone(), keys(), LIFETIMES);
+    let encoder = Encoder::new(store.clone(), Secret::fixed(keys()), LIFETIMES);
     let revoker = Revoker::new(store.clone(), LIFETIMES.retention_seconds);
     let mut ids = Vec::new();
     for number in 0..60 {
@@ -209,7 +211,7 @@ async fn a_sweep_in_dynamodb_takes_what_is_due() {
 #[tokio::test]
 async fn the_cost_of_a_sweep_grows_with_what_is_due_and_not_with_the_table() {
     let (_folder, _dynamodb, store) = in_dynamodb().await;
-    let encoder = Encoder::new(store.clone(), keys(), LIFETIMES);
+    let encoder = Encoder::new(store.clone(), Secret::fixed(keys()), LIFETIMES);
     let (records, due) = (10_000, 300);
     let encode_all = futures::future::try_join_all((0..16).map(|lane| {
         let encoder = &encoder;

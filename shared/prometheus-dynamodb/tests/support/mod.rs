@@ -60,8 +60,13 @@ pub fn settings() -> TableSettings {
     TableSettings { table: "stats".into(), writer_idle: Duration::from_secs(900), grace: Duration::from_secs(1200) }
 }
 
+/// A minute from now: longer than anything here takes.
+pub fn deadline() -> Instant {
+    Instant::now() + Duration::from_secs(60)
+}
+
 pub async fn page<T: ReadStats>(table: &T) -> Page {
-    scrape(table, &settings()).await.unwrap()
+    scrape(table, &settings(), deadline()).await.unwrap()
 }
 
 /// The sum over the series of this name that have all of these labels.

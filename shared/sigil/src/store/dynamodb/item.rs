@@ -130,6 +130,7 @@ mod tests {
     use crate::store::{LoadRecord, MemoryStore, StorageError};
     use crate::verify::{Verdict, Verifier};
     use proptest::prelude::*;
+    use secrets::Secret;
 
     /// A store whose one item can be changed at will.
     struct Holding(Item);
@@ -150,12 +151,12 @@ mod tests {
             ttl_seconds: None,
             idempotency_key: IdempotencyKey::parse("order 17"),
         };
-        let encoder = Encoder::new(MemoryStore::default(), keys.clone(), lifetimes);
+        let encoder = Encoder::new(MemoryStore::default(), Secret::fixed(keys.clone()), lifetimes);
         (block_on(encoder.encode(request, Timestamp::now())).unwrap(), keys)
     }
 
     fn verdict(item: Item, token: &str, keys: &SigningKeys) -> Verdict {
-        let verifier = Verifier::new(Holding(item), keys.verifying().clone());
+        let verifier = Verifier::new(Holding(item), Secret::fixed(keys.verifying().clone()));
         block_on(verifier.verify(token, None, Timestamp::now())).unwrap().verdict
     }
 

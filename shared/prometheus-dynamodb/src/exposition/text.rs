@@ -7,10 +7,10 @@ use std::fmt::Write;
 use crate::page::{Page, PageKind, PageSeries, PageValue};
 
 /// The content type of this format.
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Writes a page.
-pub fn render(page: &Page) -> String {
+pub(super) fn render(page: &Page) -> String {
     let mut text = String::new();
     for family in &page.families {
         let kind = match family.kind {
@@ -57,7 +57,7 @@ fn escaped(text: &str, quotes: bool) -> String {
 }
 
 /// The shortest text that reads back as this number.
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     if value.is_nan() {
         "NaN".to_owned()
     } else if value.is_infinite() {
@@ -69,7 +69,7 @@ fn number(value: f64) -> String {
     }
 }
 
-fn line(text: &mut String, content: std::fmt::Arguments<'_>) {
+pub(super) fn line(text: &mut String, content: std::fmt::Arguments<'_>) {
     writeln!(text, "{content}").expect("writing into memory does not fail");
 }
 
@@ -87,7 +87,7 @@ mod tests {
                     name: "requests_total".into(),
                     help: "All \\ requests,\nby path.".into(),
                     kind: PageKind::Counter,
-                    series: vec![PageSeries { labels, value: PageValue::Number(3.0) }],
+                    series: vec![PageSeries { labels, value: PageValue::Number(3.0), created_at_ms: Some(1) }],
                 },
                 PageFamily {
                     name: "seconds".into(),
@@ -96,6 +96,7 @@ mod tests {
                     series: vec![PageSeries {
                         labels: vec![],
                         value: PageValue::Histogram { buckets: vec![(0.001, 1), (1.0, 3)], count: 4, sum: 2.5 },
+                        created_at_ms: Some(1),
                     }],
                 },
             ],

@@ -1,4 +1,4 @@
-//! DynamoDB clients whose every call has a time budget.
+//! Clients of AWS whose every call has a time budget.
 //!
 //! By default the SDK waits for a silent endpoint without end, and a function would run into its own time-out instead of
 //! answering. So each kind of work has a budget that fits what waits for it.
@@ -6,13 +6,13 @@
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, SdkConfig};
-use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Intercept;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use secrets::SecretStore;
 
-/// How long a call to DynamoDB may take.
+/// How long a call may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
     /// For opening a connection.
@@ -43,6 +43,14 @@ impl Budget {
         attempts: 2,
     };
 
+    /// For reading a secret: when it is renewed, a client waits for it, and the value before it is good enough.
+    const SECRET: Self = Self {
+        connect: Duration::from_millis(500),
+        attempt: Duration::from_millis(700),
+        operation: Duration::from_millis(1500),
+        attempts: 2,
+    };
+
     /// For work on many items, such as a scrape or collecting garbage: a query's page can have 1 MB.
     pub const BATCH: Self = Self {
         connect: Duration::from_millis(500),
@@ -52,13 +60,13 @@ impl Budget {
     };
 }
 
-/// What all DynamoDB clients of a process share: credentials, region, endpoint, and the connections.
+/// What all clients of a process share: credentials, region, endpoints, and the connections.
 #[derive(Debug, Clone)]
-pub struct DynamoDb {
+pub struct Aws {
     config: SdkConfig,
 }
 
-impl DynamoDb {
+impl Aws {
     /// Reads what the SDK reads: the environment, profiles, and the rest of its
     /// [default chain](https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html). Nothing is sent yet.
     pub async fn from_env() -> Self {
@@ -68,25 +76,44 @@ impl DynamoDb {
         Self { config }
     }
 
-    /// A client with this budget.
-    pub fn client(&self, budget: Budget) -> Client {
-        Client::from_conf(self.builder(budget).build())
+    /// A client of DynamoDB with this budget.
+    pub fn dynamodb(&self, budget: Budget) -> aws_sdk_dynamodb::Client {
+        aws_sdk_dynamodb::Client::from_conf(self.dynamodb_builder(budget).build())
     }
 
-    /// A client with this budget, whose attempts the interceptor observes.
-    pub fn observed_client(&self, budget: Budget, interceptor: impl Intercept + 'static) -> Client {
-        Client::from_conf(self.builder(budget).interceptor(interceptor).build())
+    /// A client of DynamoDB with this budget, whose attempts the interceptor observes.
+    pub fn observed_dynamodb(&self, budget: Budget, interceptor: impl Intercept + 'static) -> aws_sdk_dynamodb::Client {
+        aws_sdk_dynamodb::Client::from_conf(self.dynamodb_builder(budget).interceptor(interceptor).build())
     }
 
-    fn builder(&self, budget: Budget) -> aws_sdk_dynamodb::config::Builder {
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(budget.connect)
-            .operation_attempt_timeout(budget.attempt)
-            .operation_timeout(budget.operation);
-        let retries = RetryConfig::standard()
-            .with_max_attempts(budget.attempts)
+    /// Secrets Manager.
+    pub fn secret_store(&self) -> SecretStore {
+        let config = aws_sdk_secretsmanager::config::Builder::from(&self.config)
+            .timeout_config(Budget::SECRET.timeouts())
+            .retry_config(Budget::SECRET.retries());
+        SecretStore::new(aws_sdk_secretsmanager::Client::from_conf(config.build()))
+    }
+
+    fn dynamodb_builder(&self, budget: Budget) -> aws_sdk_dynamodb::config::Builder {
+        aws_sdk_dynamodb::config::Builder::from(&self.config)
+            .timeout_config(budget.timeouts())
+            .retry_config(budget.retries())
+    }
+}
+
+impl Budget {
+    fn timeouts(self) -> TimeoutConfig {
+        TimeoutConfig::builder()
+            .connect_timeout(self.connect)
+            .operation_attempt_timeout(self.attempt)
+            .operation_timeout(self.operation)
+            .build()
+    }
+
+    fn retries(self) -> RetryConfig {
+        RetryConfig::standard()
+            .with_max_attempts(self.attempts)
             .with_initial_backoff(Duration::from_millis(50))
-            .with_max_backoff(Duration::from_millis(500));
-        aws_sdk_dynamodb::config::Builder::from(&self.config).timeout_config(timeouts.build()).retry_config(retries)
+            .with_max_backoff(Duration::from_millis(500))
     }
 }

@@ -1,0 +1,91 @@
+//! What each step does to the table's items, as plain data: the table in memory, and the one of the model check.
+
+use std::collections::BTreeMap;
+
+use crate::item::{Base, Encoded, Snapshot, WriterId};
+use crate::protocol::condition::{PutCondition, StoredHead};
+use crate::protocol::writer::PutOutcome;
+
+/// All items of a stats table. What the methods do, and on what condition, is told by the ports in [`super`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Items {
+    snapshots: BTreeMap<(u32, WriterId), Snapshot>,
+    bases: BTreeMap<u32, Base>,
+    graves: BTreeMap<WriterId, Encoded>,
+    shards: u32,
+}
+
+impl Items {
+    pub(crate) fn put_snapshot(&mut self, snapshot: &Snapshot, condition: PutCondition) -> PutOutcome<Encoded> {
+        let key = (snapshot.shard, snapshot.writer);
+        let stored = self.snapshots.get(&key).map(|stored| {
+            (StoredHead { seq: stored.seq, sealed: stored.sealed_at_ms.is_some() }, stored.families.clone())
+        });
+        if !condition.admits(stored.as_ref().map(|(head, _)| *head), snapshot.seq) {
+            return PutOutcome::Refused(stored);
+        }
+        self.snapshots.insert(key, snapshot.clone());
+        PutOutcome::Stored
+    }
+
+    /// What a put would do that asked for nothing: for the model check, which must find that out.
+    #[cfg(test)]
+    pub(crate) fn put_blindly(&mut self, snapshot: &Snapshot) {
+        self.snapshots.insert((snapshot.shard, snapshot.writer), snapshot.clone());
+    }
+
+    pub(crate) fn grave(&self, writer: WriterId) -> Option<Encoded> {
+        self.graves.get(&writer).cloned()
+    }
+
+    pub(crate) fn announce_shards(&mut self, shards: u32) {
+        self.shards = self.shards.max(shards);
+    }
+
+    pub(crate) fn shards(&self) -> u32 {
+        self.shards.max(1)
+    }
+
+    pub(crate) fn snapshots(&self, shard: u32) -> impl Iterator<Item = &Snapshot> {
+        self.snapshots.iter().filter(move |((of, _), _)| *of == shard).map(|(_, snapshot)| snapshot)
+    }
+
+    pub(crate) fn base(&self, shard: u32) -> Option<&Base> {
+        self.bases.get(&shard)
+    }
+
+    pub(crate) fn seal(&mut self, snapshot: &Snapshot, at_ms: u64) -> bool {
+        let Some(stored) = self.snapshots.get_mut(&(snapshot.shard, snapshot.writer)) else { return false };
+        let as_read = stored.sealed_at_ms.is_none() && stored.seq == snapshot.seq;
+        if as_read {
+            stored.sealed_at_ms = Some(at_ms);
+        }
+        as_read
+    }
+
+    pub(crate) fn put_base(&mut self, shard: u32, base: &Base) -> bool {
+        let stored_version = self.bases.get(&shard).map_or(0, |stored| stored.version);
+        let replaces = stored_version + 1 == base.version;
+        if replaces {
+            self.bases.insert(shard, base.clone());
+        }
+        replaces
+    }
+
+    pub(crate) fn put_grave(&mut self, snapshot: &Snapshot) -> bool {
+        let absent = !self.graves.contains_key(&snapshot.writer);
+        if absent {
+            self.graves.insert(snapshot.writer, snapshot.families.clone());
+        }
+        absent
+    }
+
+    pub(crate) fn delete_snapshot(&mut self, snapshot: &Snapshot) -> bool {
+        let key = (snapshot.shard, snapshot.writer);
+        let sealed = self.snapshots.get(&key).is_some_and(|stored| stored.sealed_at_ms.is_some());
+        if sealed {
+            self.snapshots.remove(&key);
+        }
+        sealed
+    }
+}

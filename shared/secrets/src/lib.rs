@@ -1,0 +1,18 @@
+//! Secrets that are read at run time, kept, and renewed without a deployment.
+//!
+//! ```text
+//! environment ─source─▶ a literal value, or the ARN of a secret
+//!                                   └─store─▶ Secrets Manager ─secret─▶ the value of this moment
+//! ```
+//!
+//! - [`source`] reads from the environment where a secret is: in the variable itself, as on a desk, or in Secrets Manager;
+//! - [`store`] reads Secrets Manager;
+//! - [`secret`] keeps a value and renews it. A renewal that fails never fails a request: the last good value stays.
+
+pub mod secret;
+pub mod source;
+pub mod store;
+
+pub use secret::Secret;
+pub use source::{SecretArn, Source};
+pub use store::{SecretError, SecretStore};

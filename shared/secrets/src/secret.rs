@@ -1,0 +1,203 @@
+//! A value that can be replaced while it is in use.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use prometheus::IntCounter;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::store::SecretError;
+
+/// After this time a value is read again: how long a rotation takes to be picked up at most.
+pub const MAX_AGE: Duration = Duration::from_secs(60);
+
+/// How long after a renewal that failed the next one is tried. Each can make a request wait for as long as the client's
+/// time-outs allow, so this is also how rarely that happens while Secrets Manager is out of reach.
+pub const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(15);
+
+/// The shortest time between two renewals that requests have asked for. Anybody can send a token that is not known, and
+/// must not be able to make us hammer Secrets Manager.
+pub const PAUSE_BETWEEN_MISSES: Duration = Duration::from_secs(5);
+
+type Reading<T> = Pin<Box<dyn Future<Output = Result<T, SecretError>> + Send>>;
+type Read<T> = Box<dyn Fn() -> Reading<T> + Send + Sync>;
+
+/// A secret's value of this moment. Clones share it.
+///
+/// It is renewed by the request that finds it too old, and not in the background: an environment is frozen between
+/// requests, and a call that is under way would be cut off.
+pub struct Secret<T> {
+    shared: Arc<Shared<T>>,
+}
+
+struct Shared<T> {
+    value: RwLock<Arc<T>>,
+    renewal: Option<Renewal<T>>,
+}
+
+struct Renewal<T> {
+    read: Read<T>,
+    failures: IntCounter,
+    due: Mutex<Due>,
+}
+
+struct Due {
+    /// When the value is too old.
+    by_age: Instant,
+    /// From when on a miss may ask for a renewal.
+    after_miss: Instant,
+}
+
+/// The counter of renewals that failed, to be registered where metrics are published.
+pub fn failures() -> IntCounter {
+    let help = "Renewals of a secret that failed; the value before it stayed in use.";
+    IntCounter::new("secret_renewal_failures_total", help).expect("the name is valid")
+}
+
+impl<T: Send + Sync> Secret<T> {
+    /// A value that never changes.
+    pub fn fixed(value: T) -> Self {
+        Self { shared: Arc::new(Shared { value: RwLock::new(Arc::new(value)), renewal: None }) }
+    }
+
+    /// A value that `read` gives, now and whenever it is to be renewed. Renewals that fail are counted in `failures`.
+    ///
+    /// # Errors
+    ///
+    /// When the first reading fails: there is no value to go on with.
+    pub async fn load<F>(
+        read: impl Fn() -> F + Send + Sync + 'static,
+        failures: IntCounter,
+    ) -> Result<Self, SecretError>
+    where
+        F: Future<Output = Result<T, SecretError>> + Send + 'static,
+    {
+        let value = read().await?;
+        let now = Instant::now();
+        let renewal = Renewal {
+            read: Box::new(move || Box::pin(read())),
+            failures,
+            due: Mutex::new(Due { by_age: now + MAX_AGE, after_miss: now }),
+        };
+        Ok(Self { shared: Arc::new(Shared { value: RwLock::new(Arc::new(value)), renewal: Some(renewal) }) })
+    }
+
+    /// The value, renewed if it is too old.
+    pub async fn get(&self) -> Arc<T> {
+        if let Some(renewal) = &self.shared.renewal
+            // Whoever comes while another renews it goes on with what there is.
+            && let Ok(mut due) = renewal.due.try_lock()
+            && Instant::now() >= due.by_age
+        {
+            self.shared.renew(renewal, &mut due).await;
+        }
+        self.shared.value()
+    }
+
+    /// The value, renewed because a request has shown something that the present one does not know, such as a token from
+    /// after a rotation. Misses that follow each other closely do not renew it again.
+    pub async fn get_after_miss(&self) -> Arc<T> {
+        if let Some(renewal) = &self.shared.renewal {
+            let mut due = renewal.due.lock().await;
+            let now = Instant::now();
+            if now >= due.after_miss {
+                due.after_miss = now + PAUSE_BETWEEN_MISSES;
+                self.shared.renew(renewal, &mut due).await;
+            }
+        }
+        self.shared.value()
+    }
+}
+
+impl<T> Shared<T> {
+    fn value(&self) -> Arc<T> {
+        Arc::clone(&self.value.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn renew(&self, renewal: &Renewal<T>, due: &mut Due) {
+        match (renewal.read)().await {
+            Ok(value) => {
+                *self.value.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
+                due.by_age = Instant::now() + MAX_AGE;
+            }
+            Err(error) => {
+                tracing::error!(%error, "a secret could not be renewed; the value before it stays in use");
+                renewal.failures.inc();
+                due.by_age = Instant::now() + PAUSE_AFTER_FAILURE;
+            }
+        }
+    }
+}
+
+impl<T> Clone for Secret<T> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<T> fmt::Debug for Secret<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(redacted)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::SecretArn;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// Gives 0, 1, 2 … and fails at those that it is told.
+    async fn counting(failing: &'static [u32]) -> (Secret<u32>, Arc<AtomicU32>, IntCounter) {
+        let (reads, failures) = (Arc::new(AtomicU32::new(0)), failures());
+        let counter = Arc::clone(&reads);
+        let read = move || {
+            let read = counter.fetch_add(1, Ordering::Relaxed);
+            let arn = SecretArn::parse("arn:aws:secretsmanager:eu-central-1:1:secret:a").unwrap();
+            let failed = SecretError::Unavailable { arn, reason: "it is out of reach".into() };
+            async move { if failing.contains(&read) { Err(failed) } else { Ok(read) } }
+        };
+        (Secret::load(read, failures.clone()).await.unwrap(), reads, failures)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_read_again_only_when_it_is_too_old() {
+        let (secret, reads, _) = counting(&[]).await;
+        tokio::time::advance(MAX_AGE - Duration::from_millis(1)).await;
+        assert_eq!((*secret.get().await, reads.load(Ordering::Relaxed)), (0, 1));
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!((*secret.get().await, *secret.get().await, reads.load(Ordering::Relaxed)), (1, 1, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_renewal_that_fails_leaves_the_value_and_is_counted_and_tried_again() {
+        let (secret, _, failures) = counting(&[1]).await;
+        tokio::time::advance(MAX_AGE).await;
+        assert_eq!((*secret.get().await, failures.get()), (0, 1));
+        tokio::time::advance(PAUSE_AFTER_FAILURE - Duration::from_millis(1)).await;
+        assert_eq!((*secret.get().await, failures.get()), (0, 1));
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!((*secret.get().await, failures.get()), (2, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_miss_renews_at_once_but_many_misses_do_not() {
+        let (secret, reads, _) = counting(&[]).await;
+        assert_eq!(*secret.get_after_miss().await, 1);
+        for _ in 0..100 {
+            assert_eq!(*secret.get_after_miss().await, 1);
+        }
+        assert_eq!(reads.load(Ordering::Relaxed), 2);
+        tokio::time::advance(PAUSE_BETWEEN_MISSES).await;
+        assert_eq!(*secret.get_after_miss().await, 2);
+    }
+
+    #[tokio::test]
+    async fn a_fixed_value_stays() {
+        let secret = Secret::fixed(7);
+        assert_eq!((*secret.get().await, *secret.get_after_miss().await), (7, 7));
+    }
+}

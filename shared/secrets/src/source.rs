@@ -1,0 +1,161 @@
+//! Where a secret is, as the environment says.
+
+use std::fmt;
+
+use env_settings::{EnvReader, Expected};
+use prometheus::IntCounter;
+
+use crate::secret::Secret;
+use crate::store::{SecretError, SecretStore};
+
+/// How a value is read; what it refuses, it says what is allowed instead.
+pub type Parse<T> = fn(&str) -> Result<T, Expected>;
+
+/// Where a secret is.
+pub enum Source<T> {
+    /// In the variable itself.
+    Literal(T),
+    /// In Secrets Manager.
+    Stored(SecretArn),
+}
+
+impl<T: Send + Sync> Source<T> {
+    /// The secret that this leads to. One in Secrets Manager is read and parsed now, and whenever it is renewed.
+    ///
+    /// # Errors
+    ///
+    /// When Secrets Manager cannot be read now, or the value is refused.
+    pub async fn load(self, store: SecretStore, parse: Parse<T>, failures: IntCounter) -> Result<Secret<T>, SecretError>
+    where
+        T: 'static,
+    {
+        match self {
+            Self::Literal(value) => Ok(Secret::fixed(value)),
+            Self::Stored(arn) => {
+                let read = move || {
+                    let (store, arn) = (store.clone(), arn.clone());
+                    async move { arn.parsed(parse, &store.current(&arn).await?) }
+                };
+                Secret::load(read, failures).await
+            }
+        }
+    }
+}
+
+impl<T> fmt::Debug for Source<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Literal(_) => f.write_str("Literal(redacted)"),
+            Self::Stored(arn) => f.debug_tuple("Stored").field(arn).finish(),
+        }
+    }
+}
+
+/// The ARN of a secret in Secrets Manager.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretArn(String);
+
+impl SecretArn {
+    /// Reads an ARN.
+    pub fn parse(text: &str) -> Result<Self, Expected> {
+        // arn:partition:secretsmanager:region:account:secret:name
+        let parts: Vec<_> = text.split(':').collect();
+        match parts.as_slice() {
+            ["arn", _, "secretsmanager", _, _, "secret", name] if !name.is_empty() => Ok(Self(text.to_owned())),
+            _ => Err("the ARN of a secret is needed, \
+                such as arn:aws:secretsmanager:eu-central-1:123456789012:secret:name-AbCdEf"
+                .to_owned()),
+        }
+    }
+
+    /// What `parse` makes of this secret's value.
+    pub fn parsed<T>(&self, parse: Parse<T>, value: &str) -> Result<T, SecretError> {
+        parse(value).map_err(|expected| SecretError::Unreadable { arn: self.clone(), expected })
+    }
+
+    /// The ARN as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SecretArn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Reads a secret that must be there: in the variable `name`, or in Secrets Manager under the ARN in `arn_name`. `None`
+/// means that a fault was noted.
+pub fn required<T>(
+    env: &mut EnvReader,
+    name: &'static str,
+    arn_name: &'static str,
+    parse: impl FnOnce(&str) -> Result<T, Expected>,
+) -> Option<Source<T>> {
+    match optional(env, name, arn_name, parse)? {
+        Some(source) => Some(source),
+        None => {
+            env.missing_either(name, arn_name);
+            None
+        }
+    }
+}
+
+/// Like [`required`], for a secret that may be absent. `None` outside means that a fault was noted, `None` inside that
+/// neither variable is set.
+pub fn optional<T>(
+    env: &mut EnvReader,
+    name: &'static str,
+    arn_name: &'static str,
+    parse: impl FnOnce(&str) -> Result<T, Expected>,
+) -> Option<Option<Source<T>>> {
+    let literal = env.optional_secret(name, parse);
+    let arn = env.optional(arn_name, SecretArn::parse);
+    match (literal?, arn?) {
+        (Some(_), Some(_)) => {
+            env.refuse(arn_name, format!("{name} is set as well, and only one of them may be"));
+            None
+        }
+        (Some(literal), None) => Some(Some(Source::Literal(literal))),
+        (None, Some(arn)) => Some(Some(Source::Stored(arn))),
+        (None, None) => Some(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ARN: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:name-AbCdEf";
+
+    fn read(variables: &[(&str, &str)]) -> Result<Source<String>, String> {
+        let mut env = EnvReader::from_pairs(variables.iter().copied());
+        let source = required(&mut env, "KEY", "KEY_SECRET_ARN", |text| match text {
+            "wrong" => Err("another is needed".to_owned()),
+            text => Ok(text.to_owned()),
+        });
+        env.finish(|| source).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_secret_is_in_the_variable_or_behind_an_arn() {
+        assert!(matches!(read(&[("KEY", "right")]), Ok(Source::Literal(value)) if value == "right"));
+        assert!(matches!(read(&[("KEY_SECRET_ARN", ARN)]), Ok(Source::Stored(arn)) if arn.as_str() == ARN));
+    }
+
+    #[test]
+    fn both_neither_and_wrong_values_are_told_by_name() {
+        let said = read(&[]).unwrap_err();
+        assert!(said.contains("KEY is missing, and so is KEY_SECRET_ARN"), "{said}");
+        let said = read(&[("KEY", "hunter2"), ("KEY_SECRET_ARN", ARN)]).unwrap_err();
+        assert!(said.contains("KEY is set as well") && !said.contains("hunter2"), "{said}");
+        let said = read(&[("KEY", "wrong"), ("KEY_SECRET_ARN", "arn:aws:sqs:eu-central-1:1:queue")]).unwrap_err();
+        assert!(said.contains("KEY is set but wrong") && said.contains("the ARN of a secret is needed"), "{said}");
+    }
+
+    #[test]
+    fn a_literal_is_not_logged() {
+        assert!(!format!("{:?}", Source::Literal("hunter2")).contains("hunter2"));
+    }
+}

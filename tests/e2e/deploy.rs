@@ -1,0 +1,202 @@
+//! A deploy changes a metric's buckets, its type or its labels while environments of both versions live: the page stays
+//! valid, what can be exact stays exact, and who looks after it is told.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use local_bundle::dynamodb_local::DynamoDbLocal;
+use local_bundle::environment::Environment;
+use local_bundle::execution_environment::{ExecutionEnvironment, Function};
+use local_bundle::exposition::Exposition;
+use local_bundle::fault_proxy::{FaultProxy, Faults, Options};
+use local_bundle::fleet::Settings;
+use local_bundle::fleet::pages::Pages;
+use local_bundle::fleet::published::Published;
+use local_bundle::fleet::violation::Violation;
+use local_bundle::runtime_api::Outcome;
+use local_bundle::settings::DEFAULT_METRICS_TOKEN;
+use local_bundle::{functions, lambda_event, prometheus, tables, workspace};
+use serde_json::{Value, json};
+
+/// Durations of jobs, one for each bucket that either version has. Sums of them are exact.
+const SECONDS: [f64; 5] = [0.0625, 0.25, 0.75, 2.0, 8.0];
+/// How often each environment of each version is sent one job of each duration.
+const ROUNDS: usize = 6;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deploy_in_the_middle_of_a_run_keeps_the_page_valid_and_exact() -> Result<()> {
+    let mut stage = Stage::start().await?;
+    let mut old = [stage.version("before", 0).await?, stage.version("before", 1).await?];
+    let mut ended = stage.version("before", 2).await?;
+    for round in 0..ROUNDS {
+        stage.jobs(old.iter_mut().chain([&mut ended]), round).await?;
+    }
+    // One is in the base before anything of the new version is published.
+    ended.terminate().await?;
+    stage.collect().await?;
+
+    let mut new = [stage.version("after", 3).await?, stage.version("after", 4).await?];
+    for round in 0..ROUNDS {
+        stage.jobs(old.iter_mut().chain(&mut new), round).await?;
+        let page = stage.scrape().await?;
+        prometheus::check_metrics(&page)?;
+        stage.collect().await?;
+    }
+    // The old version and one environment of the new one are gone.
+    let [new_ended, new_live] = new;
+    for environment in old.into_iter().chain([new_ended]) {
+        environment.terminate().await?;
+    }
+    stage.proxy.set_faults(Faults::NONE);
+    stage.proxy.quiet().await;
+    stage.collect().await?;
+
+    let text = stage.scrape().await?;
+    prometheus::check_metrics(&text)?;
+    let page = Exposition::parse(&text)?;
+    // Three old environments in the first rounds, two old and two new ones in the second.
+    let of_each = ((3 + 4) * ROUNDS) as f64;
+    let jobs = of_each * SECONDS.len() as f64;
+    assert_eq!(page.value("jobs_total", &[]), Some(jobs));
+    assert_eq!(page.value("job_duration_seconds_count", &[]), Some(jobs));
+    assert_eq!(page.value("job_duration_seconds_sum", &[]), Some(of_each * SECONDS.iter().sum::<f64>()));
+    let buckets = [("0.1", 1.0), ("1", 3.0), ("+Inf", 5.0)];
+    for (bound, of_five) in buckets {
+        assert_eq!(page.value("job_duration_seconds_bucket", &[("le", bound)]), Some(of_each * of_five), "{bound}");
+    }
+    let shown = page.samples().iter().filter(|sample| sample.name == "job_duration_seconds_bucket").count();
+    assert_eq!(shown, buckets.len(), "no bucket that not all have");
+
+    let by_new = (2 * ROUNDS * SECONDS.len()) as f64;
+    assert_eq!(page.value("job_results_total", &[("result", "ok")]), Some(by_new));
+    assert_eq!(page.value("job_results_total", &[]), Some(jobs - by_new));
+    assert!(text.contains("# TYPE jobs_waiting gauge\n"), "the youngest's type:\n{text}");
+    assert_eq!(page.value("jobs_waiting", &[]), Some(2.0), "of the one that lives");
+
+    let log = stage.metrics.process().output();
+    for (kind, metric) in
+        [("bounds", "job_duration_seconds"), ("labels", "job_results_total"), ("type", "jobs_waiting")]
+    {
+        assert_eq!(page.value("prometheus_dynamodb_conflicts", &[("kind", kind)]), Some(1.0), "{kind}");
+        let names_it = |line: &str| line.contains("disagree") && line.contains(metric) && line.contains(kind);
+        assert!(log.lines().any(names_it), "{kind}:\n{log}");
+    }
+    new_live.terminate().await
+}
+
+/// Everything but the environments of the two versions.
+struct Stage {
+    variables: Environment,
+    published: Arc<Published>,
+    pages: Pages,
+    proxy: FaultProxy,
+    gc: ExecutionEnvironment,
+    metrics: ExecutionEnvironment,
+    logs: PathBuf,
+    /// Last, for everything else needs it until it ends.
+    _dynamodb: DynamoDbLocal,
+}
+
+impl Stage {
+    async fn start() -> Result<Self> {
+        let logs = workspace::local("logs/tests/deploy");
+        if logs.exists() {
+            std::fs::remove_dir_all(&logs)?;
+        }
+        std::fs::create_dir_all(&logs)?;
+        let programs = functions::build().await?;
+        let dynamodb = DynamoDbLocal::start_in_memory(&logs.join("dynamodb.log")).await?;
+        tables::create(&dynamodb.client()).await?;
+        let published = Arc::new(Published::default());
+        let options = Options {
+            target: dynamodb.url(),
+            seed: 0,
+            signature_validity: Settings::SIGNATURE_VALIDITY,
+            blind_puts: false,
+        };
+        let proxy = FaultProxy::start(options, Arc::clone(&published)).await?;
+        let url = format!("http://{}", proxy.address());
+        let mut variables = Environment::new(&url, &sigil::keys::generate("deploy"), DEFAULT_METRICS_TOKEN);
+        variables.set("STATS_GRACE", &format!("{}ms", Settings::GRACE.as_millis()));
+        variables.set("STATS_PUBLISH_INTERVAL", "0s");
+        let start = async |name: &'static str| {
+            let function = Function { name, program: programs[name].clone() };
+            ExecutionEnvironment::start(&function, &variables, &logs.join(format!("{name}.log"))).await
+        };
+        let (gc, metrics) = (start("gc").await?, start("metrics").await?);
+        proxy.set_faults(Faults { per_mille: Settings::FAULTS_PER_MILLE });
+        Ok(Self { variables, published, pages: Pages::default(), proxy, gc, metrics, logs, _dynamodb: dynamodb })
+    }
+
+    async fn version(&self, metrics: &str, number: u32) -> Result<ExecutionEnvironment> {
+        let mut variables = self.variables.clone();
+        variables.set("JOB_METRICS", metrics);
+        variables.set("AWS_ACCESS_KEY_ID", &format!("{metrics}{number}"));
+        let function = Function { name: "deployable", program: env!("CARGO_BIN_EXE_deployable").into() };
+        let log = self.logs.join(format!("{metrics}{number}.log"));
+        ExecutionEnvironment::start(&function, &variables, &log).await
+    }
+
+    /// Sends each environment one job of each duration, and scrapes after each.
+    async fn jobs(
+        &mut self,
+        environments: impl Iterator<Item = &mut ExecutionEnvironment>,
+        round: usize,
+    ) -> Result<()> {
+        for environment in environments {
+            for number in 0..SECONDS.len() {
+                let seconds = SECONDS[(number + round) % SECONDS.len()];
+                match invoke(environment, &json!({ "seconds": seconds })).await? {
+                    Outcome::Response(_) => {}
+                    Outcome::Error(error) => bail!("a job ended with {error}"),
+                }
+            }
+            self.scrape().await?;
+        }
+        Ok(())
+    }
+
+    async fn collect(&mut self) -> Result<()> {
+        // A run that meets faults may fail; the next goes on.
+        invoke(&mut self.gc, &lambda_event::scheduled()).await.map(drop)
+    }
+
+    /// The next page, which must follow the one before.
+    async fn scrape(&mut self) -> Result<String> {
+        let authorization = format!("Bearer {DEFAULT_METRICS_TOKEN}");
+        let event = lambda_event::http_request("GET", "/metrics", &[("authorization", &authorization)], None);
+        let stored = self.published.stored();
+        let text = loop {
+            match invoke(&mut self.metrics, &event).await? {
+                Outcome::Response(response) if response["statusCode"] == 200 => {
+                    break response["body"].as_str().context("a page has a body")?.to_owned();
+                }
+                // The faults of several attempts can add up.
+                Outcome::Response(response) if response["statusCode"] == 503 => {}
+                outcome => bail!("a scrape ended with {outcome:?}"),
+            }
+        };
+        let violations = self.pages.check(&text, &stored, &self.published.sent())?;
+        let violations: Vec<_> = violations.into_iter().filter(|violation| !is_what_must_change(violation)).collect();
+        ensure!(violations.is_empty(), "{violations:?}");
+        Ok(text)
+    }
+}
+
+/// Buckets that the new version does not have end, and so does a counter that became a gauge.
+fn is_what_must_change(violation: &Violation) -> bool {
+    let ends = ["job_duration_seconds_bucket{le=\"0.5\"}", "jobs_waiting"];
+    ends.contains(&violation.subject.as_str()) && !violation.case.contains("fell")
+}
+
+async fn invoke(environment: &mut ExecutionEnvironment, event: &Value) -> Result<Outcome> {
+    let api = environment.api();
+    let outcome = tokio::time::timeout(Duration::from_secs(60), async {
+        let outcome = api.invoke(event).await?;
+        api.asks_for_event().await;
+        anyhow::Ok(outcome)
+    });
+    outcome.await.with_context(|| environment.process().log_tail(20))?
+}

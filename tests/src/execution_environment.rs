@@ -1,0 +1,120 @@
+//! One execution environment: a function's process under a Runtime API of its own, which Lambda would freeze, thaw and end.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rustix::process::Signal;
+
+use crate::environment::Environment;
+use crate::process::Process;
+use crate::runtime_api::RuntimeApi;
+
+/// A debug build starts within half a second, many at once on a busy machine within several.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What Lambda gives a process between SIGTERM and SIGKILL.
+const SHUTDOWN: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether a process has ended: Unix tells only those who ask.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// A function's program, and under which name it runs.
+#[derive(Debug, Clone)]
+pub struct Function {
+    /// The function's name.
+    pub name: &'static str,
+    /// Its program.
+    pub program: PathBuf,
+}
+
+/// A running environment. Dropping it kills its process.
+#[derive(Debug)]
+pub struct ExecutionEnvironment {
+    process: Process,
+    api: Arc<RuntimeApi>,
+}
+
+impl ExecutionEnvironment {
+    /// A cold start: it is over when the environment asks for its first event.
+    pub async fn start(function: &Function, variables: &Environment, log: &Path) -> Result<Self> {
+        let api = Arc::new(RuntimeApi::start(function.name).await?);
+        let mut command = Command::new(&function.program);
+        variables.apply(&mut command);
+        command
+            .env("AWS_LAMBDA_RUNTIME_API", api.address().to_string())
+            .env("AWS_LAMBDA_FUNCTION_NAME", function.name)
+            .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
+            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
+            .env("AWS_LAMBDA_LOG_FORMAT", "JSON");
+        let process = Process::spawn(function.name, command, log)?;
+        let mut this = Self { process, api };
+        tokio::select! {
+            () = this.api.asks_for_event() => return Ok(this),
+            () = tokio::time::sleep(PATIENCE) => {}
+            ended = exit(&mut this.process) => ended?,
+        }
+        this.api.ensure_initialised()?;
+        bail!("{} did not ask for an event:\n{}", function.name, this.process.log_tail(20))
+    }
+
+    /// Its Runtime API, by which it is invoked.
+    pub fn api(&self) -> Arc<RuntimeApi> {
+        Arc::clone(&self.api)
+    }
+
+    /// Its process.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Takes the processor away from it, in whatever it does.
+    pub fn freeze(&mut self) -> Result<()> {
+        self.process.signal(Signal::STOP)
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&mut self) -> Result<()> {
+        self.process.signal(Signal::CONT)
+    }
+
+    /// Ends it as Lambda does: SIGTERM, and SIGKILL for what is left after half a second.
+    pub async fn terminate(mut self) -> Result<()> {
+        self.process.signal(Signal::TERM)?;
+        if tokio::time::timeout(SHUTDOWN, exit(&mut self.process)).await.is_err() {
+            self.process.signal(Signal::KILL)?;
+        }
+        self.ended().await
+    }
+
+    /// Ends it without a word. A frozen one ends as well.
+    pub async fn kill(mut self) -> Result<()> {
+        self.process.signal(Signal::KILL)?;
+        self.ended().await
+    }
+
+    async fn ended(mut self) -> Result<()> {
+        tokio::time::timeout(PATIENCE, exit(&mut self.process))
+            .await
+            .with_context(|| format!("{} does not end", self.process.name()))??;
+        self.api.drain().await;
+        Ok(())
+    }
+}
+
+impl Drop for ExecutionEnvironment {
+    fn drop(&mut self) {
+        // Asked to end, a frozen process would not answer. A failure means that it is gone already.
+        let _ = self.process.signal(Signal::KILL);
+    }
+}
+
+/// Waits until the process has ended, however that came about.
+async fn exit(process: &mut Process) -> Result<()> {
+    while process.exit_status()?.is_none() {
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(())
+}

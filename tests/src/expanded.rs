@@ -1,0 +1,93 @@
+//! What `template.yaml` deploys: CloudFormation, expanded from SAM by AWS's own translator.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::permissions::capitalised;
+use crate::{credentials, workspace};
+
+/// A template, as JSON. Conditions stand in it, for nothing is known of the parameters.
+#[derive(Debug, Clone)]
+pub struct Expanded(Value);
+
+/// The workspace's `template.yaml`, as text.
+pub fn source() -> Result<String> {
+    let path = workspace::root().join("template.yaml");
+    std::fs::read_to_string(&path).with_context(|| path.display().to_string())
+}
+
+/// A Python program with what `scripts/fetch-tools` has fetched for the checks. It reaches no AWS and reports nothing.
+pub fn python() -> Result<Command> {
+    let mut python = Command::new("python3");
+    python
+        .env("PYTHONPATH", workspace::tool("checks")?)
+        .env("AWS_DEFAULT_REGION", credentials::REGION)
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("SAM_CLI_TELEMETRY", "0");
+    Ok(python)
+}
+
+impl Expanded {
+    /// Expands a template.
+    pub fn of(source: &str) -> Result<Self> {
+        let mut python = python()?
+            .arg(workspace::root().join("tests/expand-template.py"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        python.stdin.take().context("it has an input")?.write_all(source.as_bytes())?;
+        let output = python.wait_with_output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "the template cannot be expanded:\n{said}");
+        Ok(Self(serde_json::from_slice(&output.stdout)?))
+    }
+
+    /// The whole.
+    pub fn json(&self) -> &Value {
+        &self.0
+    }
+
+    /// The resource of this logical name.
+    pub fn resource(&self, name: &str) -> Result<&Value> {
+        self.0["Resources"].get(name).with_context(|| format!("there is no resource {name}"))
+    }
+
+    /// All resources of a type, by logical name.
+    pub fn resources(&self, kind: &str) -> impl Iterator<Item = (&String, &Value)> {
+        let all = self.0["Resources"].as_object().into_iter().flatten();
+        all.filter(move |(_, resource)| resource["Type"] == kind)
+    }
+
+    /// The properties of the function with this program.
+    pub fn function(&self, program: &str) -> Result<&Value> {
+        Ok(&self.resource(&format!("{}Function", capitalised(program)))?["Properties"])
+    }
+
+    /// A function's environment variables. A parameter stands for its default, anything else for what `name` makes of its
+    /// logical name.
+    pub fn environment(
+        &self,
+        program: &str,
+        name: impl Fn(&str) -> Option<String>,
+    ) -> Result<BTreeMap<String, String>> {
+        let variables = self.function(program)?.pointer("/Environment/Variables").and_then(Value::as_object);
+        let variables = variables.with_context(|| format!("{program} has no variables"))?;
+        variables
+            .iter()
+            .map(|(variable, value)| {
+                let referred = value["Ref"].as_str().with_context(|| format!("{variable} is {value}, no Ref"))?;
+                let value = match &self.0["Parameters"][referred]["Default"] {
+                    Value::Null => name(referred).with_context(|| format!("{variable} refers to {referred}"))?,
+                    Value::String(text) => text.clone(),
+                    other => other.to_string(),
+                };
+                Ok((variable.clone(), value))
+            })
+            .collect()
+    }
+}

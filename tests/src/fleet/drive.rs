@@ -1,0 +1,194 @@
+//! What is done to the fleet: requests, runs of gc and scrapes, and how processes freeze and end in the midst of them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use super::pages::Pages;
+use super::plan::{End, Freeze, Plan};
+use super::violation::{Rule, Violation};
+use super::{Running, Settings, Shared};
+use crate::execution_environment::ExecutionEnvironment;
+use crate::lambda_event;
+use crate::runtime_api::Outcome;
+use crate::settings::DEFAULT_METRICS_TOKEN;
+
+/// Longer than any function takes on a busy machine. Freezes are not counted.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long gc pauses between two runs at most.
+const GC_PAUSE: Duration = Duration::from_millis(1500);
+
+/// How long the first run of gc takes, as a guess: what happens to a run shall hit it anywhere.
+const GC_RUN: Duration = Duration::from_millis(150);
+
+impl Shared {
+    /// One environment's life. Hands it out if it survives.
+    pub(super) async fn live(&self, mut running: Running, plan: &Plan) -> Result<Option<Running>> {
+        self.log().frozen_past_folding += u32::from(plan.is_frozen_past_folding());
+        for request in 0..plan.requests {
+            let is_last = request + 1 == plan.requests;
+            if let (true, End::Kill(after)) = (is_last, plan.end) {
+                self.kill(running, event_of(plan.function), after).await?;
+                return Ok(None);
+            }
+            let mut freezes = plan.freezes.iter().filter(|(before, _)| *before == request).map(|(_, freeze)| *freeze);
+            self.request(&mut running, freezes.next()).await?;
+        }
+        match plan.end {
+            End::Terminate => running.environment.terminate().await.map(|()| None),
+            End::Kill(_) | End::Survive => Ok(Some(running)),
+        }
+    }
+
+    /// One request, and the publish after it. A freeze comes before the request or in the midst of it.
+    pub(super) async fn request(&self, running: &mut Running, freeze: Option<Freeze>) -> Result<()> {
+        let function = self.log().members.get(&running.name).context("it is a member")?.function;
+        let event = event_of(function);
+        let outcome = invoke(&mut running.environment, event, freeze).await;
+        let outcome =
+            outcome.with_context(|| format!("{}:\n{}", running.name, running.environment.process().log_tail(20)));
+        match (function, outcome?) {
+            ("gc", Outcome::Response(_) | Outcome::Error(_)) => {}
+            ("encode", Outcome::Response(response))
+                if [201, 429, 503].map(Value::from).contains(&response["statusCode"]) => {}
+            ("verify", Outcome::Response(response)) if response["statusCode"] == 200 => {}
+            (_, outcome) => self.violated(Rule::Misbehaved.broken(&running.name, format!("responded {outcome:?}"))),
+        }
+        Ok(())
+    }
+
+    async fn kill(&self, running: Running, event: Value, after: Duration) -> Result<()> {
+        let api = running.environment.api();
+        let invocation = tokio::spawn(async move { api.invoke(&event).await });
+        tokio::time::sleep(after).await;
+        if let Some(member) = self.log().members.get_mut(&running.name) {
+            member.killed = true;
+        }
+        running.environment.kill().await?;
+        // Its end is no error; what was received of its response has been counted.
+        let _ = invocation.await?;
+        Ok(())
+    }
+
+    /// gc, run after run, some of them killed or frozen. Hands out its environment when the clients are done.
+    pub(super) async fn collects(self: Arc<Self>, slot: u32) -> Result<Running> {
+        let mut random = fastrand::Rng::with_seed(self.settings.seed ^ (u64::from(slot) << 32));
+        let mut done = self.done.subscribe();
+        let mut incarnation = 0;
+        let mut last_run = GC_RUN;
+        loop {
+            let mut running = self.start_environment("gc", format!("gc{slot}x{incarnation}")).await?;
+            incarnation += 1;
+            loop {
+                let pause = GC_PAUSE.mul_f64(random.f64());
+                if tokio::time::timeout(pause, done.wait_for(|done| *done)).await.is_ok() {
+                    return Ok(running);
+                }
+                let moment = last_run.mul_f64(random.f64());
+                match random.u8(..12) {
+                    0 => {
+                        self.kill(running, lambda_event::scheduled(), moment).await?;
+                        break;
+                    }
+                    1..=3 => {
+                        // Long enough for others to fold and bury whom this run has read.
+                        let duration = (Settings::WRITER_IDLE + Settings::GRACE).mul_f64(random.f64() * 1.5);
+                        self.request(&mut running, Some(Freeze { after: Some(moment), duration })).await?;
+                    }
+                    _ => {
+                        let begun = Instant::now();
+                        self.request(&mut running, None).await?;
+                        last_run = begun.elapsed();
+                    }
+                }
+            }
+        }
+    }
+
+    /// One scrape and its checks. Whether there was a page: a scrape may fail, for its calls meet faults as well, and one
+    /// that takes longer than half a grace must.
+    pub(super) async fn scrape(
+        &self,
+        metrics: &mut ExecutionEnvironment,
+        pages: &mut Pages,
+        freeze: Option<Duration>,
+    ) -> Result<bool> {
+        let authorization = format!("Bearer {DEFAULT_METRICS_TOKEN}");
+        let event = lambda_event::http_request("GET", "/metrics", &[("authorization", &authorization)], None);
+        let stored = self.published.stored();
+        let freeze = freeze.map(|duration| Freeze { after: Some(Duration::from_millis(10)), duration });
+        let outcome = invoke(metrics, event, freeze).await;
+        let sent = self.published.sent();
+        let outcome = outcome.with_context(|| metrics.process().log_tail(20))?;
+        let Outcome::Response(response) = outcome else { bail!("a scrape ended with {outcome:?}") };
+        match response["statusCode"].as_u64() {
+            Some(200) => {
+                let text = response["body"].as_str().context("a page has a body")?;
+                self.check(pages.check(text, &stored, &sent)?, text)?;
+                Ok(true)
+            }
+            Some(429 | 503) => {
+                self.log().failed_scrapes += 1;
+                Ok(false)
+            }
+            _ => bail!("a scrape was answered {response}"),
+        }
+    }
+
+    /// Notes what is wrong with a page, and keeps the page.
+    fn check(&self, violations: Vec<Violation>, page: &str) -> Result<()> {
+        let scrape = {
+            let mut log = self.log();
+            log.scrapes += 1;
+            log.scrapes
+        };
+        if !violations.is_empty() {
+            std::fs::write(self.logs.join(format!("scrape-{scrape}.txt")), page)?;
+        }
+        for mut violation in violations {
+            violation.case = format!("{} at scrape {scrape}", violation.case);
+            self.violated(violation);
+        }
+        Ok(())
+    }
+}
+
+/// Invokes it and waits until it has published.
+async fn invoke(environment: &mut ExecutionEnvironment, event: Value, freeze: Option<Freeze>) -> Result<Outcome> {
+    if let Some(Freeze { after: None, duration }) = freeze {
+        environment.freeze()?;
+        tokio::time::sleep(duration).await;
+        environment.thaw()?;
+    }
+    let api = environment.api();
+    let invoking = Arc::clone(&api);
+    let invocation = tokio::spawn(async move { invoking.invoke(&event).await });
+    if let Some(Freeze { after: Some(after), duration }) = freeze {
+        tokio::time::sleep(after).await;
+        environment.freeze()?;
+        tokio::time::sleep(duration).await;
+        environment.thaw()?;
+    }
+    let outcome = tokio::time::timeout(PATIENCE, async {
+        let outcome = invocation.await??;
+        api.asks_for_event().await;
+        anyhow::Ok(outcome)
+    });
+    outcome.await.context("it does not respond, or does not ask for the next event")?
+}
+
+fn event_of(function: &str) -> Value {
+    const SIGILS: &str = "/api/consciousness/sigils";
+    match function {
+        "encode" => lambda_event::http_request("POST", SIGILS, &[], Some(&json!({ "data": "fleet" }))),
+        // No key has signed it, so that nobody asks the database.
+        "verify" => {
+            let body = json!({ "token": "e30.e30.e30" });
+            lambda_event::http_request("POST", &format!("{SIGILS}/verify"), &[], Some(&body))
+        }
+        _ => lambda_event::scheduled(),
+    }
+}

@@ -1,0 +1,112 @@
+//! What happens to one environment of the fleet: decided by the seed before it is born.
+
+use std::time::Duration;
+
+use super::settings::Settings;
+
+/// An invocation takes a few milliseconds, on a busy machine some tens; what happens after so long may hit it before,
+/// within or after its publish.
+const INVOCATION: Duration = Duration::from_millis(40);
+
+/// How long gc may take until it comes to a writer again.
+const GC_PERIOD: Duration = Duration::from_millis(2500);
+
+/// One environment's life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Its function.
+    pub function: &'static str,
+    /// How many requests it is sent, if it lives to see them.
+    pub requests: u32,
+    /// Before which of them it freezes.
+    pub freezes: Vec<(u32, Freeze)>,
+    /// How it ends.
+    pub end: End,
+}
+
+/// One freeze.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Freeze {
+    /// How long after the request's arrival it begins. Between requests if `None`, which is the only time when Lambda itself
+    /// freezes; but a process can be stopped at any.
+    pub after: Option<Duration>,
+    /// How long it lasts.
+    pub duration: Duration,
+}
+
+/// An environment's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// SIGKILL this long after the last request's arrival.
+    Kill(Duration),
+    /// SIGTERM between requests.
+    Terminate,
+    /// It is there when all others are gone.
+    Survive,
+}
+
+impl Plan {
+    /// The plan of the environment with this number.
+    ///
+    /// Every second one is killed or frozen until it was folded, in turn. The last ones survive, as many as there are at a
+    /// time.
+    pub fn new(settings: &Settings, number: u32) -> Self {
+        let mut random = fastrand::Rng::with_seed(settings.seed.wrapping_mul(1_000_003).wrapping_add(number.into()));
+        let survives = number + Settings::AT_ONCE >= settings.environments;
+        let requests = settings.requests.div_ceil(settings.environments);
+        let mut freezes = Vec::new();
+        let some_request = |random: &mut fastrand::Rng| random.u32(1..requests);
+        let is_killed = number.is_multiple_of(4) && !survives;
+        if number.is_multiple_of(2) && !is_killed {
+            let freeze = Freeze { after: some_moment(&mut random), duration: past_folding(&mut random) };
+            freezes.push((some_request(&mut random), freeze));
+        }
+        for _ in 0..random.u32(..3) {
+            let duration = Settings::WRITER_IDLE.mul_f64(random.f64() * 0.3);
+            freezes.push((some_request(&mut random), Freeze { after: some_moment(&mut random), duration }));
+        }
+        let end = match (is_killed, survives) {
+            (true, _) => End::Kill(INVOCATION.mul_f64(random.f64())),
+            (false, true) => End::Survive,
+            (false, false) => End::Terminate,
+        };
+        Self { function: if random.u8(..10) < 3 { "encode" } else { "verify" }, requests, freezes, end }
+    }
+
+    /// Whether it is to be frozen for so long that gc takes it for dead.
+    pub fn is_frozen_past_folding(&self) -> bool {
+        self.freezes.iter().any(|(_, freeze)| freeze.duration >= Settings::WRITER_IDLE + GC_PERIOD)
+    }
+}
+
+fn some_moment(random: &mut fastrand::Rng) -> Option<Duration> {
+    random.bool().then(|| INVOCATION.mul_f64(random.f64()))
+}
+
+/// Until it was folded, until it was buried, or until nothing but its grave remembers it.
+fn past_folding(random: &mut fastrand::Rng) -> Duration {
+    let graces = match random.u8(..10) {
+        0..4 => 0,
+        4..8 => 1,
+        _ => 2,
+    };
+    Settings::WRITER_IDLE + (Settings::GRACE + GC_PERIOD / 2) * graces + GC_PERIOD
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_the_fleet_is_killed_or_frozen_past_folding() {
+        for seed in 0..20 {
+            let settings = Settings { seed, ..Settings::LONG };
+            let plans: Vec<_> = (0..settings.environments).map(|number| Plan::new(&settings, number)).collect();
+            let killed = plans.iter().filter(|plan| matches!(plan.end, End::Kill(_))).count();
+            let frozen = plans.iter().filter(|plan| plan.is_frozen_past_folding()).count();
+            assert!(killed >= 40 && frozen >= 40 && killed + frozen >= 100, "{killed} killed, {frozen} frozen");
+            assert!(plans.iter().map(|plan| plan.requests).sum::<u32>() >= settings.requests);
+            assert_eq!(plans.iter().filter(|plan| plan.end == End::Survive).count(), Settings::AT_ONCE as usize);
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Counters by series, as published and as scraped.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use prometheus_dynamodb::family::{Kind, Value};
+use prometheus_dynamodb::item::Encoded;
+use prometheus_dynamodb::wire;
+
+use crate::exposition::Sample;
+
+/// The value of each counter, and of each histogram's `_count` and `_sum`, by the series as Prometheus writes it.
+pub type Totals = BTreeMap<String, f64>;
+
+/// A series as Prometheus writes it.
+pub fn series<'a>(name: &str, labels: impl IntoIterator<Item = (&'a String, &'a String)>) -> String {
+    let labels: Vec<_> = labels.into_iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+    if labels.is_empty() { name.to_owned() } else { format!("{name}{{{}}}", labels.join(",")) }
+}
+
+/// The series of a sample.
+pub fn series_of(sample: &Sample) -> String {
+    series(&sample.name, &sample.labels)
+}
+
+/// The series of a function's invocations.
+pub fn invocations(function: &str) -> String {
+    format!("lambda_invocations_total{{function={function:?}}}")
+}
+
+/// What a snapshot says, given as the item of a put in DynamoDB's JSON.
+pub fn of_snapshot(item: &serde_json::Value) -> Result<Totals> {
+    let bytes = item["families"]["B"].as_str().context("a snapshot has families")?;
+    let format = item["format"]["N"].as_str().context("a snapshot has a format")?;
+    let families = wire::decode(&Encoded { format: format.parse()?, bytes: STANDARD.decode(bytes)? })?;
+    let mut totals = Totals::new();
+    for (key, family) in &families {
+        for (label_values, value) in &family.series {
+            let labels = || key.label_names.iter().zip(label_values);
+            match (&key.kind, value) {
+                (Kind::Counter, Value::Sum(sum)) => {
+                    totals.insert(series(&key.name, labels()), sum.value());
+                }
+                (Kind::Histogram(_), Value::Histogram { counts, sum }) => {
+                    let count = counts.iter().sum::<u64>() as f64;
+                    totals.insert(series(&format!("{}_count", key.name), labels()), count);
+                    totals.insert(series(&format!("{}_sum", key.name), labels()), sum.value());
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(totals)
+}
+
+/// Adds `other`.
+pub fn add(totals: &mut Totals, other: &Totals) {
+    for (series, value) in other {
+        *totals.entry(series.clone()).or_default() += value;
+    }
+}
+
+/// By how much two ways of adding up the same numbers may differ: far less than one, so counts are compared exactly.
+pub fn rounding(value: f64) -> f64 {
+    value.abs() * 1e-9
+}

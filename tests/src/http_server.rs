@@ -1,0 +1,118 @@
+//! A small HTTP/1.1 server on a free port of the loopback address: what the emulators here are made of.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use anyhow::Result;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// The server closes the connection and does not answer.
+#[derive(Debug)]
+pub struct HangUp;
+
+impl std::fmt::Display for HangUp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the server hangs up")
+    }
+}
+
+impl std::error::Error for HangUp {}
+
+/// What a request is answered with.
+pub type Answer = std::result::Result<Response<Full<Bytes>>, HangUp>;
+
+/// A running server. Dropping it closes its connections.
+#[derive(Debug)]
+pub struct HttpServer {
+    address: SocketAddr,
+    connections: watch::Sender<usize>,
+    task: JoinHandle<()>,
+}
+
+impl HttpServer {
+    /// Starts it. A request whose client goes away is no longer handled, unless `handle` has given it to a task.
+    pub async fn start<F>(handle: impl Fn(Request<Incoming>) -> F + Send + Sync + 'static) -> Result<Self>
+    where
+        F: Future<Output = Answer> + Send + 'static,
+    {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let connections = watch::Sender::new(0);
+        let task = tokio::spawn(accept(listener, Arc::new(handle), connections.clone()));
+        Ok(Self { address, connections, task })
+    }
+
+    /// Starts one whose `answer` is given requests with their whole bodies. What it fails at is answered with status 500
+    /// and the error.
+    pub async fn answering<F>(answer: impl Fn(Request<Bytes>) -> F + Send + Sync + 'static) -> Result<Self>
+    where
+        F: Future<Output = Result<Response<Bytes>>> + Send,
+    {
+        let answer = Arc::new(answer);
+        Self::start(move |request| {
+            let answer = Arc::clone(&answer);
+            async move {
+                let answered = async {
+                    let (head, body) = request.into_parts();
+                    answer(Request::from_parts(head, body.collect().await?.to_bytes())).await
+                };
+                let response = answered.await.unwrap_or_else(|error| {
+                    let mut response = Response::new(Bytes::from(format!("{error:#}")));
+                    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+                    response
+                });
+                Ok(response.map(Full::new))
+            }
+        })
+        .await
+    }
+
+    /// Where it is, as a URL.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits until no connection is open: whatever its clients had sent before they ended has been handled.
+    pub async fn all_closed(&self) {
+        // The sender lives in this server, so waiting cannot fail.
+        let _ = self.connections.subscribe().wait_for(|open| *open == 0).await;
+    }
+}
+
+impl Drop for HttpServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn accept<H, F>(listener: TcpListener, handle: Arc<H>, connections: watch::Sender<usize>)
+where
+    H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+    F: Future<Output = Answer> + Send + 'static,
+{
+    let mut tasks = tokio::task::JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        while tasks.try_join_next().is_some() {}
+        connections.send_modify(|open| *open += 1);
+        let (handle, connections) = (Arc::clone(&handle), connections.clone());
+        tasks.spawn(async move {
+            let service = service_fn(move |request| handle(request));
+            // An error is a client that went away, or a HangUp.
+            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            connections.send_modify(|open| *open -= 1);
+        });
+    }
+}

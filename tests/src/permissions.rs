@@ -1,0 +1,145 @@
+//! What a function may do, by what its role says.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::expanded::Expanded;
+
+/// One action on one resource.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Permission {
+    /// Such as `dynamodb:GetItem`.
+    pub action: String,
+    /// A resource's logical name, and for an index of a table `<table>/index/<index>`.
+    pub resource: String,
+}
+
+impl Permission {
+    /// This action on this resource.
+    pub fn new(action: &str, resource: &str) -> Self {
+        Self { action: action.to_owned(), resource: resource.to_owned() }
+    }
+}
+
+impl fmt::Display for Permission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {}", self.action, self.resource)
+    }
+}
+
+const PUBLISH: [(&str, &str); 2] = [("dynamodb:GetItem", "StatsTable"), ("dynamodb:PutItem", "StatsTable")];
+const READ_KEYS: (&str, &str) = ("secretsmanager:GetSecretValue", "SigningSecret");
+
+/// What each function's code is seen to call. The end-to-end test of permissions shows that it is just this.
+pub fn called(function: &str) -> BTreeSet<Permission> {
+    let own: &[(&str, &str)] = match function {
+        "encode" => &[("dynamodb:PutItem", "SigilsTable"), ("dynamodb:UpdateItem", "SigilsTable"), READ_KEYS],
+        "verify" => &[("dynamodb:GetItem", "SigilsTable"), READ_KEYS],
+        "gc" => &[
+            ("dynamodb:Query", "SigilsTable/index/due-index"),
+            ("dynamodb:DeleteItem", "SigilsTable"),
+            ("dynamodb:Query", "StatsTable"),
+            ("dynamodb:UpdateItem", "StatsTable"),
+            ("dynamodb:DeleteItem", "StatsTable"),
+        ],
+        "metrics" => &[
+            ("dynamodb:GetItem", "StatsTable"),
+            ("dynamodb:Query", "StatsTable"),
+            ("secretsmanager:GetSecretValue", "MetricsTokenSecret"),
+        ],
+        _ => &[],
+    };
+    let publish: &[(&str, &str)] = if function == "metrics" { &[] } else { &PUBLISH };
+    own.iter().chain(publish).map(|(action, resource)| Permission::new(action, resource)).collect()
+}
+
+/// What Lambda itself does with the role of a function, beside its code: writing the log, and for gc reporting failed
+/// runs.
+pub fn by_lambda(function: &str) -> BTreeSet<Permission> {
+    let logs = format!("{}Logs", capitalised(function));
+    let mut all =
+        BTreeSet::from([Permission::new("logs:CreateLogStream", &logs), Permission::new("logs:PutLogEvents", &logs)]);
+    if function == "gc" {
+        all.insert(Permission::new("sqs:SendMessage", "GcDeadLetters"));
+    }
+    all
+}
+
+/// What a function's role allows.
+///
+/// # Errors
+///
+/// If the role allows more than can be listed: by a managed policy, a wildcard, or a statement of another form. The one
+/// exception is tracing, which knows no resources, as long as it is bound to the condition `Traces`.
+pub fn granted(template: &Expanded, function: &str) -> Result<BTreeSet<Permission>> {
+    let name = format!("{}Role", capitalised(function));
+    let role = &template.resource(&name)?["Properties"];
+    ensure!(
+        template.function(function)?["Role"] == serde_json::json!({ "Fn::GetAtt": [name, "Arn"] }),
+        "{function} has not the role {name}"
+    );
+    let members = ["AssumeRolePolicyDocument", "Policies"];
+    for member in role.as_object().context("a role has properties")?.keys() {
+        ensure!(members.contains(&member.as_str()), "{name} has {member}, which is not looked into here");
+    }
+    let mut all = BTreeSet::new();
+    for policy in role["Policies"].as_array().context("a role has policies")? {
+        let statements = policy.pointer("/PolicyDocument/Statement").and_then(Value::as_array);
+        for statement in statements.with_context(|| format!("{name} has no statements"))? {
+            if !is_tracing(statement) {
+                all.extend(permissions(statement).with_context(|| format!("in {name}: {statement}"))?);
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn is_tracing(statement: &Value) -> bool {
+    let actions = serde_json::json!(["xray:PutTelemetryRecords", "xray:PutTraceSegments"]);
+    statement["Fn::If"][0] == "Traces" && statement["Fn::If"][1]["Action"] == actions
+}
+
+fn permissions(statement: &Value) -> Result<Vec<Permission>> {
+    ensure!(statement["Effect"] == "Allow", "only what is allowed is listed");
+    for member in statement.as_object().context("a statement has members")?.keys() {
+        ensure!(["Sid", "Effect", "Action", "Resource"].contains(&member.as_str()), "{member} is not known here");
+    }
+    let resource = logical_name(&statement["Resource"])?;
+    let actions = statement["Action"].as_array().context("Action is a list")?;
+    actions
+        .iter()
+        .map(|action| {
+            let action = action.as_str().context("an action is a text")?;
+            ensure!(!action.contains('*'), "{action} is a wildcard");
+            Ok(Permission::new(action, &resource))
+        })
+        .collect()
+}
+
+fn logical_name(resource: &Value) -> Result<String> {
+    let function = resource.as_object().filter(|object| object.len() == 1);
+    let Some((name, argument)) = function.and_then(|object| object.iter().next()) else {
+        bail!("the resource {resource} is not one of the template's");
+    };
+    let text = match (name.as_str(), argument) {
+        ("Ref", Value::String(name)) => Some(name.clone()),
+        ("Fn::GetAtt", Value::Array(parts)) if parts.len() == 2 && parts[1] == "Arn" => {
+            parts[0].as_str().map(str::to_owned)
+        }
+        ("Fn::Sub", Value::String(text)) => text.strip_prefix("${").and_then(|text| {
+            let (table, index) = text.split_once(".Arn}")?;
+            (index.starts_with("/index/") && !index.contains('*')).then(|| format!("{table}{index}"))
+        }),
+        _ => None,
+    };
+    text.with_context(|| format!("the resource {resource} is not just one"))
+}
+
+/// As logical names have it.
+pub fn capitalised(function: &str) -> String {
+    let (first, rest) = function.split_at(1);
+    first.to_uppercase() + rest
+}

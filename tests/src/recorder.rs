@@ -1,0 +1,89 @@
+//! A proxy between a function and the services, which notes what is called on what.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use hyper::{Request, Response};
+use serde_json::Value;
+
+use crate::http_server::HttpServer;
+use crate::permissions::Permission;
+
+/// A running proxy. One stands before one function, so that what it notes is that function's.
+#[derive(Debug)]
+pub struct Recorder {
+    server: HttpServer,
+    calls: Arc<Mutex<BTreeSet<Permission>>>,
+}
+
+impl Recorder {
+    /// Starts it. It passes calls on to the services at these addresses. `name` says what a table's or a secret's name
+    /// stands for in the template.
+    pub async fn start(
+        dynamodb_url: &str,
+        secrets_manager_url: &str,
+        name: fn(&str) -> Option<&'static str>,
+    ) -> Result<Self> {
+        let calls = Arc::new(Mutex::new(BTreeSet::new()));
+        let (noted, urls) = (Arc::clone(&calls), [dynamodb_url.to_owned(), secrets_manager_url.to_owned()]);
+        let http = reqwest::Client::builder().no_proxy().build()?;
+        let server = HttpServer::answering(move |request| {
+            let (noted, [dynamodb_url, secrets_manager_url], http) = (Arc::clone(&noted), urls.clone(), http.clone());
+            async move {
+                let call = call(&request, name)?;
+                let url = if call.action.starts_with("dynamodb:") { dynamodb_url } else { secrets_manager_url };
+                noted.lock().unwrap_or_else(PoisonError::into_inner).insert(call);
+                pass_on(&http, &url, request).await
+            }
+        })
+        .await?;
+        Ok(Self { server, calls })
+    }
+
+    /// Where the function must send its calls.
+    pub fn url(&self) -> String {
+        self.server.url()
+    }
+
+    /// What was called so far.
+    pub fn calls(&self) -> BTreeSet<Permission> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The permission that a call needs. A kind of call that is not known here fails, and with it the function's request.
+fn call(request: &Request<Bytes>, name: fn(&str) -> Option<&'static str>) -> Result<Permission> {
+    let target = request.headers().get("x-amz-target").context("there is no X-Amz-Target")?.to_str()?;
+    let input: Value = serde_json::from_slice(request.body())?;
+    let text = |member: &str| input[member].as_str();
+    let (service, resource) = match target.split_once('.') {
+        Some(("DynamoDB_20120810", _)) => ("dynamodb", text("TableName")),
+        Some(("secretsmanager", _)) => ("secretsmanager", text("SecretId")),
+        _ => bail!("{target} is of no service that is known here"),
+    };
+    let resource = resource.with_context(|| format!("{target} is on no one resource"))?;
+    let resource = name(resource).with_context(|| format!("{target} is on {resource}, which the template has not"))?;
+    let resource = match text("IndexName") {
+        Some(index) => format!("{resource}/index/{index}"),
+        None => resource.to_owned(),
+    };
+    let operation = target.rsplit('.').next().unwrap_or_default();
+    Ok(Permission { action: format!("{service}:{operation}"), resource })
+}
+
+async fn pass_on(http: &reqwest::Client, url: &str, request: Request<Bytes>) -> Result<Response<Bytes>> {
+    let (head, body) = request.into_parts();
+    let mut headers = head.headers;
+    headers.remove("host");
+    let response = http.request(head.method, url).headers(headers).body(body).send().await?;
+    let mut passed = Response::builder().status(response.status());
+    for (name, value) in response.headers() {
+        // The server says by itself how long the body is.
+        if name != "transfer-encoding" && name != "content-length" && name != "connection" {
+            passed = passed.header(name, value);
+        }
+    }
+    Ok(passed.body(response.bytes().await?)?)
+}

@@ -1,0 +1,228 @@
+//! An emulator of the Lambda Runtime API, for one execution environment.
+//!
+//! It hands out one event at a time and counts what it receives: it is the ground truth of what a function did, since a
+//! response that was received was worked for, and counted, before. The interface is described in AWS's documentation under
+//! "Using the Lambda runtime API for custom runtimes" and "Using the Lambda Extensions API to create extensions".
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail, ensure};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::{Method, Request, Response};
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::http_server::{Answer, HangUp, HttpServer};
+
+/// How long the longest invocation may take: the most that template.yaml gives to a function.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The Runtime API of one environment. Dropping it closes its connections.
+#[derive(Debug)]
+pub struct RuntimeApi {
+    server: HttpServer,
+    shared: Arc<Shared>,
+    events: mpsc::UnboundedSender<Event>,
+}
+
+/// What an environment did, as far as the Runtime API saw it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Events that were handed out.
+    pub delivered: u64,
+    /// Responses that were received, errors among them.
+    pub responses: u64,
+    /// How many of the responses had which HTTP status.
+    pub statuses: BTreeMap<u16, u64>,
+}
+
+/// What a function made of an event.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// Its response.
+    Response(Value),
+    /// The error that it reported.
+    Error(Value),
+}
+
+#[derive(Debug)]
+struct Shared {
+    events: tokio::sync::Mutex<mpsc::UnboundedReceiver<Event>>,
+    waiting: watch::Sender<bool>,
+    record: Mutex<Record>,
+}
+
+#[derive(Debug, Default)]
+struct Record {
+    tally: Tally,
+    /// Who waits for the response to which request.
+    invokers: BTreeMap<String, oneshot::Sender<Outcome>>,
+    init_error: Option<String>,
+}
+
+#[derive(Debug)]
+struct Event {
+    payload: String,
+    invoker: oneshot::Sender<Outcome>,
+}
+
+impl RuntimeApi {
+    /// Starts it on a free port. `function` is the name in the events' ARN.
+    pub async fn start(function: &str) -> Result<Self> {
+        let (events, receiver) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared {
+            events: tokio::sync::Mutex::new(receiver),
+            waiting: watch::Sender::new(false),
+            record: Mutex::default(),
+        });
+        let (handling, arn) =
+            (Arc::clone(&shared), format!("arn:aws:lambda:us-east-1:123456789012:function:{function}"));
+        let server = HttpServer::start(move |request| {
+            let (shared, arn) = (Arc::clone(&handling), arn.clone());
+            async move { shared.handle(&arn, request).await }
+        })
+        .await?;
+        Ok(Self { server, shared, events })
+    }
+
+    /// Where it is: the value of `AWS_LAMBDA_RUNTIME_API`.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// What it has seen so far.
+    pub fn tally(&self) -> Tally {
+        self.shared.record().tally.clone()
+    }
+
+    /// Waits until the environment asks for an event: it has started, or has done all that it does after a response. From
+    /// then on Lambda may freeze it.
+    pub async fn asks_for_event(&self) {
+        // The sender lives in this emulator, so waiting cannot fail.
+        let _ = self.shared.waiting.subscribe().wait_for(|waiting| *waiting).await;
+    }
+
+    /// Hands out the event once the environment asks for one, and waits for what it makes of it. Lambda gives an
+    /// environment one event at a time; keeping to that is the caller's part.
+    pub async fn invoke(&self, payload: &Value) -> Result<Outcome> {
+        let (invoker, outcome) = oneshot::channel();
+        let event = Event { payload: payload.to_string(), invoker };
+        self.events.send(event).ok().context("the Runtime API has ended")?;
+        outcome.await.context("the environment ended without a response")
+    }
+
+    /// Waits until everything that the environment, which has ended, had sent before is received. Who still waits for a
+    /// response learns that there will be none.
+    pub async fn drain(&self) {
+        self.server.all_closed().await;
+        self.shared.record().invokers.clear();
+        let mut events = self.shared.events.lock().await;
+        while events.try_recv().is_ok() {}
+    }
+
+    /// An error if the environment reported that it cannot start.
+    pub fn ensure_initialised(&self) -> Result<()> {
+        match &self.shared.record().init_error {
+            None => Ok(()),
+            Some(error) => bail!("the function cannot start: {error}"),
+        }
+    }
+}
+
+impl Shared {
+    async fn handle(&self, arn: &str, request: Request<Incoming>) -> Answer {
+        let path = request.uri().path().to_owned();
+        let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
+        let answered = match (request.method(), segments.as_slice()) {
+            (&Method::GET, ["2018-06-01", "runtime", "invocation", "next"]) => Ok(self.next(arn).await),
+            (&Method::POST, ["2018-06-01", "runtime", "invocation", id, "response"]) => {
+                self.received(id, Outcome::Response, request).await
+            }
+            (&Method::POST, ["2018-06-01", "runtime", "invocation", id, "error"]) => {
+                self.received(id, Outcome::Error, request).await
+            }
+            (&Method::POST, ["2018-06-01", "runtime", "init", "error"]) => self.init_error(request).await,
+            (&Method::POST, ["2020-01-01", "extension", "register"]) => Ok(registered()),
+            // No extension here subscribes to an event, so none ever comes.
+            (&Method::GET, ["2020-01-01", "extension", "event", "next"]) => std::future::pending().await,
+            (method, _) => Ok(answer(404, format!("the Runtime API has no {method} {path}"))),
+        };
+        answered.map_err(|_: anyhow::Error| HangUp)
+    }
+
+    async fn next(&self, arn: &str) -> Response<Full<Bytes>> {
+        self.waiting.send_replace(true);
+        let event = self.events.lock().await.recv().await;
+        self.waiting.send_replace(false);
+        let Some(event) = event else { return answer(500, "there will be no further event") };
+        let id = {
+            let mut record = self.record();
+            record.tally.delivered += 1;
+            let id = format!("00000000-0000-4000-8000-{:012}", record.tally.delivered);
+            record.invokers.insert(id.clone(), event.invoker);
+            id
+        };
+        let deadline = SystemTime::now() + TIMEOUT;
+        let deadline_ms = deadline.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let mut response = answer(200, event.payload);
+        let headers = [
+            ("lambda-runtime-aws-request-id", id),
+            ("lambda-runtime-deadline-ms", deadline_ms.to_string()),
+            ("lambda-runtime-invoked-function-arn", arn.to_owned()),
+            ("lambda-runtime-trace-id", "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=0".to_owned()),
+        ];
+        for (name, value) in headers {
+            response.headers_mut().insert(name, value.parse().expect("these are plain ASCII"));
+        }
+        response
+    }
+
+    async fn received(
+        &self,
+        id: &str,
+        outcome: impl FnOnce(Value) -> Outcome,
+        request: Request<Incoming>,
+    ) -> Result<Response<Full<Bytes>>> {
+        let body = request.into_body().collect().await?.to_bytes();
+        let payload: Value = serde_json::from_slice(&body).context("what a function responds is JSON")?;
+        let mut record = self.record();
+        let invoker = record.invokers.remove(id);
+        ensure!(invoker.is_some(), "a response to no event: {id}");
+        record.tally.responses += 1;
+        if let Some(status) = payload["statusCode"].as_u64().and_then(|status| u16::try_from(status).ok()) {
+            *record.tally.statuses.entry(status).or_default() += 1;
+        }
+        // Who invoked may have given up waiting.
+        let _ = invoker.map(|invoker| invoker.send(outcome(payload)));
+        Ok(answer(202, "{}"))
+    }
+
+    async fn init_error(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>> {
+        let body = request.into_body().collect().await?.to_bytes();
+        self.record().init_error = Some(String::from_utf8_lossy(&body).into_owned());
+        Ok(answer(202, "{}"))
+    }
+
+    fn record(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().expect("no one panics while holding the lock")
+    }
+}
+
+/// The registration of an extension, of which lambda_runtime has one inside the process: only so does Lambda send SIGTERM.
+fn registered() -> Response<Full<Bytes>> {
+    let mut response = answer(200, r#"{"functionName":"f","functionVersion":"$LATEST","handler":"bootstrap"}"#);
+    let id = "00000000-0000-4000-8000-000000000000".parse().expect("this is plain ASCII");
+    response.headers_mut().insert("lambda-extension-identifier", id);
+    response
+}
+
+fn answer(status: u16, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status.try_into().expect("these are statuses");
+    response
+}
