@@ -2,7 +2,7 @@
 //
 // What to draw comes as JSON on the standard input: the pages' address, the time range, and the numbers that must be seen.
 
-import { existsSync, globSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
@@ -78,7 +78,10 @@ console.log(`  ${Object.values(PICTURES).flatMap(Object.keys).length} pictures a
 function installed() {
   const own = join(ROOT, ".tools/chromium/usr/lib/chromium/chromium");
   if (existsSync(own)) {
-    const libraries = globSync(join(ROOT, ".tools/chromium/usr/lib/*-linux-gnu*")).flatMap((folder) => [folder, join(folder, "pulseaudio")]);
+    const folder = join(ROOT, ".tools/chromium/usr/lib");
+    const libraries = readdirSync(folder)
+      .filter((name) => name.includes("-linux-gnu"))
+      .flatMap((name) => [join(folder, name), join(folder, name, "pulseaudio")]);
     return { executablePath: own, env: { ...process.env, LD_LIBRARY_PATH: libraries.join(":") } };
   }
   const found = (process.env.PATH ?? "")

@@ -293,7 +293,7 @@ const functions: Row = {
       unit: "s",
       queries: [curve(quantile(0.95, "lambda_init_duration_seconds", ["function"], OF_FUNCTIONS) + " >= 0", "{{function}}")],
     })],
-    [12, stacked({
+    [9, stacked({
       title: "Environments",
       description:
         "Execution environments whose snapshots are not folded: live, idle for longer than STATS_WRITER_IDLE, closed by a last publish, or sealed by gc.",
@@ -301,19 +301,26 @@ const functions: Row = {
       unit: "short",
       queries: [curve(`sum by (state) (${series("prometheus_dynamodb_writers")})`, "{{state}}")],
     })],
-    [6, curves({
+    [5, curves({
       title: "Memory",
       description: "Resident memory of all live environments.",
       runbook: "environments",
       unit: "bytes",
       queries: [curve(`sum by (function) (${series("process_resident_memory_bytes", OF_FUNCTIONS)})`, "{{function}}")],
     })],
-    [6, curves({
+    [5, curves({
       title: "CPU",
       description: "CPU time of all environments in each second: 1 is one core.",
       runbook: "environments",
       unit: "percentunit",
       queries: [curve(`sum by (function) (${rate("process_cpu_seconds_total", OF_FUNCTIONS)})`, "{{function}}")],
+    })],
+    [5, curves({
+      title: "Failed secret renewals",
+      description: "Attempts to read a secret again that failed; the value before it stays in use.",
+      runbook: "sigilsecretrenewalfailing",
+      unit: "ops",
+      queries: [curve(`sum(${rate("secret_renewal_failures_total")})`, "failed")],
     })],
   ],
 };

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! traffic     what is sent, answer by answer, and the incident
+//!   └ faulty_dynamodb
 //! oracle      what must follow from it, computed from two scrapes and not by PromQL
 //! panels      every query of every panel, against the oracle
 //! alerts      every alert: fires, is pending, or stays silent
@@ -10,6 +11,7 @@
 //! ```
 
 mod alerts;
+mod faulty_dynamodb;
 mod oracle;
 mod panels;
 mod pictures;
@@ -20,12 +22,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, ensure};
 
 use crate::bundle::{Bundle, Options};
-use crate::faults::FaultyDynamoDb;
 use crate::prometheus::{self, Prometheus};
 use crate::settings::DEFAULT_METRICS_TOKEN;
 use crate::wait::{self, not_yet};
 use crate::{port, workspace};
 
+use faulty_dynamodb::FaultyDynamoDb;
 use oracle::Oracle;
 use traffic::{Sent, Traffic};
 

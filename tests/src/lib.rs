@@ -14,7 +14,6 @@
 //! secrets_manager             a stand-in for a service that has no emulator
 //! expanded, permissions       what template.yaml deploys, and what the functions may do there
 //! recorder                    what the functions are seen to do
-//! faults                      a DynamoDB that can be made slow or made to fail
 //! process, port, http_server, wait  what all of them stand on
 //! ```
 //!
@@ -43,7 +42,6 @@ pub mod watch;
 
 pub mod client;
 pub mod exposition;
-pub mod faults;
 pub mod prometheus;
 
 pub mod execution_environment;

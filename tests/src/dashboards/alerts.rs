@@ -22,7 +22,7 @@ enum Fate {
 }
 
 /// The incident takes minutes; what waits for hours cannot be seen here, only that it does not fire.
-const FATES: [(&str, Fate); 14] = [
+const FATES: [(&str, Fate); 15] = [
     ("SigilErrorBudgetFastBurn", Fate::Fires),
     ("SigilErrorBudgetSlowBurn", Fate::Pends),
     ("SigilLatencyHigh", Fate::Pends),
@@ -30,6 +30,7 @@ const FATES: [(&str, Fate); 14] = [
     ("SigilDynamoDbThrottled", Fate::Pends),
     ("SigilGcOverdue", Fate::Silent),
     ("SigilGcNeverSucceeded", Fate::Silent),
+    ("SigilSecretRenewalFailing", Fate::Silent),
     ("SigilMetricsScrapeFailing", Fate::Pends),
     ("PrometheusDynamoDbScrapeSlow", Fate::Silent),
     ("PrometheusDynamoDbPublishesFailing", Fate::Pends),

@@ -181,6 +181,7 @@ fn expectations(oracle: &Oracle, sent: &Sent) -> BTreeMap<&'static str, Expected
         ("Environments A", gauge("prometheus_dynamodb_writers", &["state"])),
         ("Memory A", gauge("process_resident_memory_bytes", &["function"])),
         ("CPU A", rates("process_cpu_seconds_total", &["function"])),
+        ("Failed secret renewals A", rate("secret_renewal_failures_total")),
         // pipeline.json
         ("Scrapes that work A", one(1.0)),
         ("Scrape duration A", largest("prometheus_dynamodb_scrape_duration_seconds", &[])),

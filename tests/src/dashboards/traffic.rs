@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::client::{Answer, Client, Sigil};
-use crate::faults::{Effect, Fault, FaultyDynamoDb};
 use crate::tables;
 
+use super::faulty_dynamodb::{Effect, Fault, FaultyDynamoDb};
 use super::now;
 use super::oracle::Oracle;
 
