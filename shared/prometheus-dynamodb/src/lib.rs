@@ -13,35 +13,12 @@
 //! No increment is counted twice, and none that was published is lost: a put carries absolute totals under a growing
 //! `seq`, so a retry, a duplicate or a delayed put cannot change what is counted.
 //!
-//! In a function:
-//!
-//! ```no_run
-//! # use prometheus_dynamodb::{DynamoDbStatsTable, Publisher, Sources, WriterSettings};
-//! # async fn run(client: aws_sdk_dynamodb::Client, registry: prometheus::Registry) -> Result<(), Box<dyn std::error::Error>> {
-//! let started_at = std::time::Instant::now();
-//! let settings = WriterSettings::from_env()?;
-//! let table = DynamoDbStatsTable::new(client, &settings.table);
-//! let publisher = Publisher::new(table, Sources::new(registry), settings, started_at)?;
-//! // lambda_runtime::Runtime::new(handler).layer(publisher.layer()).run().await
-//! # let _ = publisher.layer();
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! In the function that is scraped:
-//!
-//! ```no_run
-//! # use prometheus_dynamodb::{DynamoDbStatsTable, TableSettings, exposition::Format, scrape};
-//! # async fn page(client: aws_sdk_dynamodb::Client, accept: &str) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
-//! let settings = TableSettings::from_env()?;
-//! let table = DynamoDbStatsTable::new(client, &settings.table);
-//! let deadline = std::time::Instant::now() + std::time::Duration::from_secs(8);
-//! let page = scrape(&table, &settings, deadline).await?;
-//! # Ok(
-//! Format::of(accept).render(&page)
-//! # )
-//! # }
-//! ```
+//! How to use it is in the crate's README, with an example for each function.
+
+/// The examples of the README, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 pub mod exact_sum;
 pub mod exposition;

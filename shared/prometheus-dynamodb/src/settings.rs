@@ -9,7 +9,7 @@ use crate::schedule::Pace;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The most partition keys that writers can be spread over. A scrape reads each of them.
-const MAX_SHARDS: u32 = 256;
+pub(crate) const MAX_SHARDS: u32 = 256;
 
 /// What a publishing function needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,4 +1,25 @@
 //! The stats table, behind one port for each thing that a function may be allowed to do with it.
+//!
+//! # The items in DynamoDB
+//!
+//! | item | `pk` (S) | `sk` (S) | attributes |
+//! |---|---|---|---|
+//! | snapshot | `shard#` and a number from 0 | `writer#` and the writer's id, 32 hexadecimal digits | `seq` (N), `function` (S), `version` (S), `updated_at` (N), `closed` (BOOL), `sealed_at` (N, only once sealed), `format` (N), `families` (B) |
+//! | base | `shard#` and a number | `base` | `version` (N), `folded` (B), `format` (N), `families` (B) |
+//! | grave | `grave#` and the writer's id | `grave` | `format` (N), `families` (B), `ttl` (N) |
+//! | shards | `shards` | `shards` | `highest` (N): the highest number of shards that any writer has used; no such item means 1 |
+//!
+//! Times are milliseconds since the epoch, but for `ttl`, which DynamoDB wants in seconds. `format`, `families` and `folded` are
+//! described in [`crate::wire`]. A writer chooses the shard of its item freely among those that this last item tells of.
+//!
+//! | write | condition |
+//! |---|---|
+//! | put a writer's first snapshot, or its fence; sent only once | `attribute_not_exists(pk)` |
+//! | put a later snapshot | `attribute_not_exists(sealed_at) AND seq < :seq` |
+//! | seal: set `sealed_at` | `attribute_not_exists(sealed_at) AND seq = :seq` |
+//! | put a base | `version = :before`, or `attribute_not_exists(pk)` for version 1 |
+//! | put a grave | `attribute_not_exists(pk)` |
+//! | delete a snapshot | `attribute_exists(sealed_at)` |
 
 mod dynamodb;
 pub(crate) mod items;

@@ -1,11 +1,4 @@
-//! The stats table in DynamoDB.
-//!
-//! | item | partition key `pk` | sort key `sk` |
-//! |---|---|---|
-//! | a snapshot | `shard#` and the shard's number | `writer#` and the writer's id |
-//! | a base | `shard#` and the shard's number | `base` |
-//! | a grave | `grave#` and the writer's id | `grave` |
-//! | the highest shard count | `shards` | `shards` |
+//! The stats table in DynamoDB: the items and conditions that [`super`] describes.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -22,6 +15,7 @@ use super::{CompactStats, PublishStats, ReadStats, TableError, UnreadableItem};
 use crate::item::{Base, Encoded, Snapshot, WriterId};
 use crate::protocol::condition::{PutCondition, StoredHead};
 use crate::protocol::writer::PutOutcome;
+use crate::settings::MAX_SHARDS;
 use crate::wire;
 
 type Item = HashMap<String, AttributeValue>;
@@ -132,7 +126,9 @@ impl ReadStats for DynamoDbStatsTable {
         let Some(item) = self.get(SHARDS.to_owned(), SHARDS).await? else { return Ok(1) };
         let attributes = Attributes::new(&item);
         let highest = attributes.u64("highest")?;
-        Ok(u32::try_from(highest).map_err(|_| attributes.unreadable("highest"))?)
+        // A number that no writer can have announced would have a scrape read for ever.
+        let shards = u32::try_from(highest).ok().filter(|shards| (1..=MAX_SHARDS).contains(shards));
+        Ok(shards.ok_or_else(|| attributes.unreadable("highest"))?)
     }
 
     async fn snapshots(&self, shard: u32) -> Result<Vec<Result<Snapshot, UnreadableItem>>, TableError> {
