@@ -25,6 +25,9 @@ const FILES: [&str; 7] = [
     "README.md",
 ];
 
+/// Documents that name metrics.
+const DOCUMENTS: [&str; 3] = ["README.md", "ARCHITECTURE.md", "DEPLOY.md"];
+
 /// A mistake: the file, what is there, and what stands there instead. Only its first occurrence is changed.
 type Mistake = (&'static str, &'static str, &'static str);
 
@@ -165,8 +168,12 @@ async fn every_metric_label_and_link_exists() -> Result<()> {
     let folder = TempDir::new()?;
     let page_file = folder.path().join("page.txt");
     std::fs::write(&page_file, page)?;
-    let check =
-        |folder: &Path| node("checks/main.js", &[&folder.display().to_string(), &page_file.display().to_string()]);
+    let documents = DOCUMENTS.map(|name| workspace::root().join(name).display().to_string());
+    let check = |folder: &Path| {
+        let (folder, page) = (folder.display().to_string(), page_file.display().to_string());
+        let arguments: Vec<&str> = [&folder, &page].into_iter().chain(&documents).map(String::as_str).collect();
+        node("checks/main.js", &arguments)
+    };
 
     succeeds(&check(&dashboards())?)?;
     for (mistake, said) in IN_DASHBOARDS {
