@@ -17,6 +17,7 @@ use local_bundle::fleet::published::Published;
 use local_bundle::fleet::violation::Violation;
 use local_bundle::runtime_api::Outcome;
 use local_bundle::settings::DEFAULT_METRICS_TOKEN;
+use local_bundle::wait::{self, Setback, not_yet};
 use local_bundle::{functions, lambda_event, prometheus, tables, workspace};
 use serde_json::{Value, json};
 
@@ -24,6 +25,9 @@ use serde_json::{Value, json};
 const SECONDS: [f64; 5] = [0.0625, 0.25, 0.75, 2.0, 8.0];
 /// How often each environment of each version is sent one job of each duration.
 const ROUNDS: usize = 6;
+
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deploy_in_the_middle_of_a_run_keeps_the_page_valid_and_exact() -> Result<()> {
@@ -34,8 +38,8 @@ async fn a_deploy_in_the_middle_of_a_run_keeps_the_page_valid_and_exact() -> Res
         stage.jobs(old.iter_mut().chain([&mut ended]), round).await?;
     }
     // One is in the base before anything of the new version is published.
-    ended.terminate().await?;
-    stage.collect().await?;
+    stage.end(ended).await?;
+    stage.collect_closed().await?;
 
     let mut new = [stage.version("after", 3).await?, stage.version("after", 4).await?];
     for round in 0..ROUNDS {
@@ -47,11 +51,11 @@ async fn a_deploy_in_the_middle_of_a_run_keeps_the_page_valid_and_exact() -> Res
     // The old version and one environment of the new one are gone.
     let [new_ended, new_live] = new;
     for environment in old.into_iter().chain([new_ended]) {
-        environment.terminate().await?;
+        stage.end(environment).await?;
     }
     stage.proxy.set_faults(Faults::NONE);
     stage.proxy.quiet().await;
-    stage.collect().await?;
+    stage.collect_closed().await?;
 
     let text = stage.scrape().await?;
     prometheus::check_metrics(&text)?;
@@ -83,7 +87,13 @@ async fn a_deploy_in_the_middle_of_a_run_keeps_the_page_valid_and_exact() -> Res
         let names_it = |line: &str| line.contains("disagree") && line.contains(metric) && line.contains(kind);
         assert!(log.lines().any(names_it), "{kind}:\n{log}");
     }
-    new_live.terminate().await
+    stage.end(new_live).await
+}
+
+/// An environment of one of the two versions.
+struct Version {
+    name: String,
+    environment: ExecutionEnvironment,
 }
 
 /// Everything but the environments of the two versions.
@@ -130,25 +140,34 @@ impl Stage {
         Ok(Self { variables, published, pages: Pages::default(), proxy, gc, metrics, logs, _dynamodb: dynamodb })
     }
 
-    async fn version(&self, metrics: &str, number: u32) -> Result<ExecutionEnvironment> {
+    async fn version(&self, metrics: &str, number: u32) -> Result<Version> {
+        let name = format!("{metrics}{number}");
         let mut variables = self.variables.clone();
         variables.set("JOB_METRICS", metrics);
-        variables.set("AWS_ACCESS_KEY_ID", &format!("{metrics}{number}"));
+        variables.set("AWS_ACCESS_KEY_ID", &name);
         let function = Function { name: "deployable", program: env!("CARGO_BIN_EXE_deployable").into() };
-        let log = self.logs.join(format!("{metrics}{number}.log"));
-        ExecutionEnvironment::start(&function, &variables, &log).await
+        let log = self.logs.join(format!("{name}.log"));
+        let environment = ExecutionEnvironment::start(&function, &variables, &log).await?;
+        self.published.add_environment(&name, function.name, environment.api());
+        Ok(Version { name, environment })
+    }
+
+    /// Ends an environment when it has published everything: what faults have kept back goes within a second or two.
+    async fn end(&self, version: Version) -> Result<()> {
+        wait::until("everything is published", PATIENCE, async || match self.published.lost(&version.name) {
+            0 => Ok(()),
+            left => not_yet(format!("{} has {left} left", version.name)),
+        })
+        .await?;
+        version.environment.terminate().await
     }
 
     /// Sends each environment one job of each duration, and scrapes after each.
-    async fn jobs(
-        &mut self,
-        environments: impl Iterator<Item = &mut ExecutionEnvironment>,
-        round: usize,
-    ) -> Result<()> {
-        for environment in environments {
+    async fn jobs(&mut self, versions: impl Iterator<Item = &mut Version>, round: usize) -> Result<()> {
+        for version in versions {
             for number in 0..SECONDS.len() {
                 let seconds = SECONDS[(number + round) % SECONDS.len()];
-                match invoke(environment, &json!({ "seconds": seconds })).await? {
+                match invoke(&mut version.environment, &json!({ "seconds": seconds })).await? {
                     Outcome::Response(_) => {}
                     Outcome::Error(error) => bail!("a job ended with {error}"),
                 }
@@ -161,6 +180,17 @@ impl Stage {
     async fn collect(&mut self) -> Result<()> {
         // A run that meets faults may fail; the next goes on.
         invoke(&mut self.gc, &lambda_event::scheduled()).await.map(drop)
+    }
+
+    /// Runs gc until no environment is left that said that it ends: they are in the base.
+    async fn collect_closed(&mut self) -> Result<()> {
+        wait::until("the closed are folded", PATIENCE, async || {
+            self.collect().await.map_err(Setback::Final)?;
+            let page = Exposition::parse(&self.scrape().await.map_err(Setback::Final)?)?;
+            let left = ["closed", "sealed"].map(|state| page.sum("prometheus_dynamodb_writers", &[("state", state)]));
+            if left == [0.0, 0.0] { Ok(()) } else { not_yet(format!("{left:?} are closed and sealed")) }
+        })
+        .await
     }
 
     /// The next page, which must follow the one before.
@@ -193,7 +223,7 @@ fn is_what_must_change(violation: &Violation) -> bool {
 
 async fn invoke(environment: &mut ExecutionEnvironment, event: &Value) -> Result<Outcome> {
     let api = environment.api();
-    let outcome = tokio::time::timeout(Duration::from_secs(60), async {
+    let outcome = tokio::time::timeout(PATIENCE, async {
         let outcome = api.invoke(event).await?;
         api.asks_for_event().await;
         anyhow::Ok(outcome)

@@ -36,8 +36,8 @@ async fn a_fleet_is_counted_exactly() -> Result<()> {
     Ok(())
 }
 
-/// The same without the condition of publishing. An environment that thaws after it was folded goes on under its id: as long
-/// as the base names it, what it adds is lost, and from then on what is in the base counts twice.
+/// The same without the condition of publishing. An environment that thaws after it was folded goes on under its id:
+/// as long as the base names it, what it adds is lost, and from then on what is in the base counts twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_its_condition_publishing_is_not_exact() -> Result<()> {
     let _only = ONE_AT_A_TIME.lock().await;

@@ -20,14 +20,23 @@ async fn the_page_is_what_tools_expect() -> Result<()> {
     let content_type = answer.header("content-type").unwrap_or_default();
     assert!(content_type.starts_with("text/plain; version=0.0.4"), "{content_type}");
     prometheus::check_metrics(&answer.text)?;
-    independent_parser_reads(&answer.text)
+    independent_parser_reads("prometheus_client.parser", &answer.text)?;
+
+    let answer = bundle.client().get_metrics_as("application/openmetrics-text; version=1.0.0").await?.expect(200)?;
+    let content_type = answer.header("content-type").unwrap_or_default();
+    assert!(content_type.starts_with("application/openmetrics-text; version=1.0.0"), "{content_type}");
+    independent_parser_reads("prometheus_client.openmetrics.parser", &answer.text)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn prometheus_sees_the_same_numbers() -> Result<()> {
     let bundle = Bundle::start(&Options::for_test("scraping-numbers")).await?;
     let client = bundle.client();
-    let prometheus = Prometheus::start(target(client)?, DEFAULT_METRICS_TOKEN).await?;
+    // As it is, Prometheus asks for OpenMetrics; for native histograms it asks for protocol buffers.
+    let by_default = prometheus::Options::over(target(client)?, DEFAULT_METRICS_TOKEN);
+    let protobuf = prometheus::Options { features: "native-histograms", ..by_default.clone() };
+    let (prometheus, by_protobuf) =
+        (Prometheus::start_with(&by_default).await?, Prometheus::start_with(&protobuf).await?);
     prometheus.query_until("up", |result| result.len() == 1 && result[0].value == 1.0).await?;
 
     use_everything(client).await?;
@@ -36,6 +45,15 @@ async fn prometheus_sees_the_same_numbers() -> Result<()> {
         prometheus.query_until(&sum, |result| result.len() == 1 && result[0].value >= 1.0).await?;
         let page = client.metrics().await?.sum(name, &[]);
         prometheus.query_until(&sum, |result| result.len() == 1 && result[0].value == page).await?;
+        by_protobuf.query_until(&sum, |result| result.len() == 1 && result[0].value == page).await?;
+    }
+    let page = client.metrics().await?;
+    for le in ["0.001", "5"] {
+        let below = page.sum("sigil_encode_duration_seconds_bucket", &[("le", le)]);
+        // OpenMetrics and protocol buffers spell a whole number with a point.
+        let bucket = format!("sum(sigil_encode_duration_seconds_bucket{{le=~\"{le}([.]0)?\"}})");
+        prometheus.query_until(&bucket, |result| result.len() == 1 && result[0].value == below).await?;
+        by_protobuf.query_until(&bucket, |result| result.len() == 1 && result[0].value == below).await?;
     }
 
     // To the letter as dashboards have them.
@@ -104,13 +122,15 @@ async fn use_everything(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// Prometheus's own Python library reads the page and finds families in it.
-fn independent_parser_reads(page: &str) -> Result<()> {
-    let program = "import sys\n\
-        from prometheus_client.parser import text_string_to_metric_families as parse\n\
-        sys.exit(0 if any(family.samples for family in parse(sys.stdin.read())) else 'no samples')";
+/// A parser of Prometheus's own Python library reads the page and finds families in it.
+fn independent_parser_reads(parser: &str, page: &str) -> Result<()> {
+    let program = format!(
+        "import sys\n\
+        from {parser} import text_string_to_metric_families as parse\n\
+        sys.exit(0 if any(family.samples for family in parse(sys.stdin.read())) else 'no samples')"
+    );
     let mut python = Command::new("python3")
-        .args(["-c", program])
+        .args(["-c", &program])
         .env("PYTHONPATH", workspace::tool("checks")?)
         .stdin(Stdio::piped())
         .spawn()?;

@@ -127,6 +127,11 @@ impl Client {
         send(token.into_iter().fold(request, RequestBuilder::bearer_auth)).await
     }
 
+    /// Scrapes with the right token, and asks for a format.
+    pub async fn get_metrics_as(&self, accept: &str) -> Result<Answer> {
+        send(self.request(Method::GET, "/metrics").bearer_auth(&self.token).header("accept", accept)).await
+    }
+
     /// Scrapes with the right token.
     pub async fn metrics(&self) -> Result<Exposition> {
         Exposition::parse(&self.get_metrics(Some(&self.token)).await?.expect(200)?.text)

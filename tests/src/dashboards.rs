@@ -79,6 +79,7 @@ pub async fn run() -> Result<()> {
         interval: "1s",
         port: None,
         pages: Some(pages),
+        features: "",
         log: None,
     })
     .await?;

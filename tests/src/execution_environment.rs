@@ -1,4 +1,5 @@
-//! One execution environment: a function's process under a Runtime API of its own, which Lambda would freeze, thaw and end.
+//! One execution environment: a function's process under a Runtime API of its own, which Lambda would freeze, thaw and
+//! end.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

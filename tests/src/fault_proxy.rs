@@ -45,8 +45,8 @@ pub struct Options {
     /// What decides which call meets which fault.
     pub seed: u64,
     /// How long after its signing a request is taken: 15 minutes in AWS. DynamoDB Local takes it at any age, but the
-    /// protocol's grace period relies on the limit. The signing time is in whole seconds, rounded down, so a request may be
-    /// refused up to a second earlier, and never later.
+    /// protocol's grace period relies on the limit. The signing time is in whole seconds, rounded down, so a request
+    /// may be refused up to a second earlier, and never later.
     pub signature_validity: Duration,
     /// Takes the condition out of every put of a snapshot, to show that a test notices.
     pub blind_puts: bool,

@@ -6,9 +6,9 @@
 //!               └──────────── must agree with ────────────────┴─────── and with every page
 //! ```
 //!
-//! AWS refuses a request that was signed long ago, and the protocol's grace period is longer than that. DynamoDB Local takes
-//! requests of any age, so the proxy refuses them, and both times are scaled down together: see [`Settings`]. Without that, a
-//! process that froze between signing a put and sending it would show a fault that cannot be in AWS.
+//! AWS refuses a request that was signed long ago, and the protocol's grace period is longer than that. DynamoDB Local
+//! takes requests of any age, so the proxy refuses them, and both times are scaled down together: see [`Settings`].
+//! Without that, a process that froze between signing a put and sending it would show a fault that cannot be in AWS.
 
 mod drive;
 pub mod pages;
@@ -57,7 +57,8 @@ const SCRAPE_PAUSE: Duration = Duration::from_millis(100);
 /// How long compaction may take once everything is quiet: a silence, two graces and some runs of gc.
 const COMPACTION: Duration = Duration::from_secs(60);
 
-/// How long an environment without a request may take to publish what it has done: a second after a publish that failed.
+/// How long an environment without a request may take to publish what it has done: a second after a publish that
+/// failed.
 const PUBLISHING: Duration = Duration::from_secs(20);
 
 /// The long run of `make soak`. Ctrl-C and SIGTERM end it early, which is a failure.
@@ -175,8 +176,8 @@ impl Fleet {
         Ok(Self { shared, pages: Pages::default(), metrics, traffic: Traffic::default(), dynamodb })
     }
 
-    /// Everything at once: clients, gc, scrapes, and what happens to the processes and calls of all of them. Hands out the
-    /// environments that survived.
+    /// Everything at once: clients, gc, scrapes, and what happens to the processes and calls of all of them. Hands out
+    /// the environments that survived.
     async fn live(&mut self) -> Result<Vec<Running>> {
         self.shared.proxy.set_faults(Faults { per_mille: Settings::FAULTS_PER_MILLE });
         let mut slots = JoinSet::new();
@@ -336,8 +337,8 @@ impl Shared {
         Ok(Running { name, environment })
     }
 
-    /// One after another, the lives of environments, until the fleet has had as many as it should. Hands out the one that
-    /// survives.
+    /// One after another, the lives of environments, until the fleet has had as many as it should. Hands out the one
+    /// that survives.
     async fn lives(self: Arc<Self>) -> Result<Option<Running>> {
         loop {
             let number = self.next.fetch_add(1, Ordering::SeqCst);

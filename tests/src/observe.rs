@@ -20,6 +20,7 @@ pub async fn start(settings: &Settings, client: &Client) -> Result<Prometheus> {
         interval: "5s",
         port: Some(settings.prometheus_port),
         pages: Some(pages),
+        features: "",
         log: Some(workspace::local(&up::logs(settings)).join("prometheus.log")),
     })
     .await

@@ -32,8 +32,25 @@ pub struct Options {
     pub port: Option<u16>,
     /// A folder that it serves under `/user/`.
     pub pages: Option<PathBuf>,
+    /// Features that are off by default, separated by commas.
+    pub features: &'static str,
     /// Its log. If `None`, it goes with its data.
     pub log: Option<PathBuf>,
+}
+
+impl Options {
+    /// One for a test, over the bundle at `target`, scraping once a second with `token`.
+    pub fn over(target: &str, token: &str) -> Self {
+        Self {
+            target: target.to_owned(),
+            token: token.to_owned(),
+            interval: "1s",
+            port: None,
+            pages: None,
+            features: "",
+            log: None,
+        }
+    }
 }
 
 /// A running Prometheus. Its data goes with it.
@@ -66,8 +83,7 @@ pub struct Curve {
 impl Prometheus {
     /// Starts it over the bundle at `target` (host and port), scraping once a second with `token`.
     pub async fn start(target: &str, token: &str) -> Result<Self> {
-        let (target, token) = (target.to_owned(), token.to_owned());
-        Self::start_with(&Options { target, token, interval: "1s", port: None, pages: None, log: None }).await
+        Self::start_with(&Options::over(target, token)).await
     }
 
     /// Starts it.
@@ -84,6 +100,9 @@ impl Prometheus {
             .arg(format!("--config.file={}", config_file.display()))
             .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
             .arg(format!("--web.listen-address=127.0.0.1:{port}"));
+        if !options.features.is_empty() {
+            command.arg(format!("--enable-feature={}", options.features));
+        }
         if let Some(pages) = &options.pages {
             command.arg(format!("--web.user-assets={}", pages.display()));
         }

@@ -1,8 +1,8 @@
 //! An emulator of the Lambda Runtime API, for one execution environment.
 //!
 //! It hands out one event at a time and counts what it receives: it is the ground truth of what a function did, since a
-//! response that was received was worked for, and counted, before. The interface is described in AWS's documentation under
-//! "Using the Lambda runtime API for custom runtimes" and "Using the Lambda Extensions API to create extensions".
+//! response that was received was worked for, and counted, before. The interface is described in AWS's documentation
+//! under "Using the Lambda runtime API for custom runtimes" and "Using the Lambda Extensions API to create extensions".
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -100,8 +100,8 @@ impl RuntimeApi {
         self.shared.record().tally.clone()
     }
 
-    /// Waits until the environment asks for an event: it has started, or has done all that it does after a response. From
-    /// then on Lambda may freeze it.
+    /// Waits until the environment asks for an event: it has started, or has done all that it does after a response.
+    /// From then on Lambda may freeze it.
     pub async fn asks_for_event(&self) {
         // The sender lives in this emulator, so waiting cannot fail.
         let _ = self.shared.waiting.subscribe().wait_for(|waiting| *waiting).await;
@@ -213,7 +213,8 @@ impl Shared {
     }
 }
 
-/// The registration of an extension, of which lambda_runtime has one inside the process: only so does Lambda send SIGTERM.
+/// The registration of an extension, of which lambda_runtime has one inside the process: only so does Lambda send
+/// SIGTERM.
 fn registered() -> Response<Full<Bytes>> {
     let mut response = answer(200, r#"{"functionName":"f","functionVersion":"$LATEST","handler":"bootstrap"}"#);
     let id = "00000000-0000-4000-8000-000000000000".parse().expect("this is plain ASCII");

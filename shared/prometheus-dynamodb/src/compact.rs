@@ -8,7 +8,7 @@ use futures::stream::{self, StreamExt};
 
 use crate::clock::now_ms;
 use crate::family::Families;
-use crate::item::{Base, Snapshot, WriterId};
+use crate::item::{Base, MAX_ENCODED_BYTES, Snapshot, WriterId};
 use crate::protocol::compaction::{Folded, is_to_be_buried, is_to_be_folded, is_to_be_sealed, still_folded};
 use crate::protocol::reading::{WriterLife, count};
 use crate::settings::TableSettings;
@@ -20,9 +20,6 @@ const WRITES_AT_ONCE: usize = 16;
 
 /// No write is begun within this time before the deadline: one that was begun has a time budget of its own.
 const MARGIN: Duration = Duration::from_millis(500);
-
-/// The largest base that is written, in bytes: DynamoDB's limit of 400 KB for an item, less room for keys and names.
-const MAX_BASE_BYTES: usize = 400 * 1024 - 2 * 1024;
 
 /// What a run did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -193,7 +190,7 @@ impl<T: CompactStats> Run<'_, T> {
         let next = loop {
             let next = with_folded(version, &families, &kept, &due);
             let bytes = next.families.bytes.len() + wire::encode_folded(&next.folded).len();
-            if bytes <= MAX_BASE_BYTES || due.is_empty() {
+            if bytes <= MAX_ENCODED_BYTES || due.is_empty() {
                 break next;
             }
             tracing::warn!(shard, bytes, "a base is full, and writers stay unfolded");

@@ -12,8 +12,9 @@ use crate::publisher::PublishError;
 use crate::registered::registered;
 
 /// Why a publish can fail, as the values of the label `reason`.
-const FAILURE_REASONS: [&str; 4] = ["throttled", "timeout", "failed", UNREADABLE];
+const FAILURE_REASONS: [&str; 5] = ["throttled", "timeout", "failed", UNREADABLE, TOO_LARGE];
 const UNREADABLE: &str = "unreadable";
+const TOO_LARGE: &str = "too_large";
 
 #[derive(Debug)]
 pub(crate) struct EnvironmentMetrics {
@@ -24,6 +25,7 @@ pub(crate) struct EnvironmentMetrics {
     publishes: IntCounter,
     publish_failures: IntCounterVec,
     snapshot_bytes: IntGauge,
+    dropped_series: IntCounter,
 }
 
 impl EnvironmentMetrics {
@@ -71,6 +73,13 @@ impl EnvironmentMetrics {
                     "Size of the largest encoded snapshot that a live environment last published; DynamoDB charges by 1 KB.",
                 ),
             )?,
+            dropped_series: registered(
+                &registry,
+                IntCounter::new(
+                    "prometheus_dynamodb_dropped_series_total",
+                    "Series that are not published because their environment has more than STATS_MAX_SERIES.",
+                ),
+            )?,
             registry,
         };
         metrics.registry.register(Box::new(ProcessCollector::for_self()))?;
@@ -83,7 +92,7 @@ impl EnvironmentMetrics {
     /// Adds these metrics to those of the function.
     pub(crate) fn add_to(&self, sources: Sources) -> Sources {
         sources
-            .and(self.registry.clone())
+            .led_by(self.registry.clone())
             .gauge("prometheus_dynamodb_snapshot_bytes", GaugeMerge::LiveMax)
             .gauge("process_start_time_seconds", GaugeMerge::LiveMin)
             .gauge("process_max_fds", GaugeMerge::LiveMin)
@@ -99,10 +108,16 @@ impl EnvironmentMetrics {
         self.snapshot_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
+    /// So many series are refused now. Those that were before are not counted again.
+    pub(crate) fn dropped(&self, series: u64) {
+        self.dropped_series.inc_by(series.saturating_sub(self.dropped_series.get()));
+    }
+
     pub(crate) fn failed(&self, error: &PublishError) {
         let reason = match error {
             PublishError::Table(error) => error.reason(),
             PublishError::Sealed(_) => UNREADABLE,
+            PublishError::TooLarge { .. } => TOO_LARGE,
         };
         self.publish_failures.with_label_values(&[reason]).inc();
     }

@@ -175,4 +175,33 @@ mod tests {
             prop_assert!(ExactSum::of(grown).value() >= ExactSum::of(numbers).value());
         }
     }
+
+    /// What a page shows while 100 writers observe 1,000 durations each and are folded at any time, in any order.
+    #[test]
+    fn a_sum_of_100_000_values_never_falls_however_it_is_folded() {
+        const WRITERS: usize = 100;
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut writers = vec![ExactSum::default(); WRITERS];
+        let (mut base, mut all, mut shown) = (ExactSum::default(), Vec::new(), 0.0);
+        for _ in 0..100_000 {
+            // From nanoseconds to hours, with digits all the way down.
+            let value = f64::from(random.u32(..)) * 2f64.powi(random.i32(-62..-19));
+            let writer = random.usize(..WRITERS);
+            writers[writer].add(value);
+            all.push(value);
+            if random.u8(..50) == 0 {
+                base.merge(&std::mem::take(&mut writers[random.usize(..WRITERS)]));
+            }
+            if random.u8(..20) == 0 {
+                let mut total = base.clone();
+                let first = random.usize(..WRITERS);
+                (0..WRITERS).for_each(|i| total.merge(&writers[(first + i) % WRITERS]));
+                assert!(total.value() >= shown, "{} after {shown}", total.value());
+                shown = total.value();
+            }
+        }
+        writers.iter().for_each(|writer| base.merge(writer));
+        all.sort_by(f64::total_cmp);
+        assert_eq!(base.value().to_bits(), ExactSum::of(all).value().to_bits());
+    }
 }

@@ -7,6 +7,7 @@ use prometheus::proto::{Metric, MetricFamily, MetricType};
 
 use crate::exact_sum::ExactSum;
 use crate::family::{Bounds, Families, Family, FamilyKey, GaugeMerge, Kind, Value};
+use crate::series_cap::SeriesCap;
 
 /// Registries whose metrics are published, and how their gauges merge.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +29,13 @@ impl Sources {
         self
     }
 
+    /// Adds another registry's metrics, before all others where there is not room for all.
+    #[must_use]
+    pub(crate) fn led_by(mut self, registry: Registry) -> Self {
+        self.registries.insert(0, registry);
+        self
+    }
+
     /// Says how the gauge of this name merges. The default is [`GaugeMerge::LiveSum`].
     #[must_use]
     pub fn gauge(mut self, name: impl Into<String>, merge: GaugeMerge) -> Self {
@@ -40,13 +48,17 @@ impl Sources {
     ///
     /// Summaries and untyped metrics cannot be merged and are left out; `prometheus` itself makes neither, only a
     /// hand-written collector could.
-    pub(crate) fn gather(&self, born_at_ms: u64, now_ms: u64) -> Families {
+    pub(crate) fn gather(&self, born_at_ms: u64, now_ms: u64, cap: &mut SeriesCap) -> Families {
         let mut families = Families::new();
+        cap.begin();
         for family in self.registries.iter().flat_map(Registry::gather) {
             for metric in family.get_metric() {
                 let Some((kind, value)) = self.value(&family, metric, now_ms) else { continue };
                 let (label_names, label_values) = labels(metric);
                 let key = FamilyKey { name: family.name().to_owned(), kind, label_names };
+                if !cap.admits(&key, &label_values) {
+                    continue;
+                }
                 families
                     .entry(key)
                     .or_insert_with(|| Family {
@@ -106,7 +118,7 @@ fn labels(metric: &Metric) -> (Vec<String>, Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use prometheus::{Gauge, HistogramOpts, HistogramVec, IntCounter, IntGauge};
+    use prometheus::{Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts};
 
     #[test]
     fn every_kind_of_metric_is_taken_with_its_values() {
@@ -126,7 +138,7 @@ mod tests {
         [0.05, 0.5, 0.5, 7.0].iter().for_each(|&s| seconds.with_label_values(&["get"]).observe(s));
 
         let sources = Sources::new(registry).gauge("last_success_timestamp_seconds", GaugeMerge::Max);
-        let families = sources.gather(10, 20);
+        let families = sources.gather(10, 20, &mut SeriesCap::new(4));
         let found: Vec<_> = families
             .iter()
             .flat_map(|(key, family)| {
@@ -147,5 +159,28 @@ mod tests {
             ]
         );
         assert!(families.values().all(|family| family.born_at_ms == 10));
+    }
+
+    #[test]
+    fn a_series_beyond_the_cap_is_left_out_and_one_that_was_published_never_is() {
+        let registry = Registry::new();
+        let total = IntCounterVec::new(Opts::new("requests_total", "Requests."), &["user"]).unwrap();
+        registry.register(Box::new(total.clone())).unwrap();
+        let own = Registry::new();
+        let alive = IntGauge::new("zzz_alive", "Alive.").unwrap();
+        own.register(Box::new(alive.clone())).unwrap();
+        let sources = Sources::new(registry).led_by(own);
+        let mut cap = SeriesCap::new(3);
+        let mut published = || {
+            let families = sources.gather(1, 2, &mut cap);
+            let series: Vec<_> = families.values().flat_map(|family| family.series.keys().cloned()).collect();
+            (series.concat(), cap.refused())
+        };
+
+        let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+        ["m", "n"].iter().for_each(|user| total.with_label_values(&[user]).inc());
+        assert_eq!(published(), (texts(&["m", "n"]), 0));
+        ["a", "z"].iter().for_each(|user| total.with_label_values(&[user]).inc());
+        assert_eq!(published(), (texts(&["m", "n"]), 2));
     }
 }

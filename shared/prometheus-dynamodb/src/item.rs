@@ -4,6 +4,10 @@ use std::fmt;
 
 use crate::protocol::compaction::Folded;
 
+/// The largest encoded content that is written, in bytes: DynamoDB's limit of 400 KB for an item, less room for keys and
+/// names.
+pub const MAX_ENCODED_BYTES: usize = 400 * 1024 - 2 * 1024;
+
 /// One execution environment's incarnation. Random, never reused, and never a label: cardinality does not grow with
 /// concurrency.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -52,6 +52,7 @@ mod gather;
 mod layer;
 mod publisher;
 mod schedule;
+mod series_cap;
 
 pub mod item;
 pub mod protocol;

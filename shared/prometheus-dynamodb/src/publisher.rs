@@ -10,12 +10,13 @@ use crate::clock::now_ms;
 use crate::environment::EnvironmentMetrics;
 use crate::family::Families;
 use crate::gather::Sources;
-use crate::item::{Encoded, Snapshot, WriterId};
+use crate::item::{Encoded, MAX_ENCODED_BYTES, Snapshot, WriterId};
 use crate::layer::PublishLayer;
 use crate::merge::subtract;
 use crate::protocol::condition::PutCondition;
 use crate::protocol::writer::{PutOutcome, Step, Writer};
 use crate::schedule::{AfterResponse, OnTimer, Schedule};
+use crate::series_cap::SeriesCap;
 use crate::settings::WriterSettings;
 use crate::table::{PublishStats, TableError};
 use crate::wire::{self, DecodeError};
@@ -45,6 +46,7 @@ struct Publishing {
     /// Absent until the first publish: environments that are restored from one memory image after their init must not
     /// share an id.
     writer: Option<Writer<Families>>,
+    cap: SeriesCap,
     /// Whether readers are known to look under as many partition keys as this writer chooses from.
     shards_announced: bool,
 }
@@ -72,6 +74,7 @@ impl<T: PublishStats> Publisher<T> {
     ) -> Result<Self, prometheus::Error> {
         let metrics = EnvironmentMetrics::new(&settings.function)?;
         let schedule = Schedule::new(settings.pace, time::Instant::now());
+        let cap = SeriesCap::new(settings.max_series);
         let inner = Inner {
             table,
             sources: metrics.add_to(sources),
@@ -80,7 +83,7 @@ impl<T: PublishStats> Publisher<T> {
             started_at,
             born_at_ms: now_ms(),
             schedule: Mutex::new(schedule),
-            publishing: tokio::sync::Mutex::new(Publishing { writer: None, shards_announced: false }),
+            publishing: tokio::sync::Mutex::new(Publishing { writer: None, cap, shards_announced: false }),
             closed: AtomicBool::new(false),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -153,6 +156,7 @@ impl<T: PublishStats> Publisher<T> {
     async fn try_publish(&self) -> Result<(), PublishError> {
         let inner = &*self.inner;
         let mut publishing = inner.publishing.lock().await;
+        let publishing = &mut *publishing;
         if !publishing.shards_announced {
             // A reader looks under one key unless told otherwise, and must be told before anything stands elsewhere.
             if inner.settings.shards > 1 {
@@ -165,13 +169,18 @@ impl<T: PublishStats> Publisher<T> {
         loop {
             step = match step {
                 Step::Put { seq, condition } => {
-                    let mut families = inner.sources.gather(inner.born_at_ms, now_ms());
+                    let mut families = inner.sources.gather(inner.born_at_ms, now_ms(), &mut publishing.cap);
+                    inner.metrics.dropped(publishing.cap.refused());
                     subtract(&mut families, writer.baseline());
                     let snapshot = self.snapshot(writer.id(), seq, None, &families);
+                    let bytes = snapshot.families.bytes.len();
+                    if bytes > MAX_ENCODED_BYTES {
+                        return Err(PublishError::TooLarge { bytes });
+                    }
                     let outcome = inner.table.put_snapshot(&snapshot, condition).await?;
                     let step = writer.after_put(decoded(outcome)?);
                     if step == Step::Done {
-                        inner.metrics.published(snapshot.families.bytes.len());
+                        inner.metrics.published(bytes);
                     }
                     step
                 }
@@ -220,6 +229,9 @@ pub(crate) enum PublishError {
     /// What was sealed under this writer's id cannot be decoded, so it is not known what was counted already.
     #[error("what was published before cannot be decoded")]
     Sealed(#[from] DecodeError),
+    /// It does not fit into an item.
+    #[error("the snapshot has {bytes} bytes, and an item holds {MAX_ENCODED_BYTES}: set STATS_MAX_SERIES lower")]
+    TooLarge { bytes: usize },
 }
 
 fn decoded(outcome: PutOutcome<Encoded>) -> Result<PutOutcome<Families>, DecodeError> {

@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 use futures::stream::{self, TryStreamExt};
 use local_bundle::dynamodb_local::DynamoDbLocal;
 use local_bundle::tables;
+use prometheus::{IntCounterVec, Opts, Registry};
 use prometheus_dynamodb::item::{Snapshot, WriterId};
 use prometheus_dynamodb::protocol::condition::PutCondition;
 use prometheus_dynamodb::table::{CompactStats, PublishStats, ReadStats};
@@ -202,4 +203,54 @@ async fn capacity_of_a_scrape(client: &Client) -> f64 {
         .consistent_read(true)
         .return_consumed_capacity(ReturnConsumedCapacity::Total);
     units + base.send().await.unwrap().consumed_capacity.unwrap().capacity_units.unwrap()
+}
+
+/// Writers whose series have nothing in common, together far more than an item holds.
+const WIDE: u32 = 24;
+const SERIES_OF_EACH: usize = 500;
+
+/// Counts one of each of so many series. Their names are random, so that they cannot be compressed.
+fn wide_registry() -> Registry {
+    let registry = Registry::new();
+    let wide = IntCounterVec::new(Opts::new("wide_total", "One of each."), &["id"]).unwrap();
+    registry.register(Box::new(wide.clone())).unwrap();
+    for _ in 0..SERIES_OF_EACH {
+        wide.with_label_values(&[format!("{}{}", WriterId::random(), WriterId::random())]).inc();
+    }
+    registry
+}
+
+/// What is not folded stays as it is: the page is exact, and a scrape reads those writers one by one.
+async fn a_full_base_leaves_writers_unfolded<T: PublishStats + CompactStats + Clone>(table: T) {
+    for _ in 0..WIDE {
+        let mut environment = Environment::with(wide_registry(), table.clone(), 1, 10);
+        environment.requests(1).await;
+        environment.publisher.close().await;
+    }
+    let exact = f64::from(WIDE) * SERIES_OF_EACH as f64;
+    assert_eq!(value(&page(&table).await, "wide_total", &[]), exact);
+
+    let mut folded = 0;
+    for _ in 0..3 {
+        let report = run(&table, &settings()).await;
+        folded += report.folded;
+        assert!(report.base_full > 0, "{report:?}");
+        assert_eq!(value(&page(&table).await, "wide_total", &[]), exact);
+    }
+    assert!(folded > 0 && folded < u64::from(WIDE), "{folded} were folded");
+    let base = table.base(0).await.unwrap().unwrap();
+    assert!(base.families.bytes.len() > 200 * 1024, "{} bytes are far from full", base.families.bytes.len());
+}
+
+#[tokio::test]
+async fn a_full_base_in_memory_leaves_writers_unfolded() {
+    a_full_base_leaves_writers_unfolded(MemoryStatsTable::default()).await;
+}
+
+#[tokio::test]
+async fn a_full_base_in_dynamodb_leaves_writers_unfolded() {
+    let folder = tempfile::tempdir().unwrap();
+    let dynamodb = DynamoDbLocal::start_in_memory(&folder.path().join("dynamodb.log")).await.unwrap();
+    tables::create(&dynamodb.client()).await.unwrap();
+    a_full_base_leaves_writers_unfolded(DynamoDbStatsTable::new(dynamodb.client(), tables::STATS)).await;
 }

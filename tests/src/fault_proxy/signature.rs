@@ -1,7 +1,7 @@
 //! The age of a request's signature.
 //!
-//! AWS refuses a request some time after it was signed, and DynamoDB Local does not. It is what bounds for how long a put
-//! can be under way: in a process that froze between signing and sending, in buffers, or on the network.
+//! AWS refuses a request some time after it was signed, and DynamoDB Local does not. It is what bounds for how long a
+//! put can be under way: in a process that froze between signing and sending, in buffers, or on the network.
 
 use std::time::{Duration, SystemTime};
 

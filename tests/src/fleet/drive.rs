@@ -108,8 +108,8 @@ impl Shared {
         }
     }
 
-    /// One scrape and its checks. Whether there was a page: a scrape may fail, for its calls meet faults as well, and one
-    /// that takes longer than half a grace must.
+    /// One scrape and its checks. Whether there was a page: a scrape may fail, for its calls meet faults as well, and
+    /// one that takes longer than half a grace must.
     pub(super) async fn scrape(
         &self,
         metrics: &mut ExecutionEnvironment,

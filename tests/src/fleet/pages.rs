@@ -16,8 +16,8 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// What is wrong with the next page, given what is known to have been stored before it was asked for and the most that
-    /// can have been stored when it came.
+    /// What is wrong with the next page, given what is known to have been stored before it was asked for and the most
+    /// that can have been stored when it came.
     pub fn check(&mut self, text: &str, stored: &Totals, sent: &Totals) -> Result<Vec<Violation>> {
         let page = Exposition::parse(text)?;
         let now = counters(text, &page);

@@ -27,8 +27,8 @@ pub struct Plan {
 /// One freeze.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Freeze {
-    /// How long after the request's arrival it begins. Between requests if `None`, which is the only time when Lambda itself
-    /// freezes; but a process can be stopped at any.
+    /// How long after the request's arrival it begins. Between requests if `None`, which is the only time when Lambda
+    /// itself freezes; but a process can be stopped at any.
     pub after: Option<Duration>,
     /// How long it lasts.
     pub duration: Duration,
@@ -48,8 +48,8 @@ pub enum End {
 impl Plan {
     /// The plan of the environment with this number.
     ///
-    /// Every second one is killed or frozen until it was folded, in turn. The last ones survive, as many as there are at a
-    /// time.
+    /// Every second one is killed or frozen until it was folded, in turn. The last ones survive, as many as there are
+    /// at a time.
     pub fn new(settings: &Settings, number: u32) -> Self {
         let mut random = fastrand::Rng::with_seed(settings.seed.wrapping_mul(1_000_003).wrapping_add(number.into()));
         let survives = number + Settings::AT_ONCE >= settings.environments;

@@ -123,7 +123,8 @@ impl Published {
 impl Observer for Arc<Published> {
     fn sent(&self, number: u64, call: &Call) {
         let Some(key) = call.snapshot_key() else { return };
-        // An empty sealed snapshot, by which a writer makes sure that its first put cannot arrive any more. It says nothing.
+        // An empty sealed snapshot, by which a writer makes sure that its first put cannot arrive any more: nothing
+        // new.
         if !call.item["sealed_at"].is_null() {
             return;
         }

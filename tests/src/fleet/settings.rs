@@ -11,7 +11,8 @@ pub struct Settings {
     pub requests: u32,
     /// `FLEET_ENVIRONMENTS`: how many environments are born to answer them.
     pub environments: u32,
-    /// `FLEET_SEED`: decides what happens to whom, how often environments publish, and on how many shards. The same seed does the same, as far as the machine's timing lets it.
+    /// `FLEET_SEED`: decides what happens to whom, how often environments publish, and on how many shards. The same
+    /// seed does the same, as far as the machine's timing lets it.
     pub seed: u64,
     /// Publishes without their condition: a run that must fail.
     pub blind_puts: bool,
@@ -36,7 +37,8 @@ impl Settings {
     /// Of a thousand calls to DynamoDB, how many meet a fault.
     pub const FAULTS_PER_MILLE: u16 = 80;
 
-    /// `STATS_PUBLISH_INTERVAL`, which the seed chooses: a publish after every response, or a token bucket and its timer.
+    /// `STATS_PUBLISH_INTERVAL`, which the seed chooses: a publish after every response, or a token bucket and its
+    /// timer.
     pub fn publish_interval(&self) -> Duration {
         if self.publishes_every_response() { Duration::ZERO } else { Duration::from_millis(100) }
     }

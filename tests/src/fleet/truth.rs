@@ -53,11 +53,12 @@ impl Shared {
         if member.survived {
             0
         } else if self.settings.publishes_every_response() {
-            // What was received before a snapshot left is in it, except that one response can overtake a snapshot which the
-            // timer sends after a failure.
+            // What was received before a snapshot left is in it, except that one response can overtake a snapshot which
+            // the timer sends after a failure.
             tally.responses - self.published.responses_when_stored(name).saturating_sub(1)
         } else {
-            // How many responses overtake a snapshot of the timer is not known here, so the page is held to what was stored.
+            // How many responses overtake a snapshot of the timer is not known here, so the page is held to what was
+            // stored.
             self.published.lost(name)
         }
     }

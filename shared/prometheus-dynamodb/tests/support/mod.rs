@@ -34,13 +34,18 @@ impl Service<()> for Handler {
 
 impl<T: PublishStats> Environment<T> {
     pub fn new(table: T, shards: u32, burst: u32) -> Self {
-        let registry = Registry::new();
+        Self::with(Registry::new(), table, shards, burst)
+    }
+
+    /// One that has more metrics.
+    pub fn with(registry: Registry, table: T, shards: u32, burst: u32) -> Self {
         let requests = IntCounter::new("requests_total", "Requests.").unwrap();
         registry.register(Box::new(requests.clone())).unwrap();
         let settings = WriterSettings {
             table: "stats".into(),
             shards,
             pace: Pace { interval: Duration::from_secs(1), burst },
+            max_series: 1000,
             function: "encode".into(),
             version: "1".into(),
         };

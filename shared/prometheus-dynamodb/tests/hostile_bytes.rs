@@ -1,0 +1,128 @@
+//! Whatever an item of the stats table holds, reading it ends, with an error or with something that can be shown.
+//!
+//! Well-formed items, and bytes that once were found to be interesting (`tests/hostile_bytes/`), are damaged at random: bits
+//! turned, parts cut out, doubled, moved and replaced, before and after compression. `HOSTILE_BYTES_ROUNDS` says how
+//! often.
+
+use std::io::Write;
+use std::path::Path;
+
+use fastrand::Rng;
+use flate2::Compression;
+use flate2::write::DeflateEncoder;
+use prometheus::{Gauge, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
+use prometheus_dynamodb::exposition::Format;
+use prometheus_dynamodb::family::Families;
+use prometheus_dynamodb::item::{Encoded, WriterId};
+use prometheus_dynamodb::page::Page;
+use prometheus_dynamodb::table::ReadStats;
+use prometheus_dynamodb::{GaugeMerge, MemoryStatsTable, Pace, Publisher, Sources, WriterSettings, wire};
+
+/// What is not compressed, to be compressed after it was damaged, and what is read as it stands.
+struct Corpus {
+    messages: Vec<Vec<u8>>,
+    items: Vec<Vec<u8>>,
+}
+
+#[tokio::test]
+async fn reading_damaged_bytes_ends_well() {
+    let rounds: usize = match std::env::var("HOSTILE_BYTES_ROUNDS") {
+        Err(_) => 40_000,
+        Ok(rounds) => rounds.parse().expect("HOSTILE_BYTES_ROUNDS is a number"),
+    };
+    let corpus = corpus().await;
+    let mut random = Rng::with_seed(1);
+    let mut readable = 0;
+    for _ in 0..rounds {
+        let message = damaged(&corpus.messages, &mut random);
+        readable += usize::from(read(deflated(&message)));
+        let item = damaged(&corpus.items, &mut random);
+        readable += usize::from(read(item.clone()));
+        let _ = wire::decode_folded(&item);
+        let _ = wire::decode_folded(&message);
+    }
+    // Damage that is always refused at the door would show nothing of what lies behind it.
+    assert!(readable > rounds / 100, "only {readable} of {rounds} could be read");
+}
+
+/// Reads the bytes and does with them all that is done with an item. Returns whether they could be read.
+fn read(bytes: Vec<u8>) -> bool {
+    let encoded = Encoded { format: wire::FORMAT, bytes };
+    let Ok(families) = wire::decode(&encoded) else { return false };
+    let again = wire::decode(&wire::encode(&families)).expect("what was read can be written and read");
+    assert_eq!(format!("{again:?}"), format!("{families:?}"));
+    let page = Page::new(families, &[]);
+    for format in [Format::Text, Format::OpenMetrics, Format::Protobuf] {
+        format.render(&page);
+    }
+    true
+}
+
+async fn corpus() -> Corpus {
+    let table = MemoryStatsTable::default();
+    let registry = Registry::new();
+    let counter = IntCounterVec::new(Opts::new("a_total", "A."), &["code", "method"]).unwrap();
+    let histogram = HistogramVec::new(HistogramOpts::new("seconds", "S.").buckets(vec![0.1, 1.0]), &["op"]).unwrap();
+    let gauge = Gauge::new("last", "L.").unwrap();
+    registry.register(Box::new(counter.clone())).unwrap();
+    registry.register(Box::new(histogram.clone())).unwrap();
+    registry.register(Box::new(gauge.clone())).unwrap();
+    counter.with_label_values(&["200", "GET"]).inc_by(3);
+    histogram.with_label_values(&["put"]).observe(0.3);
+    gauge.set(-1.5);
+    let settings = WriterSettings {
+        table: "stats".into(),
+        shards: 1,
+        pace: Pace { interval: std::time::Duration::ZERO, burst: 1 },
+        max_series: 100,
+        function: "f".into(),
+        version: "1".into(),
+    };
+    let sources = Sources::new(registry).gauge("last", GaugeMerge::MostRecent);
+    let publisher = Publisher::new(table.clone(), sources, settings, std::time::Instant::now()).unwrap();
+    let mut service = tower::Layer::layer(&publisher.layer(), tower::service_fn(|()| async { Ok::<_, ()>(()) }));
+    tower::Service::call(&mut service, ()).await.unwrap();
+    let item = table.snapshots(0).await.unwrap().remove(0).unwrap().families.bytes;
+
+    let folded = [(WriterId::random(), None), (WriterId::random(), Some(u64::MAX))].into();
+    let mut items = vec![item.clone(), wire::encode(&Families::new()).bytes, wire::encode_folded(&folded)];
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hostile_bytes");
+    for file in std::fs::read_dir(kept).unwrap() {
+        items.push(std::fs::read(file.unwrap().path()).unwrap());
+    }
+    let mut message = Vec::new();
+    std::io::Read::read_to_end(&mut flate2::read::DeflateDecoder::new(item.as_slice()), &mut message).unwrap();
+    Corpus { messages: vec![message], items }
+}
+
+fn deflated(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// One of these, damaged in a few places.
+fn damaged(corpus: &[Vec<u8>], random: &mut Rng) -> Vec<u8> {
+    let mut below = |limit: usize| random.usize(..limit.max(1));
+    let mut bytes = corpus[below(corpus.len())].clone();
+    for _ in 0..=below(4) {
+        let (at, length) = (below(bytes.len()), below(16));
+        let end = (at + length).min(bytes.len());
+        match below(7) {
+            0 if !bytes.is_empty() => bytes[at] ^= 1 << below(8),
+            1 if !bytes.is_empty() => bytes[at] = below(256) as u8,
+            2 => drop(bytes.drain(at..end)),
+            3 => {
+                let part = bytes[at..end].to_vec();
+                let to = below(bytes.len() + 1);
+                bytes.splice(to..to, part);
+            }
+            4 => bytes.truncate(at),
+            // Numbers and lengths at their limits.
+            5 => drop(bytes.splice(at..at, [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01])),
+            6 if bytes.len() >= at + 8 => bytes[at..at + 8].copy_from_slice(&f64::NAN.to_le_bytes()),
+            _ => {}
+        }
+    }
+    bytes
+}
