@@ -11,8 +11,8 @@ const OF_PROMETHEUS = ["up", "scrape_duration_seconds", "scrape_samples_scraped"
 const OF_TARGETS = ["job", "instance"];
 // Not those of recording rules, whose parts stand between colons.
 const OUR_NAMES = /(?<![\w:])(?:sigil|lambda|process|prometheus_dynamodb|secret_renewal)_[a-z0-9_]*[a-z0-9]\b(?!:)/g;
-// Names of the same form that are no metrics.
-const OTHER_NAMES = ["prometheus_dynamodb"];
+// Names of the same form that are no metrics: crates.
+const OTHER_NAMES = ["prometheus_dynamodb", "lambda_runtime", "lambda_http"];
 
 export class Names {
   readonly complaints: string[] = [];

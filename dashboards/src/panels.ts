@@ -104,10 +104,10 @@ export function stacked(about: About, legend: LegendAt = "beside"): TimeSeries {
     .stacking(new common.StackingConfigBuilder().mode(common.StackingMode.Normal).group("A"));
 }
 
-/** Gives the series of this name a colour that means the same everywhere. */
+/** Gives the series whose names end so a colour that means the same everywhere. */
 export function coloured(panel: TimeSeries, colours: Record<string, string>): TimeSeries {
   for (const [name, colour] of Object.entries(colours)) {
-    panel.overrideByName(name, [{ id: "color", value: { mode: "fixed", fixedColor: colour } }]);
+    panel.overrideByRegexp(`/(^|: )${name}$/`, [{ id: "color", value: { mode: "fixed", fixedColor: colour } }]);
   }
   return panel;
 }

@@ -89,20 +89,27 @@ const publishing: Row = {
       unit: "percentunit",
       queries: [curve(`${failures} / (${publishes} + ${failures}) >= 0`, "{{function}}")],
     }, 0.1)],
-    [12, bars({
+    [8, bars({
       title: "Largest snapshot",
       description: "Size of the largest snapshot that a live environment last published. DynamoDB charges by 1 KB, and takes no more than 400 KB.",
       runbook: "series",
       unit: "bytes",
       queries: [value(`max by (function) (${series("prometheus_dynamodb_snapshot_bytes", OF_FUNCTIONS)})`, "{{function}}")],
     }, badFrom(LARGEST_ITEM * 0.75, LARGEST_ITEM * 0.5)).max(LARGEST_ITEM)],
-    [12, curves({
+    [8, curves({
       title: "Snapshot size",
       description: "Size of the largest snapshot that a live environment last published.",
       runbook: "series",
       unit: "bytes",
       queries: [curve(`max by (function) (${series("prometheus_dynamodb_snapshot_bytes", OF_FUNCTIONS)})`, "{{function}}")],
-    }, "beside")],
+    })],
+    [8, curves({
+      title: "Dropped series",
+      description: "Series that are not published because their environment has more than STATS_MAX_SERIES.",
+      runbook: "prometheusdynamodbseriesdropped",
+      unit: "ops",
+      queries: [curve(`sum by (function) (${rate("prometheus_dynamodb_dropped_series_total", OF_FUNCTIONS)})`, "{{function}}")],
+    })],
   ],
 };
 

@@ -20,6 +20,20 @@ const VERDICTS = {
   revoked: "blue",
   expired: "#8e8e8e",
 };
+// The service's faults are warm colours, the clients' cold ones.
+const REASONS = {
+  throttled: "yellow",
+  circuit_open: "orange",
+  unavailable: "red",
+  damaged: "dark-red",
+  malformed: "blue",
+  invalid: "light-blue",
+  unsupported_media_type: "dark-blue",
+  unknown: "purple",
+  conflict: "light-purple",
+  too_large: "dark-purple",
+};
+const OPERATIONS = { put: "green", get: "blue", update: "purple", query: "yellow", delete: "orange" };
 const OUTCOMES = { ok: "green", too_large: "blue", throttled: "yellow", timeout: "orange", unavailable: "red" };
 const STATES = { closed: "green", half_open: "orange", open: "red" };
 
@@ -110,13 +124,13 @@ const traffic: Row = {
       unit: "reqps",
       queries: [curve(`sum by (verdict) (${rate("sigil_verify_total")})`, "{{verdict}}")],
     }), VERDICTS)],
-    [12, stacked({
+    [12, coloured(stacked({
       title: "Errors",
       description: "Requests and gc runs that failed, by reason, whoever's fault it was.",
       runbook: "errors",
       unit: "reqps",
       queries: [curve(`sum by (reason) (${rate("sigil_error_total")}) > 0`, "{{reason}}")],
-    })],
+    }), REASONS)],
     [12, curves({
       title: "GC cycles",
       description: "Runs of gc. The schedule starts one every hour, which is 1 in this unit.",
@@ -136,9 +150,10 @@ const traffic: Row = {
 
 const errors: Row = {
   title: "Errors",
-  height: 9,
+  // During an incident, each operation fails for several reasons: a long legend.
+  height: 12,
   panels: [
-    [12, stacked({
+    [12, coloured(stacked({
       title: "Error ratio by operation and reason",
       description: "Share of all requests that failed, by what was asked for and why it failed, whoever's fault it was.",
       runbook: "errors",
@@ -149,7 +164,7 @@ const errors: Row = {
           "{{operation}}: {{reason}}",
         ),
       ],
-    })],
+    }), REASONS)],
     [12, curvesWithLimit({
       title: "Error budget burn rate",
       description:
@@ -226,7 +241,7 @@ const storage: Row = {
   title: "Storage",
   height: 9,
   panels: [
-    [12, curves({
+    [12, coloured(curves({
       title: "Storage latency p95",
       description: "95 % of the calls to the table of sigils ended within this time, with all their attempts.",
       runbook: "storage",
@@ -234,7 +249,7 @@ const storage: Row = {
       queries: [
         curve(quantile(0.95, "sigil_storage_operation_duration_seconds", ["operation"]) + " >= 0", "{{operation}}"),
       ],
-    }, "beside")],
+    }, "beside"), OPERATIONS)],
     [12, coloured(stacked({
       title: "Storage calls by outcome",
       description: "Calls to the table of sigils, by how they ended. A call that the breaker refused is none.",

@@ -22,7 +22,7 @@ enum Fate {
 }
 
 /// The incident takes minutes; what waits for hours cannot be seen here, only that it does not fire.
-const FATES: [(&str, Fate); 15] = [
+const FATES: [(&str, Fate); 16] = [
     ("SigilErrorBudgetFastBurn", Fate::Fires),
     ("SigilErrorBudgetSlowBurn", Fate::Pends),
     ("SigilLatencyHigh", Fate::Pends),
@@ -38,6 +38,7 @@ const FATES: [(&str, Fate); 15] = [
     ("PrometheusDynamoDbItemUnreadable", Fate::Silent),
     ("PrometheusDynamoDbCompactionOverdue", Fate::Silent),
     ("PrometheusDynamoDbBaseFull", Fate::Silent),
+    ("PrometheusDynamoDbSeriesDropped", Fate::Silent),
 ];
 
 pub async fn check(prometheus: &Prometheus, window: Window, healthy_until: f64) -> Result<()> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 use crate::client::{Answer, Client, Sigil};
 use crate::tables;
@@ -162,8 +162,7 @@ impl Traffic {
 async fn every(pace: Duration, end: Instant, mut work: impl AsyncFnMut() -> Result<()>) -> Result<()> {
     let mut ticks = interval(pace);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while Instant::now() < end {
-        ticks.tick().await;
+    while timeout_at(end, ticks.tick()).await.is_ok() {
         work().await?;
     }
     Ok(())

@@ -1,6 +1,6 @@
 // Grafana's TimeSeries.
 
-import { type DataFrame, dateTime } from "@grafana/data";
+import { type DataFrame, applyNullInsertThreshold, dateTime } from "@grafana/data";
 import type { VizLegendOptions } from "@grafana/schema";
 import { TimeSeries } from "@grafana/ui";
 
@@ -11,7 +11,8 @@ export function Curves(props: { frames: DataFrame[]; legend: VizLegendOptions; v
   const [from, to] = [dateTime(view.from * 1000), dateTime(view.to * 1000)];
   return (
     <TimeSeries
-      frames={frames}
+      // As Grafana's own panel does before it draws: where samples are missing, a curve has a gap.
+      frames={frames.map((frame) => applyNullInsertThreshold({ frame }))}
       legend={legend}
       timeRange={{ from, to, raw: { from, to } }}
       timeZone="browser"
