@@ -8,12 +8,12 @@ use futures::stream::{self, StreamExt};
 
 use crate::clock::now_ms;
 use crate::family::Families;
-use crate::item::{Base, MAX_ENCODED_BYTES, Snapshot, WriterId};
+use crate::item::{Base, Snapshot, WriterId};
 use crate::protocol::compaction::{Folded, is_to_be_buried, is_to_be_folded, is_to_be_sealed, still_folded};
 use crate::protocol::reading::{WriterLife, count};
 use crate::settings::TableSettings;
 use crate::table::{CompactStats, TableError};
-use crate::wire::{self, DecodeError};
+use crate::wire::{self, DecodeError, TooLarge};
 
 /// How many conditional writes are under way at once.
 const WRITES_AT_ONCE: usize = 16;
@@ -188,15 +188,32 @@ impl<T: CompactStats> Run<'_, T> {
         };
         let all = due.len();
         let next = loop {
-            let next = with_folded(version, &families, &kept, &due);
-            let bytes = next.families.bytes.len() + wire::encode_folded(&next.folded).len();
-            if bytes <= MAX_ENCODED_BYTES || due.is_empty() {
-                break next;
+            match with_folded(version, &families, &kept, &due) {
+                Ok(next) => break next,
+                // Even without anyone more: the base was written by a version that allowed more. It stays as it is.
+                Err(error) if due.is_empty() => {
+                    tracing::warn!(
+                        shard,
+                        error = &error as &dyn std::error::Error,
+                        "a base is too full to be rewritten"
+                    );
+                    self.report.base_full += all as u64;
+                    return Ok(before);
+                }
+                Err(error) => {
+                    tracing::warn!(
+                        shard,
+                        error = &error as &dyn std::error::Error,
+                        "a base is full, and writers stay unfolded"
+                    );
+                    due.truncate(due.len() / 2);
+                }
             }
-            tracing::warn!(shard, bytes, "a base is full, and writers stay unfolded");
-            due.truncate(due.len() / 2);
         };
         self.report.base_full += (all - due.len()) as u64;
+        if due.is_empty() && kept == before {
+            return Ok(before);
+        }
         if !self.table.put_base(shard, &next).await? {
             // Another run was faster. What it left, the next one does.
             self.report.finished = false;
@@ -235,12 +252,18 @@ fn is_late(deadline: Instant) -> impl Fn() -> bool {
     move || Instant::now() + MARGIN >= deadline
 }
 
-/// The base of this version with the content of these writers added.
-fn with_folded(version: u64, families: &Families, folded: &Folded, due: &[(WriterId, Families)]) -> Base {
+/// The base of this version with the content of these writers added, if it fits into an item.
+fn with_folded(
+    version: u64,
+    families: &Families,
+    folded: &Folded,
+    due: &[(WriterId, Families)],
+) -> Result<Base, TooLarge> {
     let (mut families, mut folded) = (families.clone(), folded.clone());
     for (writer, content) in due {
         count(&mut families, content.clone(), WriterLife::Sealed);
         folded.insert(*writer, None);
     }
-    Base { version, folded, families: wire::encode(&families) }
+    let families = wire::encode(&families, wire::encode_folded(&folded).len())?;
+    Ok(Base { version, folded, families })
 }

@@ -117,7 +117,7 @@ impl EnvironmentMetrics {
         let reason = match error {
             PublishError::Table(error) => error.reason(),
             PublishError::Sealed(_) => UNREADABLE,
-            PublishError::TooLarge { .. } => TOO_LARGE,
+            PublishError::TooLarge(_) => TOO_LARGE,
         };
         self.publish_failures.with_label_values(&[reason]).inc();
     }

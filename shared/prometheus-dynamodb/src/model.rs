@@ -517,7 +517,7 @@ fn writer_id(environment: usize, number: u8) -> WriterId {
 const COUNTER: &str = "n";
 
 fn encoded(count: u64) -> Encoded {
-    wire::encode(&one(COUNTER, Kind::Counter, Value::Sum(ExactSum::of([count as f64]))))
+    wire::encode(&one(COUNTER, Kind::Counter, Value::Sum(ExactSum::of([count as f64]))), 0).unwrap()
 }
 
 fn decoded(encoded: &Encoded) -> u64 {

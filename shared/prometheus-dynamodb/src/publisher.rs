@@ -10,7 +10,7 @@ use crate::clock::now_ms;
 use crate::environment::EnvironmentMetrics;
 use crate::family::Families;
 use crate::gather::Sources;
-use crate::item::{Encoded, MAX_ENCODED_BYTES, Snapshot, WriterId};
+use crate::item::{Encoded, Snapshot, WriterId};
 use crate::layer::PublishLayer;
 use crate::merge::subtract;
 use crate::protocol::condition::PutCondition;
@@ -19,7 +19,7 @@ use crate::schedule::{AfterResponse, OnTimer, Schedule};
 use crate::series_cap::SeriesCap;
 use crate::settings::WriterSettings;
 use crate::table::{PublishStats, TableError};
-use crate::wire::{self, DecodeError};
+use crate::wire::{self, DecodeError, TooLarge};
 
 /// Publishes an environment's metrics. Clones are the same publisher.
 #[derive(Debug)]
@@ -172,11 +172,9 @@ impl<T: PublishStats> Publisher<T> {
                     let mut families = inner.sources.gather(inner.born_at_ms, now_ms(), &mut publishing.cap);
                     inner.metrics.dropped(publishing.cap.refused());
                     subtract(&mut families, writer.baseline());
-                    let snapshot = self.snapshot(writer.id(), seq, None, &families);
-                    let bytes = snapshot.families.bytes.len();
-                    if bytes > MAX_ENCODED_BYTES {
-                        return Err(PublishError::TooLarge { bytes });
-                    }
+                    let families = wire::encode(&families, 0)?;
+                    let bytes = families.bytes.len();
+                    let snapshot = self.snapshot(writer.id(), seq, None, families);
                     let outcome = inner.table.put_snapshot(&snapshot, condition).await?;
                     let step = writer.after_put(decoded(outcome)?);
                     if step == Step::Done {
@@ -185,7 +183,8 @@ impl<T: PublishStats> Publisher<T> {
                     step
                 }
                 Step::Fence { seq } => {
-                    let snapshot = self.snapshot(writer.id(), seq, Some(now_ms()), &Families::new());
+                    let nothing = wire::encode(&Families::new(), 0)?;
+                    let snapshot = self.snapshot(writer.id(), seq, Some(now_ms()), nothing);
                     let outcome = inner.table.put_snapshot(&snapshot, PutCondition::Absent).await?;
                     writer.after_fence(decoded(outcome)?)
                 }
@@ -201,7 +200,7 @@ impl<T: PublishStats> Publisher<T> {
         }
     }
 
-    fn snapshot(&self, writer: &WriterId, seq: u64, sealed_at_ms: Option<u64>, families: &Families) -> Snapshot {
+    fn snapshot(&self, writer: &WriterId, seq: u64, sealed_at_ms: Option<u64>, families: Encoded) -> Snapshot {
         let settings = &self.inner.settings;
         Snapshot {
             writer: *writer,
@@ -212,7 +211,7 @@ impl<T: PublishStats> Publisher<T> {
             updated_at_ms: now_ms(),
             sealed_at_ms,
             closed: self.inner.closed.load(Ordering::SeqCst),
-            families: wire::encode(families),
+            families,
         }
     }
 
@@ -230,8 +229,8 @@ pub(crate) enum PublishError {
     #[error("what was published before cannot be decoded")]
     Sealed(#[from] DecodeError),
     /// It does not fit into an item.
-    #[error("the snapshot has {bytes} bytes, and an item holds {MAX_ENCODED_BYTES}: set STATS_MAX_SERIES lower")]
-    TooLarge { bytes: usize },
+    #[error("the snapshot is too large: set STATS_MAX_SERIES lower")]
+    TooLarge(#[from] TooLarge),
 }
 
 fn decoded(outcome: PutOutcome<Encoded>) -> Result<PutOutcome<Families>, DecodeError> {

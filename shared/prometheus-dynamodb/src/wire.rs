@@ -45,15 +45,15 @@ use prost::Message;
 
 use crate::exact_sum::ExactSum;
 use crate::family::{Bounds, Families, Family, FamilyKey, GaugeMerge, Kind, Value};
-use crate::item::{Encoded, WriterId};
+use crate::item::{Encoded, MAX_ENCODED_BYTES, WriterId};
 use crate::protocol::compaction::Folded;
 
 /// The version of this encoding, stored beside the bytes as the attribute `format`.
 pub const FORMAT: u64 = 1;
 
-/// The largest decompressed size that is read, in bytes. An item has 400 KB at most, so this bounds the memory that a
-/// damaged or hostile one can make a scrape use.
-const MAX_DECOMPRESSED_BYTES: u64 = 8 << 20;
+/// The largest size before compression that is written and read, in bytes. It bounds the memory that a damaged or hostile
+/// item can make a scrape use.
+const MAX_MESSAGE_BYTES: usize = 4 << 20;
 
 /// Why bytes are not families.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +68,7 @@ pub enum DecodeError {
     #[error("the compressed data cannot be read")]
     Compression(#[source] std::io::Error),
     /// The bytes expand beyond all reason.
-    #[error("the data expand to more than {MAX_DECOMPRESSED_BYTES} bytes")]
+    #[error("the data expand to more than {MAX_MESSAGE_BYTES} bytes")]
     TooLarge,
     /// The bytes are not the expected protocol buffers message.
     #[error("the message cannot be read")]
@@ -112,12 +112,30 @@ pub enum FamilyFault {
     Duplicate,
 }
 
-/// Encodes families.
-pub fn encode(families: &Families) -> Encoded {
+/// Families are too many to be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "they have {bytes} bytes, {message_bytes} before compression; at most {MAX_ENCODED_BYTES} and {MAX_MESSAGE_BYTES} are stored"
+)]
+pub struct TooLarge {
+    /// Their size.
+    pub bytes: usize,
+    /// Their size before compression.
+    pub message_bytes: usize,
+}
+
+/// Encodes families, if they leave `spare` bytes of an item free, and if [`decode`] will take them: what compresses very
+/// well can fit into an item and yet be too large to be read.
+pub fn encode(families: &Families, spare: usize) -> Result<Encoded, TooLarge> {
     let message = FamiliesMessage { family: families.iter().map(|(key, family)| to_message(key, family)).collect() };
+    let message = message.encode_to_vec();
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
-    let written = encoder.write_all(&message.encode_to_vec()).and_then(|()| encoder.finish());
-    Encoded { format: FORMAT, bytes: written.expect("writing into memory does not fail") }
+    let written = encoder.write_all(&message).and_then(|()| encoder.finish());
+    let bytes = written.expect("writing into memory does not fail");
+    if bytes.len() + spare > MAX_ENCODED_BYTES || message.len() > MAX_MESSAGE_BYTES {
+        return Err(TooLarge { bytes: bytes.len(), message_bytes: message.len() });
+    }
+    Ok(Encoded { format: FORMAT, bytes })
 }
 
 /// Decodes what [`encode`] made, and checks everything that merging and rendering rely on.
@@ -127,10 +145,10 @@ pub fn decode(encoded: &Encoded) -> Result<Families, DecodeError> {
     }
     let mut decompressed = Vec::new();
     DeflateDecoder::new(encoded.bytes.as_slice())
-        .take(MAX_DECOMPRESSED_BYTES + 1)
+        .take(MAX_MESSAGE_BYTES as u64 + 1)
         .read_to_end(&mut decompressed)
         .map_err(DecodeError::Compression)?;
-    if decompressed.len() as u64 > MAX_DECOMPRESSED_BYTES {
+    if decompressed.len() > MAX_MESSAGE_BYTES {
         return Err(DecodeError::TooLarge);
     }
     let message = FamiliesMessage::decode(decompressed.as_slice()).map_err(DecodeError::Message)?;
@@ -326,7 +344,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_was_encoded_is_decoded(families in families()) {
-            prop_assert_eq!(decode(&encode(&families)).unwrap(), families);
+            prop_assert_eq!(decode(&encode(&families, 0).unwrap()).unwrap(), families);
         }
 
         #[test]

@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 use futures::stream::{self, TryStreamExt};
 use local_bundle::dynamodb_local::DynamoDbLocal;
 use local_bundle::tables;
-use prometheus::{IntCounterVec, Opts, Registry};
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 use prometheus_dynamodb::item::{Snapshot, WriterId};
 use prometheus_dynamodb::protocol::condition::PutCondition;
 use prometheus_dynamodb::table::{CompactStats, PublishStats, ReadStats};
@@ -240,6 +240,28 @@ async fn a_full_base_leaves_writers_unfolded<T: PublishStats + CompactStats + Cl
     assert!(folded > 0 && folded < u64::from(WIDE), "{folded} were folded");
     let base = table.base(0).await.unwrap().unwrap();
     assert!(base.families.bytes.len() > 200 * 1024, "{} bytes are far from full", base.families.bytes.len());
+}
+
+/// Mostly empty buckets compress so well that a base of them could fit into an item and yet be too large to be read.
+#[tokio::test]
+async fn a_base_never_becomes_too_large_to_be_read() {
+    const WRITERS: u32 = 20;
+    let table = MemoryStatsTable::default();
+    for writer in 0..WRITERS {
+        let registry = Registry::new();
+        let bounds = (1..=100).map(f64::from).collect();
+        let empty = HistogramVec::new(HistogramOpts::new("empty_seconds", "Empty.").buckets(bounds), &["id"]).unwrap();
+        registry.register(Box::new(empty.clone())).unwrap();
+        (0..3000).for_each(|series| drop(empty.with_label_values(&[format!("{writer} {series}")])));
+        let mut environment = Environment::with(registry, table.clone(), 1, 10);
+        environment.requests(1).await;
+        environment.publisher.close().await;
+    }
+    let report = run(&table, &settings()).await;
+    assert!(report.folded > 0 && report.base_full > 0, "{report:?}");
+    let bytes = table.base(0).await.unwrap().unwrap().families.bytes.len();
+    assert!(bytes < 350 * 1024, "{bytes} bytes: it is not the size before compression that was too large");
+    assert_eq!(value(&page(&table).await, "requests_total", &[]), f64::from(WRITERS));
 }
 
 #[tokio::test]

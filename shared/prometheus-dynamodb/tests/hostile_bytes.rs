@@ -49,7 +49,8 @@ async fn reading_damaged_bytes_ends_well() {
 fn read(bytes: Vec<u8>) -> bool {
     let encoded = Encoded { format: wire::FORMAT, bytes };
     let Ok(families) = wire::decode(&encoded) else { return false };
-    let again = wire::decode(&wire::encode(&families)).expect("what was read can be written and read");
+    let again =
+        wire::decode(&wire::encode(&families, 0).expect("what was read fits")).expect("what was written can be read");
     assert_eq!(format!("{again:?}"), format!("{families:?}"));
     let page = Page::new(families, &[]);
     for format in [Format::Text, Format::OpenMetrics, Format::Protobuf] {
@@ -85,7 +86,7 @@ async fn corpus() -> Corpus {
     let item = table.snapshots(0).await.unwrap().remove(0).unwrap().families.bytes;
 
     let folded = [(WriterId::random(), None), (WriterId::random(), Some(u64::MAX))].into();
-    let mut items = vec![item.clone(), wire::encode(&Families::new()).bytes, wire::encode_folded(&folded)];
+    let mut items = vec![item.clone(), wire::encode(&Families::new(), 0).unwrap().bytes, wire::encode_folded(&folded)];
     let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hostile_bytes");
     for file in std::fs::read_dir(kept).unwrap() {
         items.push(std::fs::read(file.unwrap().path()).unwrap());

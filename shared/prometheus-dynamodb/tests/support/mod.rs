@@ -45,7 +45,7 @@ impl<T: PublishStats> Environment<T> {
             table: "stats".into(),
             shards,
             pace: Pace { interval: Duration::from_secs(1), burst },
-            max_series: 1000,
+            max_series: 20_000,
             function: "encode".into(),
             version: "1".into(),
         };
