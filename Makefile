@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help up test check soak package dashboards dashboards-json
+.PHONY: help up test check soak package bench dashboards dashboards-json
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -18,6 +18,9 @@ soak: ## compare latency with metrics on and off (SOAK_DURATION=30s, SOAK_RATE=5
 
 package: ## build the release artifacts into target/package (ARCHITECTURES="arm64 x86_64")
 	@scripts/package
+
+bench: ## start the release artifacts under an emulator of Lambda, and measure start, memory and latency beside Node (3 minutes)
+	@scripts/bench
 
 dashboards: ## run an incident, compare every panel and alert with what was sent, and draw the pictures (5 minutes)
 	@scripts/dashboards

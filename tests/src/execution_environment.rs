@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
@@ -36,6 +36,7 @@ pub struct Function {
 pub struct ExecutionEnvironment {
     process: Process,
     api: Arc<RuntimeApi>,
+    init_duration: Duration,
 }
 
 impl ExecutionEnvironment {
@@ -50,10 +51,14 @@ impl ExecutionEnvironment {
             .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
             .env("AWS_LAMBDA_LOG_FORMAT", "JSON");
+        let started = Instant::now();
         let process = Process::spawn(function.name, command, log)?;
-        let mut this = Self { process, api };
+        let mut this = Self { process, api, init_duration: Duration::ZERO };
         tokio::select! {
-            () = this.api.asks_for_event() => return Ok(this),
+            () = this.api.asks_for_event() => {
+                this.init_duration = started.elapsed();
+                return Ok(this);
+            }
             () = tokio::time::sleep(PATIENCE) => {}
             ended = exit(&mut this.process) => ended?,
         }
@@ -64,6 +69,11 @@ impl ExecutionEnvironment {
     /// Its Runtime API, by which it is invoked.
     pub fn api(&self) -> Arc<RuntimeApi> {
         Arc::clone(&self.api)
+    }
+
+    /// How long its cold start took, from the start of its process until it asked for its first event.
+    pub fn init_duration(&self) -> Duration {
+        self.init_duration
     }
 
     /// Its process.

@@ -1,8 +1,8 @@
-//! What the Makefile and the scripts run: `local-bundle up`, `soak`, `fleet` and `dashboards`.
+//! What the Makefile and the scripts run: `local-bundle up`, `soak`, `fleet`, `bench` and `dashboards`.
 
 use std::process::ExitCode;
 
-use local_bundle::{dashboards, fleet, soak, up};
+use local_bundle::{bench, dashboards, fleet, soak, up};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -11,8 +11,9 @@ async fn main() -> ExitCode {
         Some("up") => up::run().await,
         Some("soak") => soak::run().await,
         Some("fleet") => fleet::soak().await,
+        Some("bench") => bench::run().await,
         Some("dashboards") => dashboards::run().await,
-        _ => Err(anyhow::anyhow!("usage: local-bundle up|soak|fleet|dashboards")),
+        _ => Err(anyhow::anyhow!("usage: local-bundle up|soak|fleet|bench|dashboards")),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

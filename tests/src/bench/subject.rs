@@ -1,0 +1,40 @@
+//! What is measured.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+
+use super::work::Work;
+use crate::execution_environment::Function;
+use crate::{functions, workspace};
+
+/// One program.
+pub struct Subject {
+    /// What it is called in the table.
+    pub name: &'static str,
+    /// The program.
+    pub function: Function,
+    /// What it is asked for.
+    pub work: Work,
+}
+
+/// The function that Node's are compared with.
+pub const ENCODE: &str = "encode";
+/// The function for Node with its packages beside it, as Lambda's editor and many deployments have it.
+pub const NODE: &str = "encode in Node";
+/// The same as one minified file, which AWS recommends for a faster start.
+pub const NODE_BUNDLED: &str = "encode in Node, bundled";
+
+/// The four functions as they would be deployed, and the one for Node.
+pub fn all() -> Result<Vec<Subject>> {
+    let artifact = |function: &str| workspace::local("bench").join(function).join("bootstrap");
+    let node = workspace::root().join("tests/bench/node");
+    let mut programs: Vec<(&'static str, &'static str, PathBuf)> =
+        vec![(NODE, ENCODE, node.join("bootstrap.mjs")), (NODE_BUNDLED, ENCODE, node.join("dist/bootstrap.mjs"))];
+    programs.extend(functions::ALL.map(|function| (function, function, artifact(function))));
+    let subjects = programs.into_iter().map(|(name, function, program)| {
+        ensure!(program.exists(), "{} is missing: run 'make bench'", program.display());
+        Ok(Subject { name, work: Work::of(function)?, function: Function { name: function, program } })
+    });
+    subjects.collect()
+}

@@ -1,0 +1,127 @@
+//! What a subject is asked for, and whether its response is right.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+
+use super::subject::ENCODE;
+use crate::exposition::Exposition;
+use crate::lambda_event;
+use crate::runtime_api::Outcome;
+use crate::settings::DEFAULT_METRICS_TOKEN;
+
+const SIGILS: &str = "/api/consciousness/sigils";
+
+/// What a subject does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// Encodes some data, to 201 and a token.
+    Encode,
+    /// Verifies a token that was made, together with its data, as valid.
+    Verify,
+    /// Collects garbage, to a summary.
+    Gc,
+    /// Answers a scrape.
+    Metrics,
+}
+
+/// What has happened so far.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// The last token that each subject has made.
+    tokens: BTreeMap<&'static str, String>,
+    encoded: u64,
+    verified: usize,
+    counted: u64,
+}
+
+impl Ledger {
+    /// How many sigils encode has made. Those of Node are not in the metrics' page.
+    pub fn encoded(&self) -> u64 {
+        self.encoded
+    }
+
+    /// How many of them the last scrape has counted.
+    pub fn counted(&self) -> u64 {
+        self.counted
+    }
+}
+
+impl Work {
+    /// The work of this function.
+    pub fn of(function: &str) -> Result<Self> {
+        Ok(match function {
+            ENCODE => Self::Encode,
+            "verify" => Self::Verify,
+            "gc" => Self::Gc,
+            "metrics" => Self::Metrics,
+            _ => bail!("no work is known for {function}"),
+        })
+    }
+
+    /// The next event.
+    pub fn event(self, ledger: &Ledger) -> Result<Value> {
+        Ok(match self {
+            Self::Encode => {
+                let body = json!({ "data": data(), "metadata": { "by": "till 3" } });
+                lambda_event::http_request("POST", SIGILS, &[], Some(&body))
+            }
+            Self::Verify => {
+                // In turn, so that what Node has made is verified as well.
+                let token = ledger.tokens.values().cycle().nth(ledger.verified).context("nothing was encoded yet")?;
+                let body = json!({ "token": token, "data": data() });
+                lambda_event::http_request("POST", &format!("{SIGILS}/verify"), &[], Some(&body))
+            }
+            Self::Gc => lambda_event::scheduled(),
+            Self::Metrics => {
+                let authorization = format!("Bearer {DEFAULT_METRICS_TOKEN}");
+                lambda_event::http_request("GET", "/metrics", &[("authorization", &authorization)], None)
+            }
+        })
+    }
+
+    /// An error unless this is the right response.
+    pub fn check(self, subject: &'static str, outcome: Outcome, ledger: &mut Ledger) -> Result<()> {
+        let Outcome::Response(response) = outcome else { bail!("an invocation ended with {outcome:?}") };
+        match self {
+            Self::Encode => {
+                let body = body(&response, 201)?;
+                let token = body["sigil"]["token"].as_str().context("there is no token")?;
+                ledger.tokens.insert(subject, token.to_owned());
+                ledger.encoded += u64::from(subject == ENCODE);
+            }
+            Self::Verify => {
+                let body = body(&response, 200)?;
+                ensure!(body["valid"] == true, "a token is not valid: {body}");
+                ledger.verified += 1;
+            }
+            Self::Gc => {
+                let is_summary = response["sigils"].is_object() && response["stats"].is_object();
+                ensure!(is_summary, "this is no summary: {response}");
+            }
+            Self::Metrics => {
+                ensure!(response["statusCode"] == 200, "a scrape was answered {response}");
+                let page = Exposition::parse(response["body"].as_str().context("a page has a body")?)?;
+                let counted = page.sum("sigil_encode_total", &[]) as u64;
+                // The first is published before the next event is asked for, later ones at most a second later.
+                let encoded = ledger.encoded;
+                ensure!(
+                    (1..=encoded).contains(&counted),
+                    "encode has made {encoded} sigils, and {counted} are counted"
+                );
+                ledger.counted = counted;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn data() -> Value {
+    json!({ "order": 17, "paid": true, "total": "12.50" })
+}
+
+fn body(response: &Value, status: u16) -> Result<Value> {
+    ensure!(response["statusCode"] == status, "the response should be {status}: {response}");
+    Ok(serde_json::from_str(response["body"].as_str().context("the response has a body")?)?)
+}
