@@ -1,5 +1,5 @@
-//! `make bench`: the release artifacts under the Runtime API, beside a function for Node that does what encode does, all in
-//! one run against one DynamoDB Local.
+//! `make bench`: the release artifacts under the Runtime API, beside a function for Node that does what encode does, all
+//! in one run against one DynamoDB Local.
 //!
 //! ```text
 //! subject      what is measured
@@ -63,7 +63,9 @@ async fn measure() -> Result<Table> {
     std::fs::create_dir_all(&logs).with_context(|| logs.display().to_string())?;
     let dynamodb = DynamoDbLocal::start_in_memory(&logs.join("dynamodb.log")).await?;
     tables::create(&dynamodb.client()).await?;
-    let variables = Environment::new(&dynamodb.url(), &sigil::keys::generate("bench"), DEFAULT_METRICS_TOKEN);
+    let mut variables = Environment::new(&dynamodb.url(), &sigil::keys::generate("bench"), DEFAULT_METRICS_TOKEN);
+    // At each start, the SDK for Node would warn of a version of Node that it is about to drop.
+    variables.set("AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED", "true");
     let start = async |subject: &Subject| {
         let log = logs.join(format!("{}.log", subject.name));
         ExecutionEnvironment::start(&subject.function, &variables, &log).await

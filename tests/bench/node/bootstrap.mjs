@@ -1,9 +1,9 @@
 #!/usr/bin/env node
 // A minimal client of the Lambda Runtime API: asks for an event, posts the response, and so on.
 //
-// It stands in for AWS's managed Node runtime, which cannot be had outside Lambda. That one does the same loop, and more:
-// it loads the handler by name, patches the console, and has no hook between a response and the next event, so that
-// publishing there would need an extension. What is measured here is thus the least that Node can take.
+// It stands in for AWS's managed Node runtime, which cannot be had outside Lambda. That one does the same loop, and more: it
+// loads the handler by name and patches the console. It has no hook between a response and the next event, so that to publish
+// there takes an extension; here it is one more line.
 
 import { Agent, request } from "node:http";
 import { DynamoDBClient } from "@aws-sdk/client-dynamodb";

@@ -9,10 +9,20 @@ import { Counter, Histogram, Registry } from "prom-client";
 
 const INTERVAL_MS = 1000;
 
-const registers = [new Registry()];
+const registry = new Registry();
+const registers = [registry];
 
-export const encoded = new Counter({ name: "sigil_encode_total", help: "Requests that were answered with a sigil.", registers });
-export const errors = new Counter({ name: "sigil_error_total", help: "Requests that were not.", labelNames: ["reason"], registers });
+export const encoded = new Counter({
+  name: "sigil_encode_total",
+  help: "Requests to encode that were answered with a sigil.",
+  registers,
+});
+export const errors = new Counter({
+  name: "sigil_error_total",
+  help: "Requests that failed.",
+  labelNames: ["reason"],
+  registers,
+});
 export const duration = new Histogram({
   name: "sigil_encode_duration_seconds",
   help: "Time that answering a request to encode took.",
@@ -40,7 +50,7 @@ export class Publisher {
     const now = performance.now();
     if (now - this.#publishedAt < INTERVAL_MS) return;
     this.#publishedAt = now;
-    const metrics = { S: JSON.stringify(await registers[0].getMetricsAsJSON()) };
+    const metrics = { S: JSON.stringify(await registry.getMetricsAsJSON()) };
     await this.#client.send(new PutItemCommand({ TableName: process.env.STATS_TABLE, Item: { ...this.#key, metrics } }));
   }
 }

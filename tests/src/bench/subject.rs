@@ -20,9 +20,9 @@ pub struct Subject {
 
 /// The function that Node's are compared with.
 pub const ENCODE: &str = "encode";
-/// The function for Node with its packages beside it, as Lambda's editor and many deployments have it.
+/// The function for Node with its packages as they are installed.
 pub const NODE: &str = "encode in Node";
-/// The same as one minified file, which AWS recommends for a faster start.
+/// The same with everything in one minified file, which starts faster.
 pub const NODE_BUNDLED: &str = "encode in Node, bundled";
 
 /// The four functions as they would be deployed, and the one for Node.

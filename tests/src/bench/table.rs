@@ -55,7 +55,7 @@ impl fmt::Display for Table {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         writeln!(
             f,
-            "\n{cores} cores, {}, DynamoDB Local, Node {}; {COLD_STARTS} starts and {INVOCATIONS} invocations of each, in {:.0} s",
+            "\n{cores} cores, {}, DynamoDB Local, Node {}; {COLD_STARTS} starts and {INVOCATIONS} invocations of each in {:.0} s",
             std::env::consts::ARCH,
             self.node,
             self.duration.as_secs_f64()
@@ -84,5 +84,5 @@ impl fmt::Display for Table {
 
 /// Whole numbers or one decimal: runs differ by more than what is left out.
 fn rounded(number: f64) -> String {
-    if number < 10.0 { format!("{number:.1}") } else { format!("{number:.0}") }
+    if number < 9.95 { format!("{number:.1}") } else { format!("{number:.0}") }
 }
