@@ -602,7 +602,6 @@ fn instances() -> Vec<(Protocol, usize)> {
         Err(_) => {}
         Ok("long") => instances.extend([
             (Protocol { publishes: 2, duplicates: true, ..one.clone() }, 1_000_000),
-            (Protocol { publishes: 3, units: 3, ..one.clone() }, 1_000_000),
             (Protocol { environments: 2, publishes: 1, units: 4, gc_pages: true, ..one }, 500_000),
         ]),
         Ok(other) => panic!("MODEL_CHECK is {other:?}; it can be \"long\" or absent"),
