@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help up test check soak package bench dashboards dashboards-json
+.PHONY: help up test check soak package bench fuzz dashboards dashboards-json
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -21,6 +21,9 @@ package: ## build the release artifacts into target/package (ARCHITECTURES="arm6
 
 bench: ## start the release artifacts under an emulator of Lambda, and measure start, memory and latency beside Node (3 minutes)
 	@scripts/bench
+
+fuzz: ## fuzz the reading of the stats table's items, guided by coverage (FUZZ_SECONDS=60)
+	@scripts/fuzz
 
 dashboards: ## run an incident, compare every panel and alert with what was sent, and draw the pictures (5 minutes)
 	@scripts/dashboards

@@ -1,8 +1,8 @@
 //! Whatever an item of the stats table holds, reading it ends, with an error or with something that can be shown.
 //!
-//! Well-formed items, and bytes that once were found to be interesting (`tests/hostile_bytes/`), are damaged at random: bits
-//! turned, parts cut out, doubled, moved and replaced, before and after compression. `HOSTILE_BYTES_ROUNDS` says how
-//! often.
+//! Well-formed items, and the bytes in `tests/hostile_bytes/`, are damaged at random: bits turned, parts cut out, doubled,
+//! moved and replaced, before and after compression. `HOSTILE_BYTES_ROUNDS` says how often. `make fuzz` does the same
+//! guided by coverage.
 
 use std::io::Write;
 use std::path::Path;
@@ -87,13 +87,18 @@ async fn corpus() -> Corpus {
 
     let folded = [(WriterId::random(), None), (WriterId::random(), Some(u64::MAX))].into();
     let mut items = vec![item.clone(), wire::encode(&Families::new(), 0).unwrap().bytes, wire::encode_folded(&folded)];
+    let mut messages = Vec::new();
     let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hostile_bytes");
     for file in std::fs::read_dir(kept).unwrap() {
-        items.push(std::fs::read(file.unwrap().path()).unwrap());
+        let file = file.unwrap().path();
+        let compressed = file.extension().is_some_and(|extension| extension == "deflate");
+        let kept = if compressed { &mut items } else { &mut messages };
+        kept.push(std::fs::read(file).unwrap());
     }
     let mut message = Vec::new();
     std::io::Read::read_to_end(&mut flate2::read::DeflateDecoder::new(item.as_slice()), &mut message).unwrap();
-    Corpus { messages: vec![message], items }
+    messages.push(message);
+    Corpus { messages, items }
 }
 
 fn deflated(bytes: &[u8]) -> Vec<u8> {
