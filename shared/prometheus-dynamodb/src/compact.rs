@@ -1,5 +1,7 @@
 //! Compacting the stats table: one gc run.
 
+pub mod metrics;
+
 use std::collections::BTreeSet;
 use std::future::ready;
 use std::time::{Duration, Instant};
@@ -7,13 +9,13 @@ use std::time::{Duration, Instant};
 use futures::stream::{self, StreamExt};
 
 use crate::clock::now_ms;
-use crate::family::Families;
-use crate::item::{Base, Snapshot, WriterId};
+use crate::families::Families;
 use crate::protocol::compaction::{Folded, is_to_be_buried, is_to_be_folded, is_to_be_sealed, still_folded};
 use crate::protocol::reading::{WriterLife, count};
 use crate::settings::TableSettings;
+use crate::table::item::{Base, Snapshot, WriterId};
+use crate::table::wire::{self, DecodeError, TooLarge};
 use crate::table::{CompactStats, TableError};
-use crate::wire::{self, DecodeError, TooLarge};
 
 /// How many conditional writes are under way at once.
 const WRITES_AT_ONCE: usize = 16;

@@ -20,43 +20,31 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-pub mod exact_sum;
-pub mod exposition;
-pub mod family;
+pub mod families;
 
-mod environment;
-mod gather;
-mod layer;
-mod publisher;
-mod schedule;
-mod series_cap;
-
-pub mod item;
-pub mod protocol;
-pub mod table;
-pub mod wire;
-
-mod merge;
-pub mod page;
+mod publish;
 mod scrape;
 
-mod clock;
 mod compact;
-mod compact_metrics;
+
+pub mod protocol;
+pub mod table;
+
+mod clock;
 mod registered;
 mod settings;
 
+pub use compact::metrics::CompactMetrics;
 pub use compact::{CompactError, CompactReport, compact};
-pub use compact_metrics::CompactMetrics;
-pub use family::GaugeMerge;
-pub use gather::Sources;
-pub use layer::{PublishLayer, PublishService};
-pub use page::Page;
-pub use publisher::Publisher;
-pub use schedule::Pace;
-pub use scrape::{ScrapeError, scrape};
+pub use families::{GaugeMerge, exact_sum};
+pub use publish::gather::Sources;
+pub use publish::layer::{PublishLayer, PublishService};
+pub use publish::publisher::Publisher;
+pub use publish::schedule::Pace;
+pub use scrape::page::Page;
+pub use scrape::{ScrapeError, exposition, page, scrape};
 pub use settings::{TableSettings, WriterSettings};
-pub use table::{DynamoDbStatsTable, MemoryStatsTable};
+pub use table::{DynamoDbStatsTable, MemoryStatsTable, item, wire};
 
 #[cfg(test)]
 mod model;

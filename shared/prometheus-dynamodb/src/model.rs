@@ -20,16 +20,16 @@ use std::time::{Duration, Instant};
 use stateright::{Checker, Model, Property};
 
 use crate::compact::compact_by;
-use crate::exact_sum::ExactSum;
-use crate::family::{Families, Kind, Value};
-use crate::item::{Encoded, Snapshot, WriterId};
+use crate::families::exact_sum::ExactSum;
+use crate::families::{Families, Kind, Value};
 use crate::protocol::condition::PutCondition;
 use crate::protocol::writer::{PutOutcome, Step, Writer};
 use crate::scrape::{Scrape, read};
 use crate::settings::TableSettings;
+use crate::table::item::{Encoded, Snapshot, WriterId};
 use crate::table::items::Items;
+use crate::table::wire;
 use crate::testing::one;
-use crate::wire;
 use replay::{Exchange, Progress, Request, Response, now_ms, replay};
 
 const START_MS: u64 = 100;

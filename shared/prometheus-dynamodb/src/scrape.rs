@@ -1,19 +1,22 @@
 //! A scrape: the whole stats table, read in an order that makes it exact, merged into one page.
 
+pub mod exposition;
+pub mod page;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use crate::clock::now_ms;
-use crate::family::Families;
-use crate::item::{Base, Snapshot, WriterId};
-use crate::merge::merge;
-use crate::page::{ConflictKind, Page, PageFamily, PageKind, PageSeries, PageValue};
+use crate::families::Families;
+use crate::families::merge::merge;
 use crate::protocol::reading::{WriterLife, count};
+use crate::scrape::page::{ConflictKind, Page, PageFamily, PageKind, PageSeries, PageValue};
 use crate::settings::TableSettings;
+use crate::table::item::{Base, Snapshot, WriterId};
+use crate::table::wire::{self, DecodeError};
 use crate::table::{ReadStats, TableError, UnreadableItem};
-use crate::wire::{self, DecodeError};
 
 /// How many shards are read at once.
 const SHARDS_AT_ONCE: usize = 16;

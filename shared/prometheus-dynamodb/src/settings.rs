@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use env_settings::{EnvReader, SettingsError, parse};
 
-use crate::schedule::Pace;
+use crate::publish::schedule::Pace;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 

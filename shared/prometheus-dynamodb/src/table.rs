@@ -10,7 +10,7 @@
 //! | shards | `shards` | `shards` | `highest` (N): the highest number of shards that any writer has used; no such item means 1 |
 //!
 //! Times are milliseconds since the epoch, but for `ttl`, which DynamoDB wants in seconds. `format`, `families` and `folded` are
-//! described in [`crate::wire`]. A writer chooses the shard of its item freely among those that this last item tells of.
+//! described in [`crate::table::wire`]. A writer chooses the shard of its item freely among those that this last item tells of.
 //!
 //! | write | condition |
 //! |---|---|
@@ -22,8 +22,10 @@
 //! | delete a snapshot | `attribute_exists(sealed_at)` |
 
 mod dynamodb;
+pub mod item;
 pub(crate) mod items;
 mod memory;
+pub mod wire;
 
 pub use dynamodb::DynamoDbStatsTable;
 pub use memory::MemoryStatsTable;
@@ -31,9 +33,9 @@ pub use memory::MemoryStatsTable;
 use std::error::Error;
 use std::future::Future;
 
-use crate::item::{Base, Encoded, Snapshot, WriterId};
 use crate::protocol::condition::PutCondition;
 use crate::protocol::writer::PutOutcome;
+use crate::table::item::{Base, Encoded, Snapshot, WriterId};
 
 /// Publishing: what every function with metrics needs.
 pub trait PublishStats: Send + Sync + 'static {

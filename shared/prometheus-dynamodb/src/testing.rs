@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use crate::exact_sum::ExactSum;
-use crate::family::{Bounds, Families, Family, FamilyKey, GaugeMerge, Kind, Value};
+use crate::families::exact_sum::ExactSum;
+use crate::families::{Bounds, Families, Family, FamilyKey, GaugeMerge, Kind, Value};
 
 /// Families that collide often: few names, kinds, labels and bounds.
 pub fn families() -> impl Strategy<Value = Families> {

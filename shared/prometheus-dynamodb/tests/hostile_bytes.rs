@@ -12,7 +12,7 @@ use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use prometheus::{Gauge, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 use prometheus_dynamodb::exposition::Format;
-use prometheus_dynamodb::family::Families;
+use prometheus_dynamodb::families::Families;
 use prometheus_dynamodb::item::{Encoded, WriterId};
 use prometheus_dynamodb::page::Page;
 use prometheus_dynamodb::table::ReadStats;

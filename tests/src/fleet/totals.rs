@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use prometheus_dynamodb::family::{Kind, Value};
+use prometheus_dynamodb::families::{Kind, Value};
 use prometheus_dynamodb::item::Encoded;
 use prometheus_dynamodb::wire;
 

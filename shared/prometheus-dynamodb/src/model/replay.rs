@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::{cell::Cell, future::poll_fn};
 
-use crate::item::{Base, Snapshot};
+use crate::table::item::{Base, Snapshot};
 use crate::table::{CompactStats, ReadStats, TableError, UnreadableItem};
 
 /// What a run asks of the table.

@@ -13,8 +13,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::item::{Snapshot, WriterId};
 use crate::protocol::reading::WriterLife;
+use crate::table::item::{Snapshot, WriterId};
 
 /// The writers of which a base has the content, and when they were found buried, in milliseconds since the epoch.
 pub type Folded = BTreeMap<WriterId, Option<u64>>;

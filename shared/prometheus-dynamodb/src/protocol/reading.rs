@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::family::Families;
-use crate::item::Snapshot;
-use crate::merge::{merge, retire};
+use crate::families::Families;
+use crate::families::merge::{merge, retire};
+use crate::table::item::Snapshot;
 
 /// What a reader takes a writer for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -18,8 +18,8 @@
 //! be there twice. So it *fences*: it puts an empty sealed snapshot under its id. Then the first put cannot land any
 //! more, the grave tells whether it ever did, and the writer starts anew under a fresh id.
 
-use crate::item::WriterId;
 use crate::protocol::condition::{PutCondition, StoredHead};
+use crate::table::item::WriterId;
 
 /// What is counted: families in production.
 pub trait Content: Clone + Default {

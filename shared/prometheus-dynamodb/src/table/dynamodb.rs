@@ -12,11 +12,11 @@ use aws_sdk_dynamodb::{Client, Config};
 use dynamodb_failure::Failure;
 
 use super::{CompactStats, PublishStats, ReadStats, TableError, UnreadableItem};
-use crate::item::{Base, Encoded, Snapshot, WriterId};
 use crate::protocol::condition::{PutCondition, StoredHead};
 use crate::protocol::writer::PutOutcome;
 use crate::settings::MAX_SHARDS;
-use crate::wire;
+use crate::table::item::{Base, Encoded, Snapshot, WriterId};
+use crate::table::wire;
 
 type Item = HashMap<String, AttributeValue>;
 

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::item::{Base, Encoded, Snapshot, WriterId};
 use crate::protocol::condition::{PutCondition, StoredHead};
 use crate::protocol::writer::PutOutcome;
+use crate::table::item::{Base, Encoded, Snapshot, WriterId};
 
 /// All items of a stats table. What the methods do, and on what condition, is told by the ports in [`super`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]

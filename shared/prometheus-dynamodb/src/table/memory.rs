@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::items::Items;
 use super::{CompactStats, PublishStats, ReadStats, TableError, UnreadableItem};
-use crate::item::{Base, Encoded, Snapshot, WriterId};
 use crate::protocol::condition::PutCondition;
 use crate::protocol::writer::PutOutcome;
+use crate::table::item::{Base, Encoded, Snapshot, WriterId};
 
 /// A stats table in memory. Clones share their content.
 #[derive(Debug, Clone, Default)]

@@ -6,9 +6,9 @@ use std::time::Duration;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
-use crate::family::GaugeMerge;
-use crate::gather::Sources;
-use crate::publisher::PublishError;
+use crate::families::GaugeMerge;
+use crate::publish::gather::Sources;
+use crate::publish::publisher::PublishError;
 use crate::registered::registered;
 
 /// Why a publish can fail, as the values of the label `reason`.

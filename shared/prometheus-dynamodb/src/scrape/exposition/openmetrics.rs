@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use super::text::{line, number};
-use crate::page::{Page, PageFamily, PageKind, PageSeries, PageValue};
+use crate::scrape::page::{Page, PageFamily, PageKind, PageSeries, PageValue};
 
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 

@@ -55,7 +55,7 @@ impl fmt::Debug for WriterId {
     }
 }
 
-/// Families as they are stored; see [`crate::wire`].
+/// Families as they are stored; see [`crate::table::wire`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Encoded {
     /// The version of the encoding.

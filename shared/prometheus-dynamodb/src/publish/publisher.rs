@@ -7,19 +7,19 @@ use std::time::Instant;
 use tokio::time;
 
 use crate::clock::now_ms;
-use crate::environment::EnvironmentMetrics;
-use crate::family::Families;
-use crate::gather::Sources;
-use crate::item::{Encoded, Snapshot, WriterId};
-use crate::layer::PublishLayer;
-use crate::merge::subtract;
+use crate::families::Families;
+use crate::families::merge::subtract;
 use crate::protocol::condition::PutCondition;
 use crate::protocol::writer::{PutOutcome, Step, Writer};
-use crate::schedule::{AfterResponse, OnTimer, Schedule};
-use crate::series_cap::SeriesCap;
+use crate::publish::environment::EnvironmentMetrics;
+use crate::publish::gather::Sources;
+use crate::publish::layer::PublishLayer;
+use crate::publish::schedule::{AfterResponse, OnTimer, Schedule};
+use crate::publish::series_cap::SeriesCap;
 use crate::settings::WriterSettings;
+use crate::table::item::{Encoded, Snapshot, WriterId};
+use crate::table::wire::{self, DecodeError, TooLarge};
 use crate::table::{PublishStats, TableError};
-use crate::wire::{self, DecodeError, TooLarge};
 
 /// Publishes an environment's metrics. Clones are the same publisher.
 #[derive(Debug)]

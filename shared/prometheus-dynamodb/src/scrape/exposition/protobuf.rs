@@ -4,7 +4,7 @@
 
 use prost::Message;
 
-use crate::page::{Page, PageKind, PageSeries, PageValue};
+use crate::scrape::page::{Page, PageKind, PageSeries, PageValue};
 
 pub(super) const CONTENT_TYPE: &str =
     "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";

@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use crate::page::{Page, PageKind, PageSeries, PageValue};
+use crate::scrape::page::{Page, PageKind, PageSeries, PageValue};
 
 /// The content type of this format.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -76,7 +76,7 @@ pub(super) fn line(text: &mut String, content: std::fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::page::PageFamily;
+    use crate::scrape::page::PageFamily;
 
     #[test]
     fn each_type_is_written_as_the_format_says() {

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
-use crate::publisher::{Publisher, RequestInFlight};
+use crate::publish::publisher::{Publisher, RequestInFlight};
 use crate::table::PublishStats;
 
 /// See [`Publisher::layer`].

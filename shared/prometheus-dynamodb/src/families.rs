@@ -1,9 +1,12 @@
 //! Metric families as plain data: what one writer publishes, what the base holds, and what merging works on.
 
+pub mod exact_sum;
+pub mod merge;
+
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use crate::exact_sum::ExactSum;
+use crate::families::exact_sum::ExactSum;
 
 /// The families of one writer, or of many merged.
 pub type Families = BTreeMap<FamilyKey, Family>;

@@ -5,7 +5,7 @@
 
 use std::collections::btree_map::Entry;
 
-use crate::family::{Families, Family, GaugeMerge, Kind, Value};
+use crate::families::{Families, Family, GaugeMerge, Kind, Value};
 use crate::protocol::writer::Content;
 
 /// Adds `other` to `merged`.

@@ -10,7 +10,7 @@ use std::io::Write;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::page::Page;
+use crate::scrape::page::Page;
 use accept::Alternative;
 
 /// An exposition format. See <https://prometheus.io/docs/instrumenting/exposition_formats/>.

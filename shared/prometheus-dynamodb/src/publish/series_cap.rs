@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::family::FamilyKey;
+use crate::families::FamilyKey;
 
 /// Lets so many series through, and no more. A label with too many values, such as a user's id, would otherwise make every
 /// publish dearer, and in the end larger than an item may be, so that nothing was published at all.

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use prometheus::Registry;
 use prometheus::proto::{Metric, MetricFamily, MetricType};
 
-use crate::exact_sum::ExactSum;
-use crate::family::{Bounds, Families, Family, FamilyKey, GaugeMerge, Kind, Value};
-use crate::series_cap::SeriesCap;
+use crate::families::exact_sum::ExactSum;
+use crate::families::{Bounds, Families, Family, FamilyKey, GaugeMerge, Kind, Value};
+use crate::publish::series_cap::SeriesCap;
 
 /// Registries whose metrics are published, and how their gauges merge.
 #[derive(Debug, Clone, Default)]

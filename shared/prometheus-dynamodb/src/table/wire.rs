@@ -43,10 +43,10 @@ use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
 use prost::Message;
 
-use crate::exact_sum::ExactSum;
-use crate::family::{Bounds, Families, Family, FamilyKey, GaugeMerge, Kind, Value};
-use crate::item::{Encoded, MAX_ENCODED_BYTES, WriterId};
+use crate::families::exact_sum::ExactSum;
+use crate::families::{Bounds, Families, Family, FamilyKey, GaugeMerge, Kind, Value};
 use crate::protocol::compaction::Folded;
+use crate::table::item::{Encoded, MAX_ENCODED_BYTES, WriterId};
 
 /// The version of this encoding, stored beside the bytes as the attribute `format`.
 pub const FORMAT: u64 = 1;

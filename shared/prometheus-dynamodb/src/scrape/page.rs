@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::family::{Bounds, Families, Family, FamilyKey, Kind, Value};
-use crate::merge::merge;
+use crate::families::merge::merge;
+use crate::families::{Bounds, Families, Family, FamilyKey, Kind, Value};
 
 /// The families of a scrape, in ascending order of their names.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -245,8 +245,8 @@ fn shown_value(kind: &Kind, value: Value) -> PageValue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exact_sum::ExactSum;
-    use crate::family::GaugeMerge;
+    use crate::families::GaugeMerge;
+    use crate::families::exact_sum::ExactSum;
     use crate::testing::{families, one};
     use proptest::prelude::*;
 
