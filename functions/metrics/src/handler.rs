@@ -1,18 +1,20 @@
 //! A request for the page.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use function_kit::problem::Problem;
 use lambda_http::http::header::{
     ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, VARY,
 };
 use lambda_http::http::{HeaderMap, HeaderValue, Method, StatusCode};
-use lambda_http::{Body, Request, Response};
+use lambda_http::{Body, Context, Request, RequestExt, Response};
 use prometheus_dynamodb::exposition::{Format, accepts_gzip, gzip};
 use prometheus_dynamodb::table::{ReadStats, TableError};
 use prometheus_dynamodb::{ScrapeError, TableSettings, scrape};
 
 use crate::access::Access;
+use crate::scrape_deadline::time_allowed;
+use crate::selection::Selection;
 
 /// How long a scraper is told to wait after a failure.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -20,10 +22,6 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// The longest body that is sent, in bytes: Lambda's limit of 6 MB for a response, less room for what is around it. See
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>.
 const MAX_PAYLOAD_BYTES: usize = 6 * 1024 * 1024 - 16 * 1024;
-
-/// How long reading the table may take. Prometheus gives up after 10 s by default, and whatever is read after that would
-/// be for nothing; Lambda's own time-out is later still.
-const DEADLINE: Duration = Duration::from_secs(9);
 
 /// Answers scrapes.
 #[derive(Debug)]
@@ -53,14 +51,18 @@ impl<T: ReadStats> Metrics<T> {
         }
         // Before the table is read: what is refused costs nothing.
         self.access.check(request).await?;
-        let page =
-            scrape(&self.table, &self.reader, Instant::now() + DEADLINE).await.map_err(|error| problem(&error))?;
-        let format = Format::of(&list(request.headers(), ACCEPT));
-        let compressed = accepts_gzip(&list(request.headers(), ACCEPT_ENCODING));
-        let body = body(format.render(&page), format, compressed)?;
+        let selection = Selection::parse(request.uri().query().unwrap_or_default())?;
+        let invocation_deadline = request.lambda_context_ref().map(Context::deadline);
+        let allowed = time_allowed(request.headers(), invocation_deadline, SystemTime::now());
+        let mut page =
+            scrape(&self.table, &self.reader, Instant::now() + allowed).await.map_err(|error| problem(&error))?;
+        selection.apply(&mut page);
+        let accept = list(request.headers(), ACCEPT);
+        let format = Format::of(&accept);
+        let (body, compressed) = body(format.render(&page), format, Gzip::of(request.headers()))?;
         let mut response = Response::new(if request.method() == Method::HEAD { Body::Empty } else { body });
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+        headers.insert(CONTENT_TYPE, content_type(format, &accept));
         headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if compressed {
@@ -76,22 +78,67 @@ fn list(headers: &HeaderMap, name: HeaderName) -> String {
     values.join(",")
 }
 
-/// The body, or an error if Lambda would not take it.
-fn body(page: Vec<u8>, format: Format, compressed: bool) -> Result<Body, Problem> {
-    let body = if compressed {
-        Body::Binary(gzip(&page))
-    } else if format.is_text() {
-        Body::Text(String::from_utf8(page).expect("a text format is UTF-8"))
-    } else {
-        Body::Binary(page)
+/// Returns the content type, with the scheme for escaping names that was asked for. No name here needs to be escaped, so
+/// any scheme holds.
+fn content_type(format: Format, accept: &str) -> HeaderValue {
+    let content_type = match format.escaping(accept) {
+        Some(escaping) => format!("{}; escaping={escaping}", format.content_type()),
+        None => format.content_type().to_owned(),
     };
-    if payload_bytes(&body) > MAX_PAYLOAD_BYTES {
-        let way_out = if compressed { "publish fewer series" } else { "ask for it with Accept-Encoding: gzip" };
-        let detail = format!("the page is larger than the 6 MB that Lambda lets a response have; {way_out}");
-        tracing::error!(detail, "a scrape failed");
-        return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "page_too_large", detail));
+    HeaderValue::from_str(&content_type).expect("both parts are ASCII")
+}
+
+/// Whether a response may be compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gzip {
+    /// It was asked for.
+    Preferred,
+    /// Nothing was said of codings, so that any will do (RFC 9110, section 12.5.3).
+    Possible,
+    /// It was ruled out.
+    Refused,
+}
+
+impl Gzip {
+    fn of(headers: &HeaderMap) -> Self {
+        if !headers.contains_key(ACCEPT_ENCODING) {
+            Self::Possible
+        } else if accepts_gzip(&list(headers, ACCEPT_ENCODING)) {
+            Self::Preferred
+        } else {
+            Self::Refused
+        }
     }
-    Ok(body)
+}
+
+/// Returns the body, and whether it is compressed. A page that Lambda would not take as it is, is compressed even though
+/// nobody asked for it, unless that was ruled out: every scraper understands gzip.
+fn body(page: Vec<u8>, format: Format, gzip: Gzip) -> Result<(Body, bool), Problem> {
+    let plain = match (gzip, format.is_text()) {
+        (Gzip::Preferred, _) => return fits(compress(&page), "publish fewer series").map(|body| (body, true)),
+        (_, true) => Body::Text(String::from_utf8(page).expect("a text format is UTF-8")),
+        (_, false) => Body::Binary(page),
+    };
+    match gzip {
+        Gzip::Refused => fits(plain, "ask for it with Accept-Encoding: gzip").map(|body| (body, false)),
+        _ if payload_bytes(&plain) <= MAX_PAYLOAD_BYTES => Ok((plain, false)),
+        _ => fits(compress(&plain), "publish fewer series").map(|body| (body, true)),
+    }
+}
+
+fn compress(page: &[u8]) -> Body {
+    Body::Binary(gzip(page))
+}
+
+fn fits(body: Body, way_out: &str) -> Result<Body, Problem> {
+    if payload_bytes(&body) <= MAX_PAYLOAD_BYTES {
+        return Ok(body);
+    }
+    let detail = format!(
+        "the page is larger than the 6 MB that Lambda lets a response have; {way_out}, or for a part with name[]"
+    );
+    tracing::error!(detail, "a scrape failed");
+    Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "page_too_large", detail))
 }
 
 /// How long the body is in the JSON that Lambda is given: in base64, or as a text in which some characters are escaped.
@@ -168,16 +215,36 @@ mod tests {
         assert_eq!(bytes[..2], [0x1f, 0x8b], "the magic number of gzip");
     }
 
+    #[tokio::test]
+    async fn the_query_restricts_the_page_and_is_refused_when_it_is_not_understood() {
+        let token = ("authorization", "Bearer 0123456789abcdef");
+        let accept = ("accept", "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8,*/*;q=0.1");
+        let path = "/metrics?name[]=prometheus_dynamodb_series";
+        let response = answer_to(Method::GET, path, &[token, accept]).await;
+        assert_eq!(
+            response.headers()["content-type"],
+            "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8"
+        );
+        let Body::Text(page) = response.body() else { panic!("{:?}", response.body()) };
+        let samples: Vec<_> = page.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(samples, ["prometheus_dynamodb_series 0"]);
+        assert_eq!(answer_to(Method::GET, "/metrics?nam=x", &[token]).await.status(), StatusCode::BAD_REQUEST);
+        assert_eq!(answer_to(Method::GET, "/metrics?nam=x", &[]).await.status(), StatusCode::UNAUTHORIZED);
+    }
+
     #[test]
     fn a_page_that_lambda_would_not_take_is_an_error_with_the_way_out() {
         // Each line feed is two characters in JSON.
         let page = vec![b'\n'; MAX_PAYLOAD_BYTES / 2 + 1];
-        let refused = body(page.clone(), Format::Text, false).unwrap_err().into_response();
+        let refused = body(page.clone(), Format::Text, Gzip::Refused).unwrap_err().into_response();
         assert_eq!(refused.status(), 500);
         let Body::Text(problem) = refused.body() else { panic!("{:?}", refused.body()) };
         assert!(problem.contains("Accept-Encoding: gzip"), "{problem}");
-        assert!(body(page.clone(), Format::Text, true).is_ok());
-        assert!(body(page[1..].to_vec(), Format::Text, false).is_ok());
+        let (large, compressed) = body(page.clone(), Format::Text, Gzip::Possible).unwrap();
+        assert!(compressed && payload_bytes(&large) <= MAX_PAYLOAD_BYTES);
+        assert!(body(page.clone(), Format::Text, Gzip::Preferred).unwrap().1);
+        assert!(!body(page[1..].to_vec(), Format::Text, Gzip::Possible).unwrap().1);
+        assert!(!body(page[1..].to_vec(), Format::Text, Gzip::Refused).unwrap().1);
     }
 
     #[tokio::test]
@@ -217,5 +284,11 @@ mod tests {
         let start = tokio::time::Instant::now();
         let response = metrics.handle(&request).await;
         assert_eq!((response.status(), start.elapsed().as_secs()), (StatusCode::SERVICE_UNAVAILABLE, 9));
+
+        let impatient = lambda_http::http::Request::builder().uri("/metrics");
+        let impatient = impatient.header("x-prometheus-scrape-timeout-seconds", "3").body(Body::Empty).unwrap();
+        let start = tokio::time::Instant::now();
+        let response = metrics.handle(&impatient).await;
+        assert_eq!((response.status(), start.elapsed().as_millis()), (StatusCode::SERVICE_UNAVAILABLE, 2_500));
     }
 }
