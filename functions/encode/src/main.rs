@@ -47,7 +47,7 @@ async fn run(started_at: Instant) -> Result<(), Error> {
         ErrorMetrics::register(&registry, &[Operation::Encode, Operation::Revoke])?,
     ));
 
-    let stats_table = DynamoDbStatsTable::new(aws.dynamodb(Budget::PUBLISH), &settings.stats.table);
+    let stats_table = DynamoDbStatsTable::new(aws.dynamodb(Budget::PUBLISH), settings.stats.table());
     let publisher = Publisher::new(stats_table, Sources::new(registry), settings.stats, started_at)?;
     let handler = service_fn(move |request: Request| {
         let encode = Arc::clone(&encode);

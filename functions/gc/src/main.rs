@@ -37,7 +37,7 @@ async fn run(started_at: Instant) -> Result<(), Error> {
     BreakerGauge::register(&registry, store.states())?;
     let collector = Arc::new(Collector {
         store,
-        stats_table: DynamoDbStatsTable::new(aws.dynamodb(Budget::BATCH), &settings.stats_table.table),
+        stats_table: DynamoDbStatsTable::new(aws.dynamodb(Budget::BATCH), settings.stats_table.table()),
         stats_settings: settings.stats_table,
         metrics: GcMetrics::register(&registry)?,
         compact_metrics: CompactMetrics::register(&registry)?,
@@ -45,7 +45,7 @@ async fn run(started_at: Instant) -> Result<(), Error> {
     });
 
     let sources = Sources::new(registry).gauge(LAST_SUCCESS, GaugeMerge::Max);
-    let own_table = DynamoDbStatsTable::new(aws.dynamodb(Budget::PUBLISH), &settings.stats.table);
+    let own_table = DynamoDbStatsTable::new(aws.dynamodb(Budget::PUBLISH), settings.stats.table());
     let publisher = Publisher::new(own_table, sources, settings.stats, started_at)?;
     // What started it does not matter: the schedule, a person, or a test.
     let handler = service_fn(move |event: LambdaEvent<IgnoredAny>| {

@@ -169,7 +169,6 @@ fn problem(error: &ScrapeError) -> Problem {
 mod tests {
     use super::*;
     use crate::access::Token;
-    use env_settings::EnvReader;
     use prometheus_dynamodb::MemoryStatsTable;
     use prometheus_dynamodb::item::{Base, Snapshot};
     use prometheus_dynamodb::table::UnreadableItem;
@@ -181,8 +180,7 @@ mod tests {
     }
 
     async fn answer_to(method: Method, path: &str, headers: &[(&str, &str)]) -> Response<Body> {
-        let mut env = EnvReader::from_pairs([("STATS_TABLE", "stats")]);
-        let reader = TableSettings::read(&mut env).unwrap();
+        let reader = TableSettings::builder("stats").build().unwrap();
         let tokens = Secret::fixed(vec![Token::parse("0123456789abcdef").unwrap()]);
         let mut request = lambda_http::http::Request::builder().method(method).uri(path);
         for (name, value) in headers {
@@ -278,8 +276,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_table_that_does_not_answer_is_given_up_on_before_the_scraper_gives_up() {
-        let mut env = EnvReader::from_pairs([("STATS_TABLE", "stats")]);
-        let metrics = Metrics::new(Silent, TableSettings::read(&mut env).unwrap(), Access::new(None, None));
+        let reader = TableSettings::builder("stats").build().unwrap();
+        let metrics = Metrics::new(Silent, reader, Access::new(None, None));
         let request: Request = lambda_http::http::Request::builder().uri("/metrics").body(Body::Empty).unwrap();
         let start = tokio::time::Instant::now();
         let response = metrics.handle(&request).await;

@@ -32,7 +32,7 @@ async fn run() -> Result<(), Error> {
         None => None,
         Some(source) => Some(tokens::load(source, aws.secret_store()).await?),
     };
-    let table = DynamoDbStatsTable::new(aws.dynamodb(Budget::BATCH), &settings.reader.table);
+    let table = DynamoDbStatsTable::new(aws.dynamodb(Budget::BATCH), settings.reader.table());
     let metrics = Arc::new(Metrics::new(table, settings.reader, Access::new(tokens, settings.networks)));
     lambda_http::run(service_fn(move |request: Request| {
         let metrics = Arc::clone(&metrics);

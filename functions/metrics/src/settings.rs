@@ -21,7 +21,7 @@ pub struct Settings {
 impl Settings {
     /// Reads them, and reports every fault.
     pub fn read(mut env: EnvReader) -> Result<Self, SettingsError> {
-        let reader = TableSettings::read(&mut env);
+        let reader = function_kit::settings::table(&mut env);
         let tokens = tokens(&mut env);
         let networks = env.optional("METRICS_ALLOWED_CIDRS", networks);
         env.finish(|| Some(Self { reader: reader?, tokens: tokens?, networks: networks? }))

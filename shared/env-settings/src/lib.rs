@@ -130,6 +130,20 @@ impl EnvReader {
         self.faults.push(Fault::MissingEither { name, alternative });
     }
 
+    /// Reads settings whose library checks them itself: `read` is given the variables, and what it refuses is noted with
+    /// the rest, as the variable's name and the rest of a sentence about it. `None` means that a fault was noted.
+    pub fn delegate<T>(
+        &mut self,
+        read: impl FnOnce(&dyn Fn(&str) -> Option<String>) -> Result<T, Vec<(&'static str, String)>>,
+    ) -> Option<T> {
+        let refused = match read(&|name| self.variables.get(name).cloned()) {
+            Ok(settings) => return Some(settings),
+            Err(refused) => refused,
+        };
+        self.faults.extend(refused.into_iter().map(|(name, problem)| Fault::Told { name, problem }));
+        None
+    }
+
     /// Hands out the settings that `build` puts together, or every fault that was noted.
     ///
     /// # Panics
@@ -198,13 +212,23 @@ pub enum Fault {
         /// What is allowed.
         expected: Expected,
     },
+    /// A library refuses a variable.
+    Told {
+        /// The variable's name.
+        name: &'static str,
+        /// What is wrong with it and what is allowed, as the rest of a sentence that begins with the name.
+        problem: String,
+    },
 }
 
 impl Fault {
     /// The variable's name.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Missing { name } | Self::MissingEither { name, .. } | Self::Refused { name, .. } => name,
+            Self::Missing { name }
+            | Self::MissingEither { name, .. }
+            | Self::Refused { name, .. }
+            | Self::Told { name, .. } => name,
         }
     }
 }
@@ -218,6 +242,7 @@ impl fmt::Display for Fault {
             }
             Self::Refused { name, value: Some(value), expected } => write!(f, "{name} is {value:?}: {expected}"),
             Self::Refused { name, value: None, expected } => write!(f, "{name} is set but wrong: {expected}"),
+            Self::Told { name, problem } => write!(f, "{name} {problem}"),
         }
     }
 }

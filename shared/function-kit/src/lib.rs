@@ -3,11 +3,13 @@
 //! - [`start()`]: logging, the runtime, and an exit code for settings that are wrong;
 //! - [`aws`]: clients of AWS whose every call has a time budget;
 //! - [`serve`]: the Lambda runtime loop that publishes metrics after each response and on SIGTERM;
+//! - [`settings`]: those of the stats table, read among those of a function;
 //! - [`problem`]: error responses.
 
 pub mod aws;
 pub mod problem;
 mod serve;
+pub mod settings;
 mod start;
 
 pub use serve::serve;

@@ -40,10 +40,11 @@ pub use families::{GaugeMerge, exact_sum};
 pub use publish::gather::Sources;
 pub use publish::layer::{PublishLayer, PublishService};
 pub use publish::publisher::Publisher;
-pub use publish::schedule::Pace;
 pub use scrape::page::Page;
 pub use scrape::{ScrapeError, exposition, page, scrape};
-pub use settings::{TableSettings, WriterSettings};
+pub use settings::{
+    SettingFault, SettingsError, TableSettings, TableSettingsBuilder, WriterSettings, WriterSettingsBuilder,
+};
 pub use table::{DynamoDbStatsTable, MemoryStatsTable, item, wire};
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use support::{Environment, page, settings, value};
 
 /// Settings under which a silent writer is idle at once and a grace is over at once.
 fn impatient() -> TableSettings {
-    TableSettings { writer_idle: Duration::ZERO, grace: Duration::ZERO, ..settings() }
+    TableSettings::builder("stats").writer_idle(Duration::ZERO).grace(Duration::ZERO).build().unwrap()
 }
 
 async fn run<T: CompactStats>(table: &T, settings: &TableSettings) -> CompactReport {
@@ -48,7 +48,7 @@ async fn folds_what_is_gone<T: PublishStats + CompactStats + Clone>(table: T) {
     assert_eq!(run(&table, &patient).await, CompactReport { finished: true, ..Default::default() });
 
     // Burial and forgetting wait for the grace.
-    let hasty = TableSettings { grace: Duration::ZERO, ..settings() };
+    let hasty = TableSettings::builder("stats").grace(Duration::ZERO).build().unwrap();
     let report = run(&table, &hasty).await;
     assert_eq!((report.buried, report.forgotten), (2, 0), "{report:?}");
     assert_eq!(table.snapshots(0).await.unwrap().len(), 3, "as many as live environments");
@@ -60,7 +60,10 @@ async fn folds_what_is_gone<T: PublishStats + CompactStats + Clone>(table: T) {
     assert_eq!(total().await, 15.0);
 
     // The others freeze, are folded, and thaw at different times: sealed, buried, forgotten.
-    assert_eq!(run(&table, &TableSettings { writer_idle: Duration::ZERO, ..settings() }).await.folded, 3);
+    assert_eq!(
+        run(&table, &TableSettings::builder("stats").writer_idle(Duration::ZERO).build().unwrap()).await.folded,
+        3
+    );
     environments[2].requests(1).await;
     assert_eq!(total().await, 16.0);
     assert_eq!(run(&table, &hasty).await.buried, 3);
@@ -157,7 +160,7 @@ async fn thousands_of_dead_environments_are_folded_within_a_few_runs_and_cost_a_
     assert_eq!(value(&page(&table).await, "requests_total", &[]), DEAD as f64);
 
     // The waits between the steps are not the point here: with no grace, each is due at the next run.
-    let hasty = TableSettings { grace: Duration::ZERO, ..settings() };
+    let hasty = TableSettings::builder("stats").grace(Duration::ZERO).build().unwrap();
     for run in 1..=RUNS {
         let begun = Instant::now();
         let (report, result) = compact(&table, &hasty, begun + RUN).await;
@@ -175,7 +178,7 @@ async fn snapshot_of_one_request() -> Snapshot {
     let table = MemoryStatsTable::default();
     Environment::new(table.clone(), 1, 1).requests(1).await;
     let snapshot = table.snapshots(0).await.unwrap().remove(0).unwrap();
-    Snapshot { updated_at_ms: snapshot.updated_at_ms - 2 * settings().writer_idle.as_millis() as u64, ..snapshot }
+    Snapshot { updated_at_ms: snapshot.updated_at_ms - 2 * 15 * 60 * 1000, ..snapshot }
 }
 
 /// What DynamoDB charges for the reads of a scrape: the snapshots and the base of the one shard.

@@ -16,7 +16,7 @@ use prometheus_dynamodb::families::Families;
 use prometheus_dynamodb::item::{Encoded, WriterId};
 use prometheus_dynamodb::page::Page;
 use prometheus_dynamodb::table::ReadStats;
-use prometheus_dynamodb::{GaugeMerge, MemoryStatsTable, Pace, Publisher, Sources, WriterSettings, wire};
+use prometheus_dynamodb::{GaugeMerge, MemoryStatsTable, Publisher, Sources, WriterSettings, wire};
 
 /// What is not compressed, to be compressed after it was damaged, and what is read as it stands.
 struct Corpus {
@@ -71,14 +71,7 @@ async fn corpus() -> Corpus {
     counter.with_label_values(&["200", "GET"]).inc_by(3);
     histogram.with_label_values(&["put"]).observe(0.3);
     gauge.set(-1.5);
-    let settings = WriterSettings {
-        table: "stats".into(),
-        shards: 1,
-        pace: Pace { interval: std::time::Duration::ZERO, burst: 1 },
-        max_series: 100,
-        function: "f".into(),
-        version: "1".into(),
-    };
+    let settings = WriterSettings::builder("stats", "encode", "1").pace(std::time::Duration::ZERO, 1).build().unwrap();
     let sources = Sources::new(registry).gauge("last", GaugeMerge::MostRecent);
     let publisher = Publisher::new(table.clone(), sources, settings, std::time::Instant::now()).unwrap();
     let mut service = tower::Layer::layer(&publisher.layer(), tower::service_fn(|()| async { Ok::<_, ()>(()) }));

@@ -74,7 +74,7 @@ impl<T: PublishStats> Publisher<T> {
     ) -> Result<Self, prometheus::Error> {
         let metrics = EnvironmentMetrics::new(&settings.function)?;
         let schedule = Schedule::new(settings.pace, time::Instant::now());
-        let cap = SeriesCap::new(settings.max_series);
+        let cap = SeriesCap::new(settings.max_series as usize);
         let inner = Inner {
             table,
             sources: metrics.add_to(sources),

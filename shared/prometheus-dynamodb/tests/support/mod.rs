@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use prometheus::{IntCounter, Registry};
 use prometheus_dynamodb::page::PageValue;
 use prometheus_dynamodb::table::{PublishStats, ReadStats};
-use prometheus_dynamodb::{Pace, Page, PublishService, Publisher, Sources, TableSettings, WriterSettings, scrape};
+use prometheus_dynamodb::{Page, PublishService, Publisher, Sources, TableSettings, WriterSettings, scrape};
 use tower::{Layer, Service};
 
 /// An environment whose handler counts its requests.
@@ -41,14 +41,8 @@ impl<T: PublishStats> Environment<T> {
     pub fn with(registry: Registry, table: T, shards: u32, burst: u32) -> Self {
         let requests = IntCounter::new("requests_total", "Requests.").unwrap();
         registry.register(Box::new(requests.clone())).unwrap();
-        let settings = WriterSettings {
-            table: "stats".into(),
-            shards,
-            pace: Pace { interval: Duration::from_secs(1), burst },
-            max_series: 20_000,
-            function: "encode".into(),
-            version: "1".into(),
-        };
+        let settings = WriterSettings::builder("stats", "encode", "1").shards(shards);
+        let settings = settings.pace(Duration::from_secs(1), burst).max_series(20_000).build().unwrap();
         let publisher = Publisher::new(table, Sources::new(registry), settings, Instant::now()).unwrap();
         let service = publisher.layer().layer(Handler(requests));
         Self { publisher, service }
@@ -62,7 +56,7 @@ impl<T: PublishStats> Environment<T> {
 }
 
 pub fn settings() -> TableSettings {
-    TableSettings { table: "stats".into(), writer_idle: Duration::from_secs(900), grace: Duration::from_secs(1200) }
+    TableSettings::builder("stats").build().unwrap()
 }
 
 /// A minute from now: longer than anything here takes.
