@@ -1,27 +1,18 @@
 //! A request for the page.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use function_kit::problem::Problem;
-use lambda_http::http::header::{
-    ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, VARY,
-};
-use lambda_http::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use lambda_http::http::header::{ALLOW, HeaderName};
+use lambda_http::http::{HeaderMap, HeaderValue, StatusCode};
 use lambda_http::{Body, Context, Request, RequestExt, Response};
-use prometheus_dynamodb::exposition::{Format, accepts_gzip, gzip};
 use prometheus_dynamodb::table::{ReadStats, TableError};
-use prometheus_dynamodb::{ScrapeError, TableSettings, scrape};
+use prometheus_dynamodb::{PageBody, PageError, PageRequest, PageResponse, ScrapeError, TableSettings, respond};
 
 use crate::access::Access;
-use crate::scrape_deadline::time_allowed;
-use crate::selection::Selection;
 
 /// How long a scraper is told to wait after a failure.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
-
-/// The longest body that is sent, in bytes: Lambda's limit of 6 MB for a response, less room for what is around it. See
-/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>.
-const MAX_PAYLOAD_BYTES: usize = 6 * 1024 * 1024 - 16 * 1024;
 
 /// Answers scrapes.
 #[derive(Debug)]
@@ -46,122 +37,61 @@ impl<T: ReadStats> Metrics<T> {
         if !request.uri().path().ends_with("/metrics") {
             return Err(Problem::new(StatusCode::NOT_FOUND, "not_found", "the page is at /metrics"));
         }
-        if request.method() != Method::GET && request.method() != Method::HEAD {
-            return Err(Problem::method_not_allowed("GET, HEAD"));
-        }
         // Before the table is read: what is refused costs nothing.
         self.access.check(request).await?;
-        let selection = Selection::parse(request.uri().query().unwrap_or_default())?;
-        let invocation_deadline = request.lambda_context_ref().map(Context::deadline);
-        let allowed = time_allowed(request.headers(), invocation_deadline, SystemTime::now());
-        let mut page =
-            scrape(&self.table, &self.reader, Instant::now() + allowed).await.map_err(|error| problem(&error))?;
-        selection.apply(&mut page);
-        let accept = list(request.headers(), ACCEPT);
-        let format = Format::of(&accept);
-        let (body, compressed) = body(format.render(&page), format, Gzip::of(request.headers()))?;
-        let mut response = Response::new(if request.method() == Method::HEAD { Body::Empty } else { body });
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, content_type(format, &accept));
-        headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if compressed {
-            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        }
-        Ok(response)
+        let page_request = PageRequest {
+            method: request.method().as_str(),
+            query: request.uri().query().unwrap_or_default(),
+            header: &|name| list(request.headers(), name),
+            // A deadline in the past, as emulators of Lambda send it, is none.
+            time_left: request
+                .lambda_context_ref()
+                .and_then(|context: &Context| context.deadline().duration_since(SystemTime::now()).ok()),
+        };
+        let page = respond(&self.table, &self.reader, page_request).await.map_err(|error| problem(&error))?;
+        Ok(response(page))
     }
 }
 
-/// The values of all headers of this name, as one list (RFC 9110, section 5.3).
-fn list(headers: &HeaderMap, name: HeaderName) -> String {
+/// Returns the values of all headers of this name, as one list (RFC 9110, section 5.3).
+fn list(headers: &HeaderMap, name: &str) -> Option<String> {
     let values: Vec<_> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
-    values.join(",")
+    headers.contains_key(name).then(|| values.join(","))
 }
 
-/// Returns the content type, with the scheme for escaping names that was asked for. No name here needs to be escaped, so
-/// any scheme holds.
-fn content_type(format: Format, accept: &str) -> HeaderValue {
-    let content_type = match format.escaping(accept) {
-        Some(escaping) => format!("{}; escaping={escaping}", format.content_type()),
-        None => format.content_type().to_owned(),
-    };
-    HeaderValue::from_str(&content_type).expect("both parts are ASCII")
+fn response(page: PageResponse) -> Response<Body> {
+    let mut response = Response::new(match page.body {
+        PageBody::Empty => Body::Empty,
+        PageBody::Text(text) => Body::Text(text),
+        PageBody::Binary(bytes) => Body::Binary(bytes),
+    });
+    for (name, value) in page.headers {
+        let value = HeaderValue::from_str(&value).expect("the page's headers are ASCII");
+        response.headers_mut().insert(HeaderName::from_static(name), value);
+    }
+    response
 }
 
-/// Whether a response may be compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Gzip {
-    /// It was asked for.
-    Preferred,
-    /// Nothing was said of codings, so that any will do (RFC 9110, section 12.5.3).
-    Possible,
-    /// It was ruled out.
-    Refused,
-}
-
-impl Gzip {
-    fn of(headers: &HeaderMap) -> Self {
-        if !headers.contains_key(ACCEPT_ENCODING) {
-            Self::Possible
-        } else if accepts_gzip(&list(headers, ACCEPT_ENCODING)) {
-            Self::Preferred
-        } else {
-            Self::Refused
+fn problem(error: &PageError) -> Problem {
+    let status = StatusCode::from_u16(error.status()).expect("it is a status");
+    let (word, detail) = match error {
+        PageError::Method => {
+            return Problem::new(status, "method_not_allowed", error.to_string())
+                .with_header(ALLOW, HeaderValue::from_static(PageError::METHODS));
         }
-    }
-}
-
-/// Returns the body, and whether it is compressed. A page that Lambda would not take as it is, is compressed even though
-/// nobody asked for it, unless that was ruled out: every scraper understands gzip.
-fn body(page: Vec<u8>, format: Format, gzip: Gzip) -> Result<(Body, bool), Problem> {
-    let plain = match (gzip, format.is_text()) {
-        (Gzip::Preferred, _) => return fits(compress(&page), "publish fewer series").map(|body| (body, true)),
-        (_, true) => Body::Text(String::from_utf8(page).expect("a text format is UTF-8")),
-        (_, false) => Body::Binary(page),
+        PageError::Query { .. } => return Problem::new(status, "invalid", error.to_string()),
+        PageError::TooLarge { .. } => ("page_too_large", error.to_string()),
+        PageError::Scrape(ScrapeError::Table(TableError::Throttled(_))) => {
+            ("throttled", "reading the stats table is throttled".to_owned())
+        }
+        PageError::Scrape(ScrapeError::Table(_)) => ("unavailable", "the stats table could not be read".to_owned()),
+        PageError::Scrape(ScrapeError::TooSlow { .. }) => {
+            ("too_slow", "reading the stats table took too long".to_owned())
+        }
+        PageError::Scrape(_) => ("unreadable", "the stats table is damaged".to_owned()),
+        _ => ("failed", "the page could not be made".to_owned()),
     };
-    match gzip {
-        Gzip::Refused => fits(plain, "ask for it with Accept-Encoding: gzip").map(|body| (body, false)),
-        _ if payload_bytes(&plain) <= MAX_PAYLOAD_BYTES => Ok((plain, false)),
-        _ => fits(compress(&plain), "publish fewer series").map(|body| (body, true)),
-    }
-}
-
-fn compress(page: &[u8]) -> Body {
-    Body::Binary(gzip(page))
-}
-
-fn fits(body: Body, way_out: &str) -> Result<Body, Problem> {
-    if payload_bytes(&body) <= MAX_PAYLOAD_BYTES {
-        return Ok(body);
-    }
-    let detail = format!(
-        "the page is larger than the 6 MB that Lambda lets a response have; {way_out}, or for a part with name[]"
-    );
-    tracing::error!(detail, "a scrape failed");
-    Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "page_too_large", detail))
-}
-
-/// How long the body is in the JSON that Lambda is given: in base64, or as a text in which some characters are escaped.
-fn payload_bytes(body: &Body) -> usize {
-    match body {
-        Body::Text(text) => text.len() + text.bytes().filter(|byte| matches!(byte, b'"' | b'\\' | b'\n')).count(),
-        Body::Binary(bytes) => bytes.len().div_ceil(3) * 4,
-        _ => 0,
-    }
-}
-
-fn problem(error: &ScrapeError) -> Problem {
     tracing::error!(error = error as &dyn std::error::Error, "a scrape failed");
-    let (status, word, detail) = match error {
-        ScrapeError::Table(TableError::Throttled(_)) => {
-            (StatusCode::TOO_MANY_REQUESTS, "throttled", "reading the stats table is throttled")
-        }
-        ScrapeError::Table(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the stats table could not be read"),
-        ScrapeError::Base { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "unreadable", "the stats table is damaged"),
-        ScrapeError::TooSlow { .. } => {
-            (StatusCode::SERVICE_UNAVAILABLE, "too_slow", "reading the stats table took too long")
-        }
-    };
     Problem::new(status, word, detail).retry_after(RETRY_AFTER)
 }
 
@@ -169,6 +99,7 @@ fn problem(error: &ScrapeError) -> Problem {
 mod tests {
     use super::*;
     use crate::access::Token;
+    use lambda_http::http::Method;
     use prometheus_dynamodb::MemoryStatsTable;
     use prometheus_dynamodb::item::{Base, Snapshot};
     use prometheus_dynamodb::table::UnreadableItem;
@@ -202,18 +133,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_page_comes_in_the_format_and_the_coding_that_are_asked_for() {
-        let token = ("authorization", "Bearer 0123456789abcdef");
-        let text = ("accept", "application/openmetrics-text");
-        let response = answer_to(Method::GET, "/metrics", &[token, text, ("accept-encoding", "gzip")]).await;
-        assert_eq!(response.headers()["content-type"], "application/openmetrics-text; version=1.0.0; charset=utf-8");
-        assert_eq!(response.headers()["content-encoding"], "gzip");
-        assert_eq!(response.headers()["vary"], "Accept, Accept-Encoding");
-        let Body::Binary(bytes) = response.body() else { panic!("{:?}", response.body()) };
-        assert_eq!(bytes[..2], [0x1f, 0x8b], "the magic number of gzip");
-    }
-
-    #[tokio::test]
     async fn the_query_restricts_the_page_and_is_refused_when_it_is_not_understood() {
         let token = ("authorization", "Bearer 0123456789abcdef");
         let accept = ("accept", "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8,*/*;q=0.1");
@@ -230,21 +149,6 @@ mod tests {
         assert_eq!(answer_to(Method::GET, "/metrics?nam=x", &[]).await.status(), StatusCode::UNAUTHORIZED);
     }
 
-    #[test]
-    fn a_page_that_lambda_would_not_take_is_an_error_with_the_way_out() {
-        // Each line feed is two characters in JSON.
-        let page = vec![b'\n'; MAX_PAYLOAD_BYTES / 2 + 1];
-        let refused = body(page.clone(), Format::Text, Gzip::Refused).unwrap_err().into_response();
-        assert_eq!(refused.status(), 500);
-        let Body::Text(problem) = refused.body() else { panic!("{:?}", refused.body()) };
-        assert!(problem.contains("Accept-Encoding: gzip"), "{problem}");
-        let (large, compressed) = body(page.clone(), Format::Text, Gzip::Possible).unwrap();
-        assert!(compressed && payload_bytes(&large) <= MAX_PAYLOAD_BYTES);
-        assert!(body(page.clone(), Format::Text, Gzip::Preferred).unwrap().1);
-        assert!(!body(page[1..].to_vec(), Format::Text, Gzip::Possible).unwrap().1);
-        assert!(!body(page[1..].to_vec(), Format::Text, Gzip::Refused).unwrap().1);
-    }
-
     #[tokio::test]
     async fn anything_else_is_refused_with_a_reason() {
         let response = answer(Method::GET, "/metrics", Some("Bearer wrong")).await;
@@ -253,7 +157,8 @@ mod tests {
             (StatusCode::UNAUTHORIZED, &HeaderValue::from_static("Bearer realm=\"metrics\""))
         );
         assert_eq!(answer(Method::GET, "/metrics", None).await.status(), 401);
-        assert_eq!(answer(Method::POST, "/metrics", None).await.headers()["allow"], "GET, HEAD");
+        let refused = answer(Method::POST, "/metrics", Some("Bearer 0123456789abcdef")).await;
+        assert_eq!(refused.headers()["allow"], "GET, HEAD");
         assert_eq!(answer(Method::GET, "/", None).await.status(), 404);
     }
 

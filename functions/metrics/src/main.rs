@@ -1,11 +1,9 @@
 //! The function that Prometheus scrapes: `GET /metrics`.
 //!
-//! request → [`access`]: who may → [`selection`]: what of it → [`handler`]: scrape, render → response
+//! request → [`access`]: who may → [`handler`]: scrape → response
 
 mod access;
 mod handler;
-mod scrape_deadline;
-mod selection;
 mod settings;
 mod tokens;
 

@@ -41,6 +41,7 @@ pub use publish::gather::Sources;
 pub use publish::layer::{PublishLayer, PublishService};
 pub use publish::publisher::Publisher;
 pub use scrape::page::Page;
+pub use scrape::response::{PageBody, PageError, PageRequest, PageResponse, respond};
 pub use scrape::{ScrapeError, exposition, page, scrape};
 pub use settings::{
     SettingFault, SettingsError, TableSettings, TableSettingsBuilder, WriterSettings, WriterSettingsBuilder,

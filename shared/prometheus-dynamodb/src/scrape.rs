@@ -2,6 +2,7 @@
 
 pub mod exposition;
 pub mod page;
+pub mod response;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -42,6 +43,17 @@ pub enum ScrapeError {
         /// What is allowed.
         limit: Duration,
     },
+}
+
+impl ScrapeError {
+    /// Returns the HTTP status that tells a scraper of it.
+    pub(crate) fn status(&self) -> u16 {
+        match self {
+            Self::Table(TableError::Throttled(_)) => 429,
+            Self::Table(_) | Self::TooSlow { .. } => 503,
+            Self::Base { .. } => 500,
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -1,12 +1,6 @@
 //! How long a scrape may take.
 
-use std::time::{Duration, SystemTime};
-
-use lambda_http::http::HeaderMap;
-
-/// The header by which Prometheus says when it gives up, in seconds; see the notes on
-/// <https://prometheus.io/docs/instrumenting/writing_exporters/>.
-const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
+use std::time::Duration;
 
 /// The time of a scrape that does not say when it gives up: Prometheus's default scrape time-out is 10 s.
 const DEFAULT: Duration = Duration::from_secs(9);
@@ -22,18 +16,14 @@ const LEAST: Duration = Duration::from_millis(100);
 
 /// Returns how long reading the table may take: as long as the scraper waits, and no longer than the invocation lives.
 ///
-/// A time-out that is not a positive number is ignored, as is an `invocation_deadline` in the past, which emulators of
-/// Lambda send.
-pub fn time_allowed(headers: &HeaderMap, invocation_deadline: Option<SystemTime>, now: SystemTime) -> Duration {
-    let asked = headers
-        .get(SCRAPE_TIMEOUT)
-        .and_then(|value| value.to_str().ok()?.trim().parse().ok())
+/// A `scrape_timeout` that is not a positive number of seconds is ignored.
+pub(super) fn time_allowed(scrape_timeout: Option<&str>, time_left: Option<Duration>) -> Duration {
+    let asked = scrape_timeout
+        .and_then(|value| value.trim().parse().ok())
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .filter(|timeout| !timeout.is_zero());
     let for_scraper = asked.map_or(DEFAULT, |timeout| timeout.saturating_sub(WAY_BACK));
-    let for_lambda = invocation_deadline
-        .and_then(|deadline| deadline.duration_since(now).ok())
-        .map_or(Duration::MAX, |left| left.saturating_sub(RENDERING));
+    let for_lambda = time_left.map_or(Duration::MAX, |left| left.saturating_sub(RENDERING));
     for_scraper.min(for_lambda).max(LEAST)
 }
 
@@ -43,17 +33,12 @@ mod tests {
 
     #[test]
     fn the_scraper_and_the_invocation_bound_it() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
-        let allowed = |timeout: Option<&str>, left: Option<i64>| {
-            let headers = timeout.map(|value| (SCRAPE_TIMEOUT.parse().unwrap(), value.parse().unwrap()));
-            let deadline = left.map(|left| SystemTime::UNIX_EPOCH + Duration::from_secs((1_000 + left) as u64));
-            time_allowed(&headers.into_iter().collect(), deadline, now).as_millis()
-        };
+        let allowed = |timeout, left: Option<u64>| time_allowed(timeout, left.map(Duration::from_secs)).as_millis();
         assert_eq!(allowed(None, None), 9_000);
         assert_eq!(allowed(Some("5"), Some(15)), 4_500);
         assert_eq!(allowed(Some("2.5"), None), 2_000);
         assert_eq!(allowed(Some("30"), Some(15)), 14_000, "Lambda would end it");
-        assert_eq!(allowed(Some("30"), Some(-900)), 29_500, "a deadline in the past is none");
+        assert_eq!(allowed(Some("30"), None), 29_500);
         assert_eq!(allowed(Some("0.2"), None), 100);
         for odd in ["", "-1", "0", "NaN", "inf", "1e300", "soon"] {
             assert_eq!(allowed(Some(odd), None), 9_000, "{odd}");

@@ -6,47 +6,34 @@
 
 use std::collections::BTreeSet;
 
-use function_kit::problem::{Fault, Problem};
-use lambda_http::http::StatusCode;
-use prometheus_dynamodb::Page;
-use prometheus_dynamodb::page::{PageFamily, PageKind};
-
-const ALLOWED: &str = "name[] and function are the parameters that restrict the page";
+use crate::scrape::page::Page;
 
 /// A part of the page.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Selection {
+pub(super) struct Selection {
     names: BTreeSet<String>,
     functions: BTreeSet<String>,
 }
 
 impl Selection {
-    /// Reads a query string.
-    ///
-    /// # Errors
-    ///
-    /// If it has another parameter: whoever misspells one would otherwise be given the whole page.
-    pub fn parse(query: &str) -> Result<Self, Problem> {
+    /// Reads a query string. One that has another parameter is an error that returns its name: whoever misspells one would
+    /// otherwise be given the whole page.
+    pub(super) fn parse(query: &str) -> Result<Self, String> {
         let mut selection = Self::default();
         for (parameter, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*parameter {
                 "name[]" => selection.names.insert(value.into_owned()),
                 "function" => selection.functions.insert(value.into_owned()),
-                _ => {
-                    let fault = Fault { field: "query".into(), detail: ALLOWED.into() };
-                    let problem =
-                        Problem::new(StatusCode::BAD_REQUEST, "invalid", "the query string is not understood");
-                    return Err(problem.with_faults(vec![fault]));
-                }
+                other => return Err(other.to_owned()),
             };
         }
         Ok(selection)
     }
 
     /// Removes from the page what was not asked for.
-    pub fn apply(&self, page: &mut Page) {
+    pub(super) fn apply(&self, page: &mut Page) {
         if !self.names.is_empty() {
-            page.families.retain(|family| self.names.iter().any(|name| is_called(family, name)));
+            page.families.retain(|family| family.sample_names().iter().any(|name| self.names.contains(name)));
         }
         if !self.functions.is_empty() {
             for family in &mut page.families {
@@ -59,18 +46,10 @@ impl Selection {
     }
 }
 
-fn is_called(family: &PageFamily, name: &str) -> bool {
-    let suffixes: &[&str] = match family.kind {
-        PageKind::Counter | PageKind::Gauge => &[""],
-        PageKind::Histogram => &["", "_bucket", "_sum", "_count"],
-    };
-    name.strip_prefix(family.name.as_str()).is_some_and(|suffix| suffixes.contains(&suffix))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use prometheus_dynamodb::page::{PageSeries, PageValue};
+    use crate::scrape::page::{PageFamily, PageKind, PageSeries, PageValue};
 
     fn page() -> Page {
         let series = |function: Option<&str>| PageSeries {
@@ -110,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_parameter_that_is_not_known_is_refused() {
-        assert!(Selection::parse("nam[]=up").is_err());
-        assert!(Selection::parse("name=up").is_err());
+        assert_eq!(Selection::parse("name[]=a&nam%5B%5D=up"), Err("nam[]".to_owned()));
+        assert_eq!(Selection::parse("name=up"), Err("name".to_owned()));
     }
 }
