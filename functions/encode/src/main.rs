@@ -39,7 +39,7 @@ async fn run(started_at: Instant) -> Result<(), Error> {
     let keys = settings.keys.load(aws.secret_store(), SigningKeys::parse_setting, renewal_failures).await?;
     let client = aws.observed_dynamodb(Budget::REQUEST, storage_metrics.attempts());
     let store = Guarded::new(Observed::new(DynamoDbStore::new(client, settings.sigils_table), storage_metrics));
-    BreakerGauge::register(&registry, store.states())?;
+    BreakerGauge::register(&registry, store.breaker())?;
     let encode = Arc::new(Encode::new(
         Encoder::new(store.clone(), keys, settings.lifetimes),
         Revoker::new(store, settings.lifetimes.retention_seconds),

@@ -34,7 +34,7 @@ async fn run(started_at: Instant) -> Result<(), Error> {
     let aws = Aws::from_env().await;
     let client = aws.observed_dynamodb(Budget::BATCH, storage_metrics.attempts());
     let store = Guarded::new(Observed::new(DynamoDbStore::new(client, settings.sigils_table), storage_metrics));
-    BreakerGauge::register(&registry, store.states())?;
+    BreakerGauge::register(&registry, store.breaker())?;
     let collector = Arc::new(Collector {
         store,
         stats_table: DynamoDbStatsTable::new(aws.dynamodb(Budget::BATCH), &settings.stats_table.table),

@@ -37,7 +37,7 @@ async fn run(started_at: Instant) -> Result<(), Error> {
     let keys = settings.keys.load(aws.secret_store(), VerifyingKeys::parse_setting, renewal_failures).await?;
     let client = aws.observed_dynamodb(Budget::REQUEST, storage_metrics.attempts());
     let store = Guarded::new(Observed::new(DynamoDbStore::new(client, settings.sigils_table), storage_metrics));
-    BreakerGauge::register(&registry, store.states())?;
+    BreakerGauge::register(&registry, store.breaker())?;
     let verify = Arc::new(Verify::new(
         Verifier::new(store, keys),
         VerifyMetrics::register(&registry)?,
