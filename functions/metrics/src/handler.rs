@@ -1,7 +1,8 @@
 //! A request for the page.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use function_kit::deadline;
 use function_kit::problem::Problem;
 use lambda_http::http::header::{
     ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, VARY,
@@ -21,9 +22,9 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>.
 const MAX_PAYLOAD_BYTES: usize = 6 * 1024 * 1024 - 16 * 1024;
 
-/// How long reading the table may take. Prometheus gives up after 10 s by default, and whatever is read after that would
-/// be for nothing; Lambda's own time-out is later still.
-const DEADLINE: Duration = Duration::from_secs(9);
+/// How long a scrape may take, the reading of the token included. Prometheus gives up after 10 s by default, and whatever is
+/// read after that would be for nothing; Lambda's own time-out is later still.
+pub const LIMIT: Duration = Duration::from_secs(9);
 
 /// Answers scrapes.
 #[derive(Debug)]
@@ -51,10 +52,10 @@ impl<T: ReadStats> Metrics<T> {
         if request.method() != Method::GET && request.method() != Method::HEAD {
             return Err(Problem::method_not_allowed("GET, HEAD"));
         }
-        // Before the table is read: what is refused costs nothing.
+        // Before the table is read: what is refused costs next to nothing.
         self.access.check(request).await?;
         let page =
-            scrape(&self.table, &self.reader, Instant::now() + DEADLINE).await.map_err(|error| problem(&error))?;
+            scrape(&self.table, &self.reader, deadline::current_or(LIMIT)).await.map_err(|error| problem(&error))?;
         let format = Format::of(&list(request.headers(), ACCEPT));
         let compressed = accepts_gzip(&list(request.headers(), ACCEPT_ENCODING));
         let body = body(format.render(&page), format, compressed)?;
@@ -121,7 +122,7 @@ fn problem(error: &ScrapeError) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::Token;
+    use crate::tokens::{Token, Tokens};
     use env_settings::EnvReader;
     use prometheus_dynamodb::MemoryStatsTable;
     use prometheus_dynamodb::item::{Base, Snapshot};
@@ -136,7 +137,7 @@ mod tests {
     async fn answer_to(method: Method, path: &str, headers: &[(&str, &str)]) -> Response<Body> {
         let mut env = EnvReader::from_pairs([("STATS_TABLE", "stats")]);
         let reader = TableSettings::read(&mut env).unwrap();
-        let tokens = Secret::fixed(vec![Token::parse("0123456789abcdef").unwrap()]);
+        let tokens = Secret::fixed(Tokens { current: Token::parse("0123456789abcdef").ok(), previous: None });
         let mut request = lambda_http::http::Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
