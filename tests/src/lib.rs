@@ -46,11 +46,13 @@ pub mod client;
 pub mod exposition;
 pub mod prometheus;
 
+pub mod deployed;
 pub mod execution_environment;
 pub mod fault_proxy;
 pub mod fleet;
 pub mod lambda_event;
 pub mod runtime_api;
+pub mod valve;
 
 pub mod credentials;
 pub mod http_server;

@@ -36,10 +36,10 @@ async fn run(started_at: Instant) -> Result<(), Error> {
     let aws = Aws::from_env().await;
     let renewal_failures = secrets::secret::failures();
     registry.register(Box::new(renewal_failures.clone()))?;
-    let keys = settings.keys.load(aws.secret_store(), SigningKeys::parse_setting, renewal_failures).await?;
+    let keys = settings.keys.load(aws.secret_store(), SigningKeys::parse_stored, renewal_failures).await?;
     let client = aws.observed_dynamodb(Budget::REQUEST, storage_metrics.attempts());
     let store = Guarded::new(Observed::new(DynamoDbStore::new(client, settings.sigils_table), storage_metrics));
-    BreakerGauge::register(&registry, store.states())?;
+    BreakerGauge::register(&registry, store.breaker())?;
     let encode = Arc::new(Encode::new(
         Encoder::new(store.clone(), keys, settings.lifetimes),
         Revoker::new(store, settings.lifetimes.retention_seconds),
@@ -53,5 +53,5 @@ async fn run(started_at: Instant) -> Result<(), Error> {
         let encode = Arc::clone(&encode);
         async move { Ok::<_, Error>(encode.handle(&request).await) }
     });
-    function_kit::serve(lambda_http::runtime(handler), publisher).await
+    function_kit::serve(lambda_http::runtime(handler), Budget::REQUEST_LIMIT, publisher).await
 }

@@ -1,11 +1,12 @@
 //! A request for the page.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant};
 
+use function_kit::deadline;
 use function_kit::problem::Problem;
 use lambda_http::http::header::{ALLOW, HeaderName};
 use lambda_http::http::{HeaderMap, HeaderValue, StatusCode};
-use lambda_http::{Body, Context, Request, RequestExt, Response};
+use lambda_http::{Body, Request, Response};
 use prometheus_dynamodb::table::{ReadStats, TableError};
 use prometheus_dynamodb::{PageBody, PageError, PageRequest, PageResponse, ScrapeError, TableSettings, respond};
 
@@ -13,6 +14,9 @@ use crate::access::Access;
 
 /// How long a scraper is told to wait after a failure.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// How long a scrape may take at most, the reading of the token included: less than Lambda's time-out for this function.
+pub const LIMIT: Duration = Duration::from_secs(14);
 
 /// Answers scrapes.
 #[derive(Debug)]
@@ -37,16 +41,15 @@ impl<T: ReadStats> Metrics<T> {
         if !request.uri().path().ends_with("/metrics") {
             return Err(Problem::new(StatusCode::NOT_FOUND, "not_found", "the page is at /metrics"));
         }
-        // Before the table is read: what is refused costs nothing.
+        let received_at = Instant::now();
+        // Before the table is read: what is refused costs next to nothing.
         self.access.check(request).await?;
         let page_request = PageRequest {
             method: request.method().as_str(),
             query: request.uri().query().unwrap_or_default(),
             header: &|name| list(request.headers(), name),
-            // A deadline in the past, as emulators of Lambda send it, is none.
-            time_left: request
-                .lambda_context_ref()
-                .and_then(|context: &Context| context.deadline().duration_since(SystemTime::now()).ok()),
+            received_at,
+            deadline: Some(deadline::current_or(LIMIT)),
         };
         let page = respond(&self.table, &self.reader, page_request).await.map_err(|error| problem(&error))?;
         Ok(response(page))
@@ -98,7 +101,7 @@ fn problem(error: &PageError) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::Token;
+    use crate::tokens::{Token, Tokens};
     use lambda_http::http::Method;
     use prometheus_dynamodb::MemoryStatsTable;
     use prometheus_dynamodb::item::{Base, Snapshot};
@@ -112,7 +115,7 @@ mod tests {
 
     async fn answer_to(method: Method, path: &str, headers: &[(&str, &str)]) -> Response<Body> {
         let reader = TableSettings::builder("stats").build().unwrap();
-        let tokens = Secret::fixed(vec![Token::parse("0123456789abcdef").unwrap()]);
+        let tokens = Secret::fixed(Tokens { current: Token::parse("0123456789abcdef").ok(), previous: None });
         let mut request = lambda_http::http::Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);

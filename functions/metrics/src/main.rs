@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use env_settings::EnvReader;
 use function_kit::aws::{Aws, Budget};
+use function_kit::deadline::DeadlineLayer;
 use lambda_http::{Error, Request, service_fn};
 use prometheus_dynamodb::DynamoDbStatsTable;
 
@@ -31,10 +32,14 @@ async fn run() -> Result<(), Error> {
         Some(source) => Some(tokens::load(source, aws.secret_store()).await?),
     };
     let table = DynamoDbStatsTable::new(aws.dynamodb(Budget::BATCH), settings.reader.table());
-    let metrics = Arc::new(Metrics::new(table, settings.reader, Access::new(tokens, settings.networks)));
-    lambda_http::run(service_fn(move |request: Request| {
+    let access = Access::new(tokens, settings.networks);
+    if let Some(whom) = access.open_to() {
+        tracing::warn!("neither METRICS_TOKEN nor METRICS_TOKEN_SECRET_ARN is set: the page is open to {whom}");
+    }
+    let metrics = Arc::new(Metrics::new(table, settings.reader, access));
+    let handler = service_fn(move |request: Request| {
         let metrics = Arc::clone(&metrics);
         async move { Ok::<_, Error>(metrics.handle(&request).await) }
-    }))
-    .await
+    });
+    lambda_http::runtime(handler).layer(DeadlineLayer::new(handler::LIMIT)).run().await
 }

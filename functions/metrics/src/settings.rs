@@ -5,7 +5,7 @@ use ipnet::IpNet;
 use prometheus_dynamodb::TableSettings;
 use secrets::Source;
 
-use crate::access::Token;
+use crate::tokens::{Token, Tokens};
 
 /// The function's settings.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub struct Settings {
     /// How the stats table is read.
     pub reader: TableSettings,
     /// `METRICS_TOKEN` with `METRICS_TOKEN_PREVIOUS`, or `METRICS_TOKEN_SECRET_ARN`; the endpoint is open without any.
-    pub tokens: Option<Source<Vec<Token>>>,
+    pub tokens: Option<Source<Tokens>>,
     /// `METRICS_ALLOWED_CIDRS`.
     pub networks: Option<Vec<IpNet>>,
 }
@@ -28,14 +28,14 @@ impl Settings {
     }
 }
 
-fn tokens(env: &mut EnvReader) -> Option<Option<Source<Vec<Token>>>> {
-    let one = |text: &str| Ok(vec![Token::parse(text)?]);
+fn tokens(env: &mut EnvReader) -> Option<Option<Source<Tokens>>> {
+    let one = |text: &str| Ok(Tokens { current: Some(Token::parse(text)?), previous: None });
     let source = secrets::source::optional(env, "METRICS_TOKEN", "METRICS_TOKEN_SECRET_ARN", one);
     let previous = env.optional_secret("METRICS_TOKEN_PREVIOUS", Token::parse)?;
     match (source?, previous) {
         (source, None) => Some(source),
         (Some(Source::Literal(mut tokens)), Some(previous)) => {
-            tokens.push(previous);
+            tokens.previous = Some(previous);
             Some(Some(Source::Literal(tokens)))
         }
         (Some(Source::Stored(_)), Some(_)) => {

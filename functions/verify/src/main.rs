@@ -34,10 +34,10 @@ async fn run(started_at: Instant) -> Result<(), Error> {
     let aws = Aws::from_env().await;
     let renewal_failures = secrets::secret::failures();
     registry.register(Box::new(renewal_failures.clone()))?;
-    let keys = settings.keys.load(aws.secret_store(), VerifyingKeys::parse_setting, renewal_failures).await?;
+    let keys = settings.keys.load(aws.secret_store(), VerifyingKeys::parse_stored, renewal_failures).await?;
     let client = aws.observed_dynamodb(Budget::REQUEST, storage_metrics.attempts());
     let store = Guarded::new(Observed::new(DynamoDbStore::new(client, settings.sigils_table), storage_metrics));
-    BreakerGauge::register(&registry, store.states())?;
+    BreakerGauge::register(&registry, store.breaker())?;
     let verify = Arc::new(Verify::new(
         Verifier::new(store, keys),
         VerifyMetrics::register(&registry)?,
@@ -50,5 +50,5 @@ async fn run(started_at: Instant) -> Result<(), Error> {
         let verify = Arc::clone(&verify);
         async move { Ok::<_, Error>(verify.handle(&request).await) }
     });
-    function_kit::serve(lambda_http::runtime(handler), publisher).await
+    function_kit::serve(lambda_http::runtime(handler), Budget::REQUEST_LIMIT, publisher).await
 }

@@ -56,13 +56,8 @@ impl EnvReader {
 
     /// Reads a variable that must be there. `None` means that a fault was noted.
     pub fn required<T>(&mut self, name: &'static str, parse: impl FnOnce(&str) -> Result<T, Expected>) -> Option<T> {
-        match self.text(name) {
-            None => {
-                self.faults.push(Fault::Missing { name });
-                None
-            }
-            Some(text) => self.parsed(name, text, parse, Shown::Value),
-        }
+        let value = self.read(name, parse, Shown::Value)?;
+        self.present(name, value)
     }
 
     /// Like [`required`](Self::required), for a secret: a fault never repeats the value.
@@ -71,13 +66,8 @@ impl EnvReader {
         name: &'static str,
         parse: impl FnOnce(&str) -> Result<T, Expected>,
     ) -> Option<T> {
-        match self.text(name) {
-            None => {
-                self.faults.push(Fault::Missing { name });
-                None
-            }
-            Some(text) => self.parsed(name, text, parse, Shown::Redacted),
-        }
+        let value = self.read(name, parse, Shown::Redacted)?;
+        self.present(name, value)
     }
 
     /// Reads a variable that may be absent. `None` outside means that a fault was noted, `None` inside that it is absent.
@@ -86,10 +76,7 @@ impl EnvReader {
         name: &'static str,
         parse: impl FnOnce(&str) -> Result<T, Expected>,
     ) -> Option<Option<T>> {
-        match self.text(name) {
-            None => Some(None),
-            Some(text) => self.parsed(name, text, parse, Shown::Value).map(Some),
-        }
+        self.read(name, parse, Shown::Value)
     }
 
     /// Like [`optional`](Self::optional), for a secret: a fault never repeats the value.
@@ -98,10 +85,7 @@ impl EnvReader {
         name: &'static str,
         parse: impl FnOnce(&str) -> Result<T, Expected>,
     ) -> Option<Option<T>> {
-        match self.text(name) {
-            None => Some(None),
-            Some(text) => self.parsed(name, text, parse, Shown::Redacted).map(Some),
-        }
+        self.read(name, parse, Shown::Redacted)
     }
 
     /// Reads a variable that has a default. `None` means that a fault was noted.
@@ -116,7 +100,7 @@ impl EnvReader {
 
     /// Notes a fault that shows only when several variables are looked at together; `expected` says what is allowed.
     pub fn refuse(&mut self, name: &'static str, expected: impl Into<Expected>) {
-        let value = Some(self.text(name).unwrap_or_default());
+        let value = Some(self.variables.get(name).cloned().unwrap_or_default());
         self.faults.push(Fault::Refused { name, value, expected: expected.into() });
     }
 
@@ -157,29 +141,38 @@ impl EnvReader {
         }
     }
 
-    /// An empty variable counts as absent: templates and shells can often set a variable but not unset it.
-    fn text(&self, name: &str) -> Option<String> {
-        self.variables.get(name).filter(|text| !text.is_empty()).cloned()
-    }
-
-    fn parsed<T>(
+    /// Reads a variable. `None` outside means that a fault was noted, `None` inside that it is not set.
+    fn read<T>(
         &mut self,
         name: &'static str,
-        text: String,
         parse: impl FnOnce(&str) -> Result<T, Expected>,
         shown: Shown,
-    ) -> Option<T> {
-        match parse(&text) {
-            Ok(value) => Some(value),
+    ) -> Option<Option<T>> {
+        let Some(text) = self.variables.get(name) else { return Some(None) };
+        // Not as if it were not set: whoever empties a variable may mean "none" where the default is something else, and an
+        // empty token would open what it should close.
+        if text.trim().is_empty() {
+            self.faults.push(Fault::Empty { name });
+            return None;
+        }
+        match parse(text) {
+            Ok(value) => Some(Some(value)),
             Err(expected) => {
                 let value = match shown {
-                    Shown::Value => Some(text),
+                    Shown::Value => Some(text.clone()),
                     Shown::Redacted => None,
                 };
                 self.faults.push(Fault::Refused { name, value, expected });
                 None
             }
         }
+    }
+
+    fn present<T>(&mut self, name: &'static str, value: Option<T>) -> Option<T> {
+        if value.is_none() {
+            self.faults.push(Fault::Missing { name });
+        }
+        value
     }
 }
 
@@ -191,17 +184,22 @@ enum Shown {
 /// One wrong variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// A required variable is absent or empty.
+    /// A required variable is not set.
     Missing {
         /// The variable's name.
         name: &'static str,
     },
-    /// Of two variables one is needed, and both are absent or empty.
+    /// Of two variables one is needed, and neither is set.
     MissingEither {
         /// The one that is read first.
         name: &'static str,
         /// The other.
         alternative: &'static str,
+    },
+    /// A variable is set to nothing, or to nothing but white space.
+    Empty {
+        /// The variable's name.
+        name: &'static str,
     },
     /// A variable has a value that is not allowed.
     Refused {
@@ -227,6 +225,7 @@ impl Fault {
         match self {
             Self::Missing { name }
             | Self::MissingEither { name, .. }
+            | Self::Empty { name }
             | Self::Refused { name, .. }
             | Self::Told { name, .. } => name,
         }
@@ -240,6 +239,7 @@ impl fmt::Display for Fault {
             Self::MissingEither { name, alternative } => {
                 write!(f, "{name} is missing, and so is {alternative}: one of them is needed")
             }
+            Self::Empty { name } => write!(f, "{name} is set but empty: give it a value, or do not set it"),
             Self::Refused { name, value: Some(value), expected } => write!(f, "{name} is {value:?}: {expected}"),
             Self::Refused { name, value: None, expected } => write!(f, "{name} is set but wrong: {expected}"),
             Self::Told { name, problem } => write!(f, "{name} {problem}"),
@@ -277,9 +277,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_variable_counts_as_absent() {
-        let mut env = EnvReader::from_pairs([("STATS_SHARDS", "")]);
-        assert_eq!(env.with_default("STATS_SHARDS", 1, parse::in_range(1..=256)), Some(1));
+    fn an_empty_variable_is_a_fault_of_its_own() {
+        for empty in ["", " ", "\t\n"] {
+            let names = ["A", "B", "C", "D", "E"];
+            let mut env = EnvReader::from_pairs(names.map(|name| (name, empty)));
+            assert_eq!(env.with_default("A", 1, parse::in_range(1..=256)), None);
+            assert_eq!(env.required("B", parse::non_empty), None);
+            assert_eq!(env.required_secret("C", parse::non_empty), None);
+            assert_eq!(env.optional("D", parse::non_empty), None);
+            assert_eq!(env.optional_secret("E", parse::non_empty), None);
+            let error = env.finish(|| Some(())).unwrap_err();
+            assert_eq!(error.faults(), names.map(|name| Fault::Empty { name }));
+            assert!(error.to_string().contains("D is set but empty"), "{error}");
+        }
     }
 
     #[test]

@@ -53,7 +53,10 @@ impl ApiError {
             Self::Storage(StorageError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Storage(StorageError::Throttled(_)) => StatusCode::TOO_MANY_REQUESTS,
             Self::Storage(
-                StorageError::CircuitOpen { .. } | StorageError::TimedOut(_) | StorageError::Unavailable(_),
+                StorageError::CircuitOpen { .. }
+                | StorageError::TimedOut(_)
+                | StorageError::Unavailable(_)
+                | StorageError::NotSent(_),
             ) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -80,9 +83,12 @@ impl ApiError {
         match self {
             Self::Invalid(faults) => problem.with_faults(faults),
             Self::Storage(StorageError::CircuitOpen { retry_after }) => problem.retry_after(retry_after),
-            Self::Storage(StorageError::Throttled(_) | StorageError::TimedOut(_) | StorageError::Unavailable(_)) => {
-                problem.retry_after(RETRY_AFTER)
-            }
+            Self::Storage(
+                StorageError::Throttled(_)
+                | StorageError::TimedOut(_)
+                | StorageError::Unavailable(_)
+                | StorageError::NotSent(_),
+            ) => problem.retry_after(RETRY_AFTER),
             _ => problem,
         }
     }

@@ -3,13 +3,15 @@
 //! Each port is one IAM action, named with it. In production they are stacked: [`Guarded`] by a circuit breaker, around
 //! [`Observed`] for metrics, around the table.
 
+mod breaker;
 mod dynamodb;
 mod guarded;
 mod memory;
 mod observed;
 
+pub use breaker::BreakerState;
 pub use dynamodb::DynamoDbStore;
-pub use guarded::{BreakerState, BreakerStates, Guarded};
+pub use guarded::{Guarded, SharedBreaker};
 pub use memory::MemoryStore;
 pub use observed::Observed;
 
@@ -161,6 +163,9 @@ pub enum StorageError {
     /// The store could not be reached, or it failed.
     #[error("the store is unavailable")]
     Unavailable(#[source] Box<dyn Error + Send + Sync>),
+    /// The call could not be made: no time was left for it, or the request could not be built or signed.
+    #[error("the store was not asked")]
+    NotSent(#[source] Box<dyn Error + Send + Sync>),
     /// The store failed several times in a row, and was not asked.
     #[error("the store has failed repeatedly and is not asked for another {} s", retry_after.as_secs_f32())]
     CircuitOpen {

@@ -93,5 +93,5 @@ async fn run(started_at: Instant) -> Result<(), Error> {
         metrics.done(&event.payload);
         std::future::ready(Ok::<_, Error>(serde_json::json!({ "statusCode": 200 })))
     });
-    function_kit::serve(Runtime::new(handler), publisher).await
+    function_kit::serve(Runtime::new(handler), Budget::REQUEST_LIMIT, publisher).await
 }

@@ -3,7 +3,7 @@
 mod selection;
 mod time_allowed;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::scrape::exposition::{Format, accepts_gzip, gzip};
 use crate::scrape::{ScrapeError, scrape};
@@ -29,8 +29,10 @@ pub struct PageRequest<'a> {
     /// Returns the value of the header of this name, which is in lower case; several of one name as one list, separated by
     /// commas (RFC 9110, section 5.3).
     pub header: &'a (dyn Fn(&str) -> Option<String> + Sync),
-    /// How much time the invocation has left, if that is known.
-    pub time_left: Option<Duration>,
+    /// When the request was received. The scraper's time-out counts from there.
+    pub received_at: Instant,
+    /// When the invocation must have ended, if that is known.
+    pub deadline: Option<Instant>,
 }
 
 /// The page as a response with status 200.
@@ -121,8 +123,9 @@ pub async fn respond<T: ReadStats>(
         _ => return Err(PageError::Method),
     };
     let selection = Selection::parse(request.query).map_err(|parameter| PageError::Query { parameter })?;
-    let allowed = time_allowed((request.header)(SCRAPE_TIMEOUT).as_deref(), request.time_left);
-    let mut page = scrape(table, settings, Instant::now() + allowed).await?;
+    let time_left = request.deadline.map(|deadline| deadline.saturating_duration_since(request.received_at));
+    let allowed = time_allowed((request.header)(SCRAPE_TIMEOUT).as_deref(), time_left);
+    let mut page = scrape(table, settings, request.received_at + allowed).await?;
     selection.apply(&mut page);
 
     let accept = (request.header)("accept").unwrap_or_default();
@@ -214,7 +217,7 @@ mod tests {
         let settings = TableSettings::builder("stats").build().unwrap();
         let header =
             |wanted: &str| headers.iter().find(|(name, _)| *name == wanted).map(|(_, value)| (*value).to_owned());
-        let request = PageRequest { method, query, header: &header, time_left: None };
+        let request = PageRequest { method, query, header: &header, received_at: Instant::now(), deadline: None };
         respond(&MemoryStatsTable::default(), &settings, request).await
     }
 

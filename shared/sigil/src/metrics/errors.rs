@@ -79,7 +79,7 @@ impl ErrorReason {
             StorageError::TooLarge { .. } => Self::TooLarge,
             StorageError::Throttled(_) => Self::Throttled,
             StorageError::CircuitOpen { .. } => Self::CircuitOpen,
-            StorageError::TimedOut(_) | StorageError::Unavailable(_) => Self::Unavailable,
+            StorageError::TimedOut(_) | StorageError::Unavailable(_) | StorageError::NotSent(_) => Self::Unavailable,
         }
     }
 

@@ -154,6 +154,9 @@ where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     R: std::fmt::Debug + Send + Sync + 'static,
 {
+    if matches!(error, SdkError::ConstructionFailure(_)) {
+        return StorageError::NotSent(error.into());
+    }
     match Failure::of(&error) {
         Failure::Throttled => StorageError::Throttled(error.into()),
         Failure::TimedOut => StorageError::TimedOut(error.into()),
