@@ -2,15 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use function_kit::http::HttpRequest;
 use function_kit::problem::Problem;
-use lambda_http::http::header::{
-    ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, VARY,
-};
-use lambda_http::http::{HeaderMap, HeaderValue, Method, StatusCode};
-use lambda_http::{Body, Request, Response};
+use lambda_http::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, VARY};
+use lambda_http::http::{HeaderValue, StatusCode};
+use lambda_http::{Body, Response};
 use prometheus_dynamodb::exposition::{Format, accepts_gzip, gzip};
 use prometheus_dynamodb::table::{ReadStats, TableError};
 use prometheus_dynamodb::{ScrapeError, TableSettings, scrape};
+use serde_json::value::RawValue;
 
 use crate::access::Access;
 
@@ -39,26 +39,35 @@ impl<T: ReadStats> Metrics<T> {
         Self { table, reader, access }
     }
 
-    /// Answers one request.
-    pub async fn handle(&self, request: &Request) -> Response<Body> {
-        self.page(request).await.unwrap_or_else(Problem::into_response)
+    /// Answers one event.
+    pub async fn answer(&self, event: Box<RawValue>) -> Response<Body> {
+        let request = HttpRequest::read(&event);
+        drop(event);
+        let page = match &request {
+            Ok(request) => self.page(request).await,
+            Err(error) => {
+                tracing::warn!(%error, "an event is not a request");
+                Err(Problem::unsupported_event(error))
+            }
+        };
+        page.unwrap_or_else(Problem::into_response)
     }
 
-    async fn page(&self, request: &Request) -> Result<Response<Body>, Problem> {
-        if !request.uri().path().ends_with("/metrics") {
+    async fn page(&self, request: &HttpRequest) -> Result<Response<Body>, Problem> {
+        if !request.path().ends_with("/metrics") {
             return Err(Problem::new(StatusCode::NOT_FOUND, "not_found", "the page is at /metrics"));
         }
-        if request.method() != Method::GET && request.method() != Method::HEAD {
+        if !matches!(request.method(), "GET" | "HEAD") {
             return Err(Problem::method_not_allowed("GET, HEAD"));
         }
         // Before the table is read: what is refused costs nothing.
         self.access.check(request).await?;
         let page =
             scrape(&self.table, &self.reader, Instant::now() + DEADLINE).await.map_err(|error| problem(&error))?;
-        let format = Format::of(&list(request.headers(), ACCEPT));
-        let compressed = accepts_gzip(&list(request.headers(), ACCEPT_ENCODING));
+        let format = Format::of(request.header("accept").unwrap_or_default());
+        let compressed = accepts_gzip(request.header("accept-encoding").unwrap_or_default());
         let body = body(format.render(&page), format, compressed)?;
-        let mut response = Response::new(if request.method() == Method::HEAD { Body::Empty } else { body });
+        let mut response = Response::new(if request.method() == "HEAD" { Body::Empty } else { body });
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
         headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
@@ -68,12 +77,6 @@ impl<T: ReadStats> Metrics<T> {
         }
         Ok(response)
     }
-}
-
-/// The values of all headers of this name, as one list (RFC 9110, section 5.3).
-fn list(headers: &HeaderMap, name: HeaderName) -> String {
-    let values: Vec<_> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
-    values.join(",")
 }
 
 /// The body, or an error if Lambda would not take it.
@@ -120,6 +123,8 @@ fn problem(error: &ScrapeError) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::access::Token;
     use env_settings::EnvReader;
@@ -127,32 +132,35 @@ mod tests {
     use prometheus_dynamodb::item::{Base, Snapshot};
     use prometheus_dynamodb::table::UnreadableItem;
     use secrets::Secret;
+    use serde_json::json;
 
-    async fn answer(method: Method, path: &str, authorization: Option<&str>) -> Response<Body> {
-        let headers: Vec<_> = authorization.map(|value| ("authorization", value)).into_iter().collect();
-        answer_to(method, path, &headers).await
+    fn event(method: &str, path: &str, headers: &[(&str, &str)]) -> Box<RawValue> {
+        let headers: BTreeMap<_, _> = headers.iter().copied().collect();
+        let context = json!({ "http": { "method": method, "path": path } });
+        serde_json::value::to_raw_value(&json!({ "rawPath": path, "headers": headers, "requestContext": context }))
+            .unwrap()
     }
 
-    async fn answer_to(method: Method, path: &str, headers: &[(&str, &str)]) -> Response<Body> {
+    async fn answer(method: &str, path: &str, authorization: Option<&str>) -> Response<Body> {
+        let headers: Vec<_> = authorization.map(|value| ("authorization", value)).into_iter().collect();
+        answer_to(event(method, path, &headers)).await
+    }
+
+    async fn answer_to(event: Box<RawValue>) -> Response<Body> {
         let mut env = EnvReader::from_pairs([("STATS_TABLE", "stats")]);
         let reader = TableSettings::read(&mut env).unwrap();
         let tokens = Secret::fixed(vec![Token::parse("0123456789abcdef").unwrap()]);
-        let mut request = lambda_http::http::Request::builder().method(method).uri(path);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request: Request = request.body(Body::Empty).unwrap();
-        Metrics::new(MemoryStatsTable::default(), reader, Access::new(Some(tokens), None)).handle(&request).await
+        Metrics::new(MemoryStatsTable::default(), reader, Access::new(Some(tokens), None)).answer(event).await
     }
 
     #[tokio::test]
     async fn the_right_token_gets_the_page() {
-        let response = answer(Method::GET, "/metrics", Some("Bearer 0123456789abcdef")).await;
+        let response = answer("GET", "/metrics", Some("Bearer 0123456789abcdef")).await;
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
         let Body::Text(page) = response.body() else { panic!("{:?}", response.body()) };
         assert!(page.contains("prometheus_dynamodb_writers{state=\"live\"} 0\n"), "{page}");
-        let head = answer(Method::HEAD, "/metrics", Some("Bearer 0123456789abcdef")).await;
+        let head = answer("HEAD", "/metrics", Some("Bearer 0123456789abcdef")).await;
         assert_eq!((head.status(), head.body()), (StatusCode::OK, &Body::Empty));
     }
 
@@ -160,7 +168,7 @@ mod tests {
     async fn the_page_comes_in_the_format_and_the_coding_that_are_asked_for() {
         let token = ("authorization", "Bearer 0123456789abcdef");
         let text = ("accept", "application/openmetrics-text");
-        let response = answer_to(Method::GET, "/metrics", &[token, text, ("accept-encoding", "gzip")]).await;
+        let response = answer_to(event("GET", "/metrics", &[token, text, ("accept-encoding", "gzip")])).await;
         assert_eq!(response.headers()["content-type"], "application/openmetrics-text; version=1.0.0; charset=utf-8");
         assert_eq!(response.headers()["content-encoding"], "gzip");
         assert_eq!(response.headers()["vary"], "Accept, Accept-Encoding");
@@ -182,14 +190,16 @@ mod tests {
 
     #[tokio::test]
     async fn anything_else_is_refused_with_a_reason() {
-        let response = answer(Method::GET, "/metrics", Some("Bearer wrong")).await;
+        let response = answer("GET", "/metrics", Some("Bearer wrong")).await;
         assert_eq!(
             (response.status(), &response.headers()["www-authenticate"]),
             (StatusCode::UNAUTHORIZED, &HeaderValue::from_static("Bearer realm=\"metrics\""))
         );
-        assert_eq!(answer(Method::GET, "/metrics", None).await.status(), 401);
-        assert_eq!(answer(Method::POST, "/metrics", None).await.headers()["allow"], "GET, HEAD");
-        assert_eq!(answer(Method::GET, "/", None).await.status(), 404);
+        assert_eq!(answer("GET", "/metrics", None).await.status(), 401);
+        assert_eq!(answer("POST", "/metrics", None).await.headers()["allow"], "GET, HEAD");
+        assert_eq!(answer("GET", "/", None).await.status(), 404);
+        let nonsense = RawValue::from_string("[]".to_owned()).unwrap();
+        assert_eq!(answer_to(nonsense).await.status(), 400);
     }
 
     /// A table that never answers.
@@ -213,9 +223,8 @@ mod tests {
     async fn a_table_that_does_not_answer_is_given_up_on_before_the_scraper_gives_up() {
         let mut env = EnvReader::from_pairs([("STATS_TABLE", "stats")]);
         let metrics = Metrics::new(Silent, TableSettings::read(&mut env).unwrap(), Access::new(None, None));
-        let request: Request = lambda_http::http::Request::builder().uri("/metrics").body(Body::Empty).unwrap();
         let start = tokio::time::Instant::now();
-        let response = metrics.handle(&request).await;
+        let response = metrics.answer(event("GET", "/metrics", &[])).await;
         assert_eq!((response.status(), start.elapsed().as_secs()), (StatusCode::SERVICE_UNAVAILABLE, 9));
     }
 }

@@ -3,9 +3,11 @@
 //! - [`start()`]: logging, the runtime, and an exit code for settings that are wrong;
 //! - [`aws`]: clients of AWS whose every call has a time budget;
 //! - [`serve`]: the Lambda runtime loop that publishes metrics after each response and on SIGTERM;
+//! - [`http`]: requests and responses;
 //! - [`problem`]: error responses.
 
 pub mod aws;
+pub mod http;
 pub mod problem;
 mod serve;
 mod start;

@@ -11,8 +11,8 @@ use failsafe::failure_policy::{ConsecutiveFailures, consecutive_failures};
 use failsafe::{Instrument, StateMachine, backoff};
 
 use super::{
-    DeleteDue, Deletion, DuePage, InsertRecord, Insertion, ListDue, LoadRecord, Loaded, PageStart, Revocation,
-    RevokeRecord, StorageError,
+    DeleteDue, Deletion, DuePage, InsertRecord, Insertion, ListDue, LoadRecord, Loaded, PageStart, RevokeRecord,
+    Revoking, StorageError,
 };
 use crate::record::{SigilId, SigilRecord};
 use crate::timestamp::Timestamp;
@@ -150,8 +150,8 @@ impl<S: LoadRecord> LoadRecord for Guarded<S> {
 }
 
 impl<S: RevokeRecord> RevokeRecord for Guarded<S> {
-    async fn revoke(&self, id: SigilId, at: Timestamp, due: Timestamp) -> Result<Option<Revocation>, StorageError> {
-        self.guard(self.store.revoke(id, at, due)).await
+    async fn revoke(&self, revoked: &SigilRecord, read: &str) -> Result<Revoking, StorageError> {
+        self.guard(self.store.revoke(revoked, read)).await
     }
 }
 
