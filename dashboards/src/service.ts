@@ -48,7 +48,7 @@ const overview: Row = {
   panels: [
     [4, number({
       title: "Sigils encoded",
-      description: "Requests to encode that were answered with a sigil, within the time range.",
+      description: "Sigils that were created, within the time range.",
       runbook: "traffic",
       unit: "locale",
       queries: [value(`sum(${increase("sigil_encode_total")})`, "encoded")],
