@@ -98,7 +98,7 @@ const traffic: Row = {
     [12, curves({
       title: "Sigils encoded per second",
       description:
-        "Requests to encode that were answered with a sigil. The second curve is the mean of five minutes, of every job.",
+        "Sigils that were created. The second curve is the mean of five minutes, of every job.",
       runbook: "traffic",
       unit: "reqps",
       queries: [
