@@ -32,6 +32,9 @@ const REASONS = {
   unknown: "purple",
   conflict: "light-purple",
   too_large: "dark-purple",
+  not_found: "light-green",
+  method_not_allowed: "green",
+  unsupported_event: "dark-green",
 };
 const OPERATIONS = { put: "green", get: "blue", update: "purple", query: "yellow", delete: "orange" };
 const OUTCOMES = { ok: "green", too_large: "blue", throttled: "yellow", timeout: "orange", unavailable: "red" };

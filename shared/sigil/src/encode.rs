@@ -92,7 +92,7 @@ impl<S: InsertRecord> Encoder<S> {
         let record = self.record(request, &keys, ttl_seconds, now);
         match self.store.insert(&record).await? {
             Insertion::Inserted => Ok(Encoded { record, newly: true }),
-            Insertion::Existing(existing) => match authentic(existing, &self.keys).await {
+            Insertion::Existing(existing) => match authentic(record.id, existing, &self.keys).await {
                 Loaded::Record(existing) if existing.request_digest == record.request_digest => {
                     Ok(Encoded { record: existing, newly: false })
                 }

@@ -12,7 +12,7 @@ use secrets::Secret;
 
 use crate::digest::Digest;
 use crate::keys::{SigningKeys, VerifyingKeys, check_with};
-use crate::record::SigilRecord;
+use crate::record::{SigilId, SigilRecord};
 use crate::store::Loaded;
 
 impl SigilRecord {
@@ -24,21 +24,21 @@ impl SigilRecord {
 }
 
 /// Looks whether what was loaded is as one of these keys has signed it; if not, it is damaged. Whoever shows or uses a
-/// record asks this first.
-pub async fn authentic<K>(loaded: Loaded, keys: &Secret<K>) -> Loaded
+/// record asks this first. What is damaged is named in the log.
+pub async fn authentic<K>(id: SigilId, loaded: Loaded, keys: &Secret<K>) -> Loaded
 where
     K: AsRef<VerifyingKeys> + Send + Sync,
 {
-    match loaded {
-        Loaded::Record(record) => {
-            let text = signed_text(&record);
-            match check_with(keys, |keys| keys.check(&text, &record.signature)).await {
-                Ok(()) => Loaded::Record(record),
-                Err(_) => Loaded::Damaged,
-            }
+    if let Loaded::Record(record) = loaded {
+        let text = signed_text(&record);
+        match check_with(keys, |keys| keys.check(&text, &record.signature)).await {
+            Ok(()) => return Loaded::Record(record),
+            Err(error) => tracing::error!(%id, %error, "a record is not as it was signed"),
         }
-        Loaded::Damaged => Loaded::Damaged,
+    } else {
+        tracing::error!(%id, "a record has another form than any that was stored");
     }
+    Loaded::Damaged
 }
 
 /// All of the record, a line for each part. None of the parts can have a line feed in it.

@@ -47,7 +47,7 @@ impl<S: LoadRecord + RevokeRecord> Revoker<S> {
         let mut stored = self.store.load(id).await?;
         loop {
             let Some(found) = stored else { return Ok(None) };
-            let Loaded::Record(record) = authentic(found, &self.keys).await else {
+            let Loaded::Record(record) = authentic(id, found, &self.keys).await else {
                 return Err(RevokeError::Damaged);
             };
             if let Some(at) = record.revoked_at {

@@ -123,7 +123,7 @@ impl<S: LoadRecord> Verifier<S> {
     /// The record of this id, damaged unless it is as it was signed.
     pub async fn load(&self, id: SigilId) -> Result<Option<Loaded>, StorageError> {
         Ok(match self.store.load(id).await? {
-            Some(loaded) => Some(authentic(loaded, &self.keys).await),
+            Some(loaded) => Some(authentic(id, loaded, &self.keys).await),
             None => None,
         })
     }
