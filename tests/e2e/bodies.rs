@@ -17,9 +17,9 @@ use serde_json::{Value, json};
 /// The most memory of a function's process, in bytes.
 const MAX_MEMORY: u64 = 64 * 1024 * 1024;
 
-/// The most processor time for one request. With optimisation it is a tenth of this; what grows with more than the body's
-/// length, or makes a tree of it, takes several times as long.
-const MAX_TIME: Duration = Duration::from_millis(2500);
+/// The most processor time for one request. Without optimisation the dearest takes a third of this; what grows faster than
+/// the body's length takes many times as long.
+const MAX_TIME: Duration = Duration::from_secs(5);
 
 /// The longest body that is read, and about the longest that fits into Lambda's 6 MB for an event.
 const LENGTHS: [usize; 2] = [3 * 400 * 1024, 5_900_000];
@@ -122,7 +122,9 @@ async fn is_cheap(function: &ExecutionEnvironment, event: &Value, what: &str) ->
     let time = processor_time(function.process())? - before;
     let memory = peak_memory(function.process())?;
     eprintln!("{what}: {} in {time:?}, {} MB so far", response["statusCode"], memory / 1024 / 1024);
-    ensure!(response["statusCode"].as_u64().is_some_and(|status| status < 500), "{what}: {response}");
+    // On a busy machine DynamoDB Local can be too slow; the body was read by then.
+    let answered = response["statusCode"].as_u64().is_some_and(|status| status < 500 || status == 503);
+    ensure!(answered, "{what}: {response}");
     ensure!(time <= MAX_TIME, "{what} took {time:?}");
     ensure!(memory <= MAX_MEMORY, "{what}: {memory} bytes");
     Ok(())
