@@ -22,7 +22,7 @@ package: ## build the release artifacts into target/package (ARCHITECTURES="arm6
 bench: ## start the release artifacts under an emulator of Lambda, and measure start, memory and latency beside Node (3 minutes)
 	@scripts/bench
 
-fuzz: ## fuzz the reading of the stats table's items, guided by coverage (FUZZ_SECONDS=60)
+fuzz: ## fuzz the reading of the stats table's items, events and tokens, guided by coverage (FUZZ_SECONDS=60 each)
 	@scripts/fuzz
 
 dashboards: ## run an incident, compare every panel and alert with what was sent, and draw the pictures (5 minutes)

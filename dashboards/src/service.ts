@@ -32,6 +32,9 @@ const REASONS = {
   unknown: "purple",
   conflict: "light-purple",
   too_large: "dark-purple",
+  not_found: "light-green",
+  method_not_allowed: "green",
+  unsupported_event: "dark-green",
 };
 const OPERATIONS = { put: "green", get: "blue", update: "purple", query: "yellow", delete: "orange" };
 const OUTCOMES = { ok: "green", too_large: "blue", throttled: "yellow", timeout: "orange", unavailable: "red" };
@@ -48,7 +51,7 @@ const overview: Row = {
   panels: [
     [4, number({
       title: "Sigils encoded",
-      description: "Requests to encode that were answered with a sigil, within the time range.",
+      description: "Sigils that were created, within the time range.",
       runbook: "traffic",
       unit: "locale",
       queries: [value(`sum(${increase("sigil_encode_total")})`, "encoded")],
@@ -98,7 +101,7 @@ const traffic: Row = {
     [12, curves({
       title: "Sigils encoded per second",
       description:
-        "Requests to encode that were answered with a sigil. The second curve is the mean of five minutes, of every job.",
+        "Sigils that were created. The second curve is the mean of five minutes, of every job.",
       runbook: "traffic",
       unit: "reqps",
       queries: [

@@ -64,7 +64,11 @@ const BREAKS: &[(&str, &str, &str)] = &[
     // A condition that no key ever fails.
     ("ForAllValues:StringLike", "ForAllValues:StringLikeIfExists", "is not known here"),
     // A wildcard, as an action and as a resource.
-    ("Action: [dynamodb:PutItem, dynamodb:UpdateItem]", "Action: [\"dynamodb:*\"]", "dynamodb:* is a wildcard"),
+    (
+        "Action: [dynamodb:GetItem, dynamodb:PutItem, dynamodb:UpdateItem]",
+        "Action: [\"dynamodb:*\"]",
+        "dynamodb:* is a wildcard",
+    ),
     (
         "Resource: !Sub \"${SigilsTable.Arn}/index/due-index\"",
         "Resource: !Sub \"${SigilsTable.Arn}/index/*\"",

@@ -10,7 +10,7 @@
 //!
 //! Subjects take turns, invocation by invocation, so that whatever else the machine does hits all of them alike.
 
-mod measurement;
+pub mod measurement;
 mod subject;
 mod table;
 mod work;

@@ -44,7 +44,12 @@ const READ_KEYS: (&str, &str) = ("secretsmanager:GetSecretValue", "SigningSecret
 /// What each function's code is seen to call. The end-to-end test of permissions shows that it is just this.
 pub fn called(function: &str) -> BTreeSet<Permission> {
     let own: &[(&str, &str)] = match function {
-        "encode" => &[("dynamodb:PutItem", "SigilsTable"), ("dynamodb:UpdateItem", "SigilsTable"), READ_KEYS],
+        "encode" => &[
+            ("dynamodb:GetItem", "SigilsTable"),
+            ("dynamodb:PutItem", "SigilsTable"),
+            ("dynamodb:UpdateItem", "SigilsTable"),
+            READ_KEYS,
+        ],
         "verify" => &[("dynamodb:GetItem", "SigilsTable"), READ_KEYS],
         "gc" => &[
             ("dynamodb:Query", "SigilsTable/index/due-index"),

@@ -2,12 +2,11 @@
 
 use std::net::IpAddr;
 
+use function_kit::http::HttpRequest;
 use function_kit::problem::Problem;
 use ipnet::IpNet;
-use lambda_http::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use lambda_http::http::{HeaderMap, HeaderValue, StatusCode};
-use lambda_http::request::RequestContext;
-use lambda_http::{Request, RequestExt};
+use lambda_http::http::header::WWW_AUTHENTICATE;
+use lambda_http::http::{HeaderValue, StatusCode};
 use secrets::Secret;
 
 use crate::tokens::Tokens;
@@ -38,12 +37,12 @@ impl Access {
 
     /// Lets the request pass, or says why not. What is refused has cost nothing but a reading of the secret, and that once in
     /// a while.
-    pub async fn check(&self, request: &Request) -> Result<(), Problem> {
-        if !self.allows_address(source_address(request)) {
+    pub async fn check(&self, request: &HttpRequest) -> Result<(), Problem> {
+        if !self.allows_address(request.source_ip()) {
             let detail = "scraping is not allowed from this address";
             return Err(Problem::new(StatusCode::FORBIDDEN, "address_not_allowed", detail));
         }
-        if !self.allows_token(request.headers()).await {
+        if !self.allows_token(request.header("authorization")).await {
             let detail = "an Authorization header with a valid bearer token is needed";
             return Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
                 .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"metrics\"")));
@@ -58,9 +57,9 @@ impl Access {
         }
     }
 
-    async fn allows_token(&self, headers: &HeaderMap) -> bool {
+    async fn allows_token(&self, authorization: Option<&str>) -> bool {
         let Some(tokens) = &self.tokens else { return true };
-        let Some(given) = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer) else {
+        let Some(given) = authorization.and_then(bearer) else {
             return false;
         };
         // The second look is for a token from after a rotation.
@@ -74,23 +73,10 @@ fn bearer(authorization: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("Bearer").then_some(token.trim())
 }
 
-/// The address that the request came from, as API Gateway or the function URL saw it. Never from a header, which a client
-/// could set.
-fn source_address(request: &Request) -> Option<IpAddr> {
-    match request.request_context_ref()? {
-        RequestContext::ApiGatewayV2(context) => context.http.source_ip.as_deref()?.parse().ok(),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::tokens::Token;
-
-    fn with_authorization(value: &str) -> HeaderMap {
-        HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_str(value).unwrap())])
-    }
 
     fn tokens(texts: &[&str]) -> Secret<Tokens> {
         let mut texts = texts.iter().map(|text| Token::parse(text).unwrap());
@@ -100,20 +86,20 @@ mod tests {
     #[tokio::test]
     async fn either_token_of_a_rotation_is_let_in_and_no_other() {
         let access = Access::new(Some(tokens(&["the-new-token-00", "the-old-token-00"])), None);
-        assert!(access.allows_token(&with_authorization("Bearer the-new-token-00")).await);
-        assert!(access.allows_token(&with_authorization("bearer  the-old-token-00")).await);
+        assert!(access.allows_token(Some("Bearer the-new-token-00")).await);
+        assert!(access.allows_token(Some("bearer  the-old-token-00")).await);
         for refused in
             ["Bearer the-new-token-0", "Bearer the-new-token-000", "Basic the-new-token-00", "Bearer ", "Bearer"]
         {
-            assert!(!access.allows_token(&with_authorization(refused)).await, "{refused}");
+            assert!(!access.allows_token(Some(refused)).await, "{refused}");
         }
-        assert!(!access.allows_token(&HeaderMap::new()).await);
+        assert!(!access.allows_token(None).await);
     }
 
     #[tokio::test]
     async fn no_tokens_let_everyone_in_and_an_empty_list_nobody() {
-        assert!(Access::new(None, None).allows_token(&HeaderMap::new()).await);
-        assert!(!Access::new(Some(tokens(&[])), None).allows_token(&with_authorization("Bearer a")).await);
+        assert!(Access::new(None, None).allows_token(None).await);
+        assert!(!Access::new(Some(tokens(&[])), None).allows_token(Some("Bearer a")).await);
     }
 
     #[test]

@@ -3,12 +3,14 @@
 use std::time::{Duration, Instant};
 
 use function_kit::deadline;
+use function_kit::http::HttpRequest;
 use function_kit::problem::Problem;
 use lambda_http::http::header::{ALLOW, HeaderName};
-use lambda_http::http::{HeaderMap, HeaderValue, StatusCode};
-use lambda_http::{Body, Request, Response};
+use lambda_http::http::{HeaderValue, StatusCode};
+use lambda_http::{Body, Response};
 use prometheus_dynamodb::table::{ReadStats, TableError};
 use prometheus_dynamodb::{PageBody, PageError, PageRequest, PageResponse, ScrapeError, TableSettings, respond};
+use serde_json::value::RawValue;
 
 use crate::access::Access;
 
@@ -32,34 +34,37 @@ impl<T: ReadStats> Metrics<T> {
         Self { table, reader, access }
     }
 
-    /// Answers one request.
-    pub async fn handle(&self, request: &Request) -> Response<Body> {
-        self.page(request).await.unwrap_or_else(Problem::into_response)
+    /// Answers one event.
+    pub async fn answer(&self, event: Box<RawValue>) -> Response<Body> {
+        let request = HttpRequest::read(&event);
+        drop(event);
+        let page = match &request {
+            Ok(request) => self.page(request).await,
+            Err(error) => {
+                tracing::warn!(%error, "an event is not a request");
+                Err(Problem::unsupported_event(error))
+            }
+        };
+        page.unwrap_or_else(Problem::into_response)
     }
 
-    async fn page(&self, request: &Request) -> Result<Response<Body>, Problem> {
-        if !request.uri().path().ends_with("/metrics") {
+    async fn page(&self, request: &HttpRequest) -> Result<Response<Body>, Problem> {
+        if !request.path().ends_with("/metrics") {
             return Err(Problem::new(StatusCode::NOT_FOUND, "not_found", "the page is at /metrics"));
         }
         let received_at = Instant::now();
         // Before the table is read: what is refused costs next to nothing.
         self.access.check(request).await?;
         let page_request = PageRequest {
-            method: request.method().as_str(),
-            query: request.uri().query().unwrap_or_default(),
-            header: &|name| list(request.headers(), name),
+            method: request.method(),
+            query: request.query(),
+            header: &|name| request.header(name).map(str::to_owned),
             received_at,
             deadline: Some(deadline::current_or(LIMIT)),
         };
         let page = respond(&self.table, &self.reader, page_request).await.map_err(|error| problem(&error))?;
         Ok(response(page))
     }
-}
-
-/// Returns the values of all headers of this name, as one list (RFC 9110, section 5.3).
-fn list(headers: &HeaderMap, name: &str) -> Option<String> {
-    let values: Vec<_> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
-    headers.contains_key(name).then(|| values.join(","))
 }
 
 fn response(page: PageResponse) -> Response<Body> {
@@ -100,38 +105,52 @@ fn problem(error: &PageError) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::tokens::{Token, Tokens};
-    use lambda_http::http::Method;
     use prometheus_dynamodb::MemoryStatsTable;
     use prometheus_dynamodb::item::{Base, Snapshot};
     use prometheus_dynamodb::table::UnreadableItem;
     use secrets::Secret;
+    use serde_json::json;
 
-    async fn answer(method: Method, path: &str, authorization: Option<&str>) -> Response<Body> {
-        let headers: Vec<_> = authorization.map(|value| ("authorization", value)).into_iter().collect();
-        answer_to(method, path, &headers).await
+    fn event(method: &str, path: &str, headers: &[(&str, &str)]) -> Box<RawValue> {
+        raw(method, path, "", headers)
     }
 
-    async fn answer_to(method: Method, path: &str, headers: &[(&str, &str)]) -> Response<Body> {
+    fn with_query(query: &str, headers: &[(&str, &str)]) -> Box<RawValue> {
+        raw("GET", "/metrics", query, headers)
+    }
+
+    fn raw(method: &str, path: &str, query: &str, headers: &[(&str, &str)]) -> Box<RawValue> {
+        let headers: BTreeMap<_, _> = headers.iter().copied().collect();
+        let context = json!({ "http": { "method": method, "path": path } });
+        let event = json!({
+            "rawPath": path, "rawQueryString": query, "headers": headers, "requestContext": context,
+        });
+        serde_json::value::to_raw_value(&event).unwrap()
+    }
+
+    async fn answer(method: &str, path: &str, authorization: Option<&str>) -> Response<Body> {
+        let headers: Vec<_> = authorization.map(|value| ("authorization", value)).into_iter().collect();
+        answer_to(event(method, path, &headers)).await
+    }
+
+    async fn answer_to(event: Box<RawValue>) -> Response<Body> {
         let reader = TableSettings::builder("stats").build().unwrap();
         let tokens = Secret::fixed(Tokens { current: Token::parse("0123456789abcdef").ok(), previous: None });
-        let mut request = lambda_http::http::Request::builder().method(method).uri(path);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request: Request = request.body(Body::Empty).unwrap();
-        Metrics::new(MemoryStatsTable::default(), reader, Access::new(Some(tokens), None)).handle(&request).await
+        Metrics::new(MemoryStatsTable::default(), reader, Access::new(Some(tokens), None)).answer(event).await
     }
 
     #[tokio::test]
     async fn the_right_token_gets_the_page() {
-        let response = answer(Method::GET, "/metrics", Some("Bearer 0123456789abcdef")).await;
+        let response = answer("GET", "/metrics", Some("Bearer 0123456789abcdef")).await;
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
         let Body::Text(page) = response.body() else { panic!("{:?}", response.body()) };
         assert!(page.contains("prometheus_dynamodb_writers{state=\"live\"} 0\n"), "{page}");
-        let head = answer(Method::HEAD, "/metrics", Some("Bearer 0123456789abcdef")).await;
+        let head = answer("HEAD", "/metrics", Some("Bearer 0123456789abcdef")).await;
         assert_eq!((head.status(), head.body()), (StatusCode::OK, &Body::Empty));
     }
 
@@ -139,8 +158,8 @@ mod tests {
     async fn the_query_restricts_the_page_and_is_refused_when_it_is_not_understood() {
         let token = ("authorization", "Bearer 0123456789abcdef");
         let accept = ("accept", "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8,*/*;q=0.1");
-        let path = "/metrics?name[]=prometheus_dynamodb_series";
-        let response = answer_to(Method::GET, path, &[token, accept]).await;
+        let query = "name[]=prometheus_dynamodb_series";
+        let response = answer_to(with_query(query, &[token, accept])).await;
         assert_eq!(
             response.headers()["content-type"],
             "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8"
@@ -148,21 +167,23 @@ mod tests {
         let Body::Text(page) = response.body() else { panic!("{:?}", response.body()) };
         let samples: Vec<_> = page.lines().filter(|line| !line.starts_with('#')).collect();
         assert_eq!(samples, ["prometheus_dynamodb_series 0"]);
-        assert_eq!(answer_to(Method::GET, "/metrics?nam=x", &[token]).await.status(), StatusCode::BAD_REQUEST);
-        assert_eq!(answer_to(Method::GET, "/metrics?nam=x", &[]).await.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(answer_to(with_query("nam=x", &[token])).await.status(), StatusCode::BAD_REQUEST);
+        assert_eq!(answer_to(with_query("nam=x", &[])).await.status(), StatusCode::UNAUTHORIZED);
     }
 
     #[tokio::test]
     async fn anything_else_is_refused_with_a_reason() {
-        let response = answer(Method::GET, "/metrics", Some("Bearer wrong")).await;
+        let response = answer("GET", "/metrics", Some("Bearer wrong")).await;
         assert_eq!(
             (response.status(), &response.headers()["www-authenticate"]),
             (StatusCode::UNAUTHORIZED, &HeaderValue::from_static("Bearer realm=\"metrics\""))
         );
-        assert_eq!(answer(Method::GET, "/metrics", None).await.status(), 401);
-        let refused = answer(Method::POST, "/metrics", Some("Bearer 0123456789abcdef")).await;
+        assert_eq!(answer("GET", "/metrics", None).await.status(), 401);
+        let refused = answer("POST", "/metrics", Some("Bearer 0123456789abcdef")).await;
         assert_eq!(refused.headers()["allow"], "GET, HEAD");
-        assert_eq!(answer(Method::GET, "/", None).await.status(), 404);
+        assert_eq!(answer("GET", "/", None).await.status(), 404);
+        let nonsense = RawValue::from_string("[]".to_owned()).unwrap();
+        assert_eq!(answer_to(nonsense).await.status(), 400);
     }
 
     /// A table that never answers.
@@ -186,15 +207,13 @@ mod tests {
     async fn a_table_that_does_not_answer_is_given_up_on_before_the_scraper_gives_up() {
         let reader = TableSettings::builder("stats").build().unwrap();
         let metrics = Metrics::new(Silent, reader, Access::new(None, None));
-        let request: Request = lambda_http::http::Request::builder().uri("/metrics").body(Body::Empty).unwrap();
         let start = tokio::time::Instant::now();
-        let response = metrics.handle(&request).await;
+        let response = metrics.answer(event("GET", "/metrics", &[])).await;
         assert_eq!((response.status(), start.elapsed().as_secs()), (StatusCode::SERVICE_UNAVAILABLE, 9));
 
-        let impatient = lambda_http::http::Request::builder().uri("/metrics");
-        let impatient = impatient.header("x-prometheus-scrape-timeout-seconds", "3").body(Body::Empty).unwrap();
+        let impatient = event("GET", "/metrics", &[("x-prometheus-scrape-timeout-seconds", "3")]);
         let start = tokio::time::Instant::now();
-        let response = metrics.handle(&impatient).await;
+        let response = metrics.answer(impatient).await;
         assert_eq!((response.status(), start.elapsed().as_millis()), (StatusCode::SERVICE_UNAVAILABLE, 2_500));
     }
 }

@@ -1,11 +1,4 @@
-//! The function that Prometheus scrapes: `GET /metrics`.
-//!
-//! request → [`access`]: who may → [`handler`]: scrape → response
-
-mod access;
-mod handler;
-mod settings;
-mod tokens;
+//! Puts the function together and runs it.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,12 +6,13 @@ use std::sync::Arc;
 use env_settings::EnvReader;
 use function_kit::aws::{Aws, Budget};
 use function_kit::deadline::DeadlineLayer;
-use lambda_http::{Error, Request, service_fn};
+use lambda_http::Error;
 use prometheus_dynamodb::DynamoDbStatsTable;
 
-use crate::access::Access;
-use crate::handler::Metrics;
-use crate::settings::Settings;
+use metrics::access::Access;
+use metrics::handler::Metrics;
+use metrics::settings::Settings;
+use metrics::tokens;
 
 fn main() -> ExitCode {
     function_kit::start(|_started_at| run())
@@ -37,9 +31,9 @@ async fn run() -> Result<(), Error> {
         tracing::warn!("neither METRICS_TOKEN nor METRICS_TOKEN_SECRET_ARN is set: the page is open to {whom}");
     }
     let metrics = Arc::new(Metrics::new(table, settings.reader, access));
-    let handler = service_fn(move |request: Request| {
+    let runtime = function_kit::http::runtime(move |event| {
         let metrics = Arc::clone(&metrics);
-        async move { Ok::<_, Error>(metrics.handle(&request).await) }
+        async move { metrics.answer(event).await }
     });
-    lambda_http::runtime(handler).layer(DeadlineLayer::new(handler::LIMIT)).run().await
+    runtime.layer(DeadlineLayer::new(metrics::handler::LIMIT)).run().await
 }

@@ -5,10 +5,12 @@
 //! - [`deadline`]: one deadline for all calls of an invocation;
 //! - [`serve`]: the Lambda runtime loop that publishes metrics after each response and on SIGTERM;
 //! - [`settings`]: those of the stats table, read among those of a function;
+//! - [`http`]: requests and responses;
 //! - [`problem`]: error responses.
 
 pub mod aws;
 pub mod deadline;
+pub mod http;
 mod logging;
 pub mod problem;
 mod serve;

@@ -26,8 +26,8 @@ use aws_lc_rs::encoding::{AsBigEndian, Curve25519SeedBin};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{DecodingKey, EncodingKey};
-use secrets::Reading;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
+use secrets::{Reading, Secret};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -51,6 +51,17 @@ struct VerifyingKey {
 pub struct SigningKeys {
     active: EncodingKey,
     verifying: VerifyingKeys,
+}
+
+/// Why a signature is worth nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadSignature {
+    /// It names a key that is not among these.
+    #[error("the signature names a key that is not known")]
+    UnknownKey,
+    /// The key that it names has not made it, or there is none.
+    #[error("there is no valid signature")]
+    Invalid,
 }
 
 /// What is wrong with a key set. It never repeats any part of a private key.
@@ -208,6 +219,17 @@ impl VerifyingKeys {
         serde_json::to_string(&serde_json::json!({ "keys": keys })).expect("texts are always JSON")
     }
 
+    /// Checks a signature made by [`SigningKeys::sign`].
+    pub(crate) fn check(&self, text: &str, signature: &str) -> Result<(), BadSignature> {
+        // The signature itself has no dot, a key's name can have.
+        let (kid, signature) = signature.rsplit_once('.').ok_or(BadSignature::Invalid)?;
+        let key = self.decoding(kid).ok_or(BadSignature::UnknownKey)?;
+        match jsonwebtoken::crypto::verify(signature, text.as_bytes(), key, Algorithm::EdDSA) {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(BadSignature::Invalid),
+        }
+    }
+
     pub(crate) fn decoding(&self, kid: &str) -> Option<&DecodingKey> {
         self.keys.iter().find(|key| key.public.kid == kid).map(|key| &key.decoding)
     }
@@ -241,8 +263,43 @@ impl SigningKeys {
         &self.verifying
     }
 
+    /// Signs a text with the active key: the key's name, a dot, and the signature (RFC 8032) in base64url.
+    pub(crate) fn sign(&self, text: &str) -> String {
+        let (kid, key) = self.active();
+        let signature = jsonwebtoken::crypto::sign(text.as_bytes(), key, Algorithm::EdDSA)
+            .expect("the key was checked when it was read");
+        format!("{kid}.{signature}")
+    }
+
     pub(crate) fn active(&self) -> (&str, &EncodingKey) {
         (&self.verifying.keys[0].public.kid, &self.active)
+    }
+}
+
+impl AsRef<VerifyingKeys> for VerifyingKeys {
+    fn as_ref(&self) -> &VerifyingKeys {
+        self
+    }
+}
+
+impl AsRef<VerifyingKeys> for SigningKeys {
+    fn as_ref(&self) -> &VerifyingKeys {
+        &self.verifying
+    }
+}
+
+/// Checks something with the keys at hand and, should they not know the key that it names, with renewed ones: a key can
+/// have been made active since these were read.
+pub(crate) async fn check_with<K, T>(
+    keys: &Secret<K>,
+    check: impl Fn(&VerifyingKeys) -> Result<T, BadSignature>,
+) -> Result<T, BadSignature>
+where
+    K: AsRef<VerifyingKeys> + Send + Sync,
+{
+    match check(keys.get().await.as_ref().as_ref()) {
+        Err(BadSignature::UnknownKey) => check(keys.get_after_miss().await.as_ref().as_ref()),
+        checked => checked,
     }
 }
 

@@ -57,6 +57,19 @@ export class Encoder {
       sigil_digest: digest.toString("base64url"),
       ...(metadata && { metadata_digest: sha256(metadata).toString("base64url") }),
     });
+    const none = "none";
+    const signature = this.#signature([
+      "sigil record 1",
+      id,
+      sha256(token).toString("base64url"),
+      digest.toString("base64url"),
+      metadata ? sha256(metadata).toString("base64url") : none,
+      none,
+      createdAt,
+      expiresAt,
+      none,
+      due,
+    ]);
     await this.#insert({
       id: { S: id },
       token: { S: token },
@@ -67,6 +80,7 @@ export class Encoder {
       gc_shard: { S: String(parseInt(id.slice(-2), 16) % GC_SHARDS) },
       due: { N: String(due) },
       ttl: { N: String(due + EXPIRY_AFTER_DUE_SECONDS) },
+      signature: { S: signature },
     });
     const timestamp = (seconds) => new Date(seconds * 1000).toISOString().replace(".000Z", "Z");
     return {
@@ -85,6 +99,11 @@ export class Encoder {
   #sign(claims) {
     const signed = `${base64url({ typ: "JWT", alg: "EdDSA", kid: this.#jwk.kid })}.${base64url(claims)}`;
     return `${signed}.${sign(null, Buffer.from(signed), this.#key).toString("base64url")}`;
+  }
+
+  /** Of a record: see shared/sigil/src/record_signature.rs. */
+  #signature(lines) {
+    return `${this.#jwk.kid}.${sign(null, Buffer.from(lines.join("\n")), this.#key).toString("base64url")}`;
   }
 
   async #insert(item) {

@@ -36,6 +36,17 @@ pub fn peak_memory(process: &Process) -> Result<u64> {
     Ok(kibibytes * 1024)
 }
 
+/// The processor time that it has used, in user space and in the kernel, to 10 ms: see `utime` and `stime` in proc(5).
+pub fn processor_time(process: &Process) -> Result<Duration> {
+    let path = format!("/proc/{}/stat", process.id());
+    let stat = std::fs::read_to_string(&path).with_context(|| path.clone())?;
+    // The second field, the program's name, is in parentheses and can have blanks in it.
+    let fields = stat.rsplit_once(") ").map(|(_, rest)| rest.split(' ').collect::<Vec<_>>()).unwrap_or_default();
+    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok());
+    let ticks = ticks(11).zip(ticks(12)).with_context(|| format!("{path} has no times"))?;
+    Ok(Duration::from_millis(10 * (ticks.0 + ticks.1)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

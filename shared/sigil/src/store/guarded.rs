@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::breaker::{Admission, Breaker, BreakerState, Outcome};
 use super::{
-    DeleteDue, Deletion, DuePage, InsertRecord, Insertion, ListDue, LoadRecord, Loaded, PageStart, Revocation,
-    RevokeRecord, StorageError,
+    DeleteDue, Deletion, DuePage, InsertRecord, Insertion, ListDue, LoadRecord, Loaded, PageStart, RevokeRecord,
+    Revoking, StorageError,
 };
 use crate::record::{SigilId, SigilRecord};
 use crate::timestamp::Timestamp;
@@ -118,8 +118,8 @@ impl<S: LoadRecord> LoadRecord for Guarded<S> {
 }
 
 impl<S: RevokeRecord> RevokeRecord for Guarded<S> {
-    async fn revoke(&self, id: SigilId, at: Timestamp, due: Timestamp) -> Result<Option<Revocation>, StorageError> {
-        self.guard(self.store.revoke(id, at, due)).await
+    async fn revoke(&self, revoked: &SigilRecord, read: &str) -> Result<Revoking, StorageError> {
+        self.guard(self.store.revoke(revoked, read)).await
     }
 }
 
