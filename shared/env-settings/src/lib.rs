@@ -216,6 +216,10 @@ impl fmt::Display for Fault {
             Self::MissingEither { name, alternative } => {
                 write!(f, "{name} is missing, and so is {alternative}: one of them is needed")
             }
+            // A default that does not go with another variable's value.
+            Self::Refused { name, value: Some(value), expected } if value.is_empty() => {
+                write!(f, "{name} is not set: {expected}")
+            }
             Self::Refused { name, value: Some(value), expected } => write!(f, "{name} is {value:?}: {expected}"),
             Self::Refused { name, value: None, expected } => write!(f, "{name} is set but wrong: {expected}"),
         }
