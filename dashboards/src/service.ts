@@ -2,7 +2,7 @@
 
 import { type Row, dashboard } from "./layout.js";
 import { type About, bands, badFrom, coloured, curves, curvesWithLimit, heatmap, number, NEUTRAL, stacked } from "./panels.js";
-import { buckets, curve, FAILED, increase, OF_FUNCTIONS, quantile, rate, series, value } from "./query.js";
+import { buckets, curve, FAILED, OF_FUNCTIONS, quantile, rate, risen, risenInAnHour, series, value } from "./query.js";
 
 // The share of requests that may fail: 99.9 % are to succeed. The alerts' burn rates are multiples of it.
 const ERROR_BUDGET = 0.001;
@@ -10,7 +10,7 @@ const ERROR_BUDGET = 0.001;
 // Requests over HTTP: what the functions were invoked for, apart from gc, which is invoked by the schedule. Where gc has
 // not run yet there is nothing to take off.
 const requestsPerSecond = `(sum(${rate("lambda_invocations_total")}) - (sum(${rate("sigil_gc_total")}) or vector(0)))`;
-const requestsInRange = `(sum(${increase("lambda_invocations_total")}) - (sum(${increase("sigil_gc_total")}) or vector(0)))`;
+const requestsInRange = `(sum(${risen("lambda_invocations_total")}) - (sum(${risen("sigil_gc_total")}) or vector(0)))`;
 
 const VERDICTS = {
   valid: "green",
@@ -48,24 +48,24 @@ const overview: Row = {
   panels: [
     [4, number({
       title: "Sigils encoded",
-      description: "Requests to encode that were answered with a sigil, within the time range.",
+      description: "Requests to encode that were answered with a sigil, within the time range: a count, not an estimate.",
       runbook: "traffic",
       unit: "locale",
-      queries: [value(`sum(${increase("sigil_encode_total")})`, "encoded")],
+      queries: [value(`sum(${risen("sigil_encode_total")})`, "encoded")],
     }, NEUTRAL).decimals(0)],
     [4, number({
       title: "Tokens verified",
-      description: "Tokens that got a verdict, whatever it was, within the time range.",
+      description: "Tokens that got a verdict, whatever it was, within the time range: a count, not an estimate.",
       runbook: "traffic",
       unit: "locale",
-      queries: [value(`sum(${increase("sigil_verify_total")})`, "verified")],
+      queries: [value(`sum(${risen("sigil_verify_total")})`, "verified")],
     }, NEUTRAL).decimals(0)],
     [4, number({
       title: "Failed requests",
       description: "Share of requests in the time range that failed by the service's fault. 0.1 % may.",
       runbook: "sigilerrorbudgetfastburn",
       unit: "percentunit",
-      queries: [value(`(sum(${increase("sigil_error_total", FAILED)}) or vector(0)) / ${requestsInRange}`, "failed")],
+      queries: [value(`(sum(${risen("sigil_error_total", FAILED)}) or vector(0)) / ${requestsInRange}`, "failed")],
     }, badFrom(0.01, ERROR_BUDGET)).decimals(2)],
     [4, number({
       title: "Open circuit breakers",
@@ -133,10 +133,10 @@ const traffic: Row = {
     }), REASONS)],
     [12, curves({
       title: "GC cycles",
-      description: "Runs of gc. The schedule starts one every hour, which is 1 in this unit.",
+      description: "Runs of gc within the last hour, at each moment. The schedule starts one every hour.",
       runbook: "sigilgcoverdue",
-      unit: "none",
-      queries: [curve(`sum(${rate("sigil_gc_total")}) * 3600`, "runs an hour")],
+      unit: "short",
+      queries: [curve(`sum(${risenInAnHour("sigil_gc_total")})`, "runs in the last hour")],
     })],
     [12, curves({
       title: "Revocations",
@@ -215,17 +215,20 @@ const gc: Row = {
   panels: [
     [8, stacked({
       title: "Records deleted",
-      description: "Records that gc deleted after their retention, by why they were due.",
+      description: "Records that gc deleted after their retention within the last hour, at each moment, by why they were due.",
       runbook: "sigilgcoverdue",
       unit: "short",
-      queries: [curve(`sum by (reason) (${rate("sigil_gc_deleted_total")})`, "{{reason}} a second")],
+      queries: [curve(`sum by (reason) (${risenInAnHour("sigil_gc_deleted_total")})`, "{{reason}}")],
     }, "below")],
     [8, curves({
       title: "GC duration",
-      description: "How long gc runs take. A run stops by itself before its time-out of 60 s, and the next goes on.",
+      description:
+        "How long the runs of the last hour took. A run stops by itself before its time-out of 60 s, and the next goes on.",
       runbook: "sigilgcoverdue",
       unit: "s",
-      queries: [curve(quantile(0.95, "sigil_gc_duration_seconds"), "p95")],
+      queries: [
+        curve(`histogram_quantile(0.95, sum by (le) (${risenInAnHour("sigil_gc_duration_seconds_bucket")}))`, "p95"),
+      ],
     })],
     [8, curvesWithLimit({
       title: "Age of the last successful gc run",

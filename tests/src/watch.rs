@@ -105,10 +105,6 @@ fn command(port: u16, concurrency: u16, environment: &Environment) -> Result<Com
         .current_dir(workspace::root())
         .args(["lambda", "watch", "--ignore-changes", "--color", "never", "--invoke-address", "127.0.0.1"])
         .args(["--invoke-port", &port.to_string(), "--concurrency", &concurrency.to_string()]);
-    // Otherwise it offers every program of the workspace as a function.
-    functions::ALL.iter().for_each(|function| {
-        command.args(["--bin", function]);
-    });
     environment.apply(&mut command);
     Ok(command)
 }

@@ -3,7 +3,7 @@
 import { ThemeContext, createTheme } from "@grafana/data";
 import { initPluginTranslations } from "@grafana/i18n";
 import { GlobalStyles, PortalContainer } from "@grafana/ui";
-import { useEffect, useState } from "react";
+import { Component, type ReactNode, useEffect, useState } from "react";
 import { createRoot } from "react-dom/client";
 
 import { Page } from "./Page";
@@ -20,10 +20,34 @@ function App() {
   return (
     <ThemeContext.Provider value={theme}>
       <GlobalStyles />
-      <Page theme={theme} width={width} />
+      <Boundary>
+        <Page theme={theme} width={width} />
+      </Boundary>
       <PortalContainer />
     </ThemeContext.Provider>
   );
+}
+
+/** Says what is wrong with what the address asks for, or with the page, where React would leave it empty. */
+class Boundary extends Component<{ children: ReactNode }, { error?: Error }> {
+  override state: { error?: Error } = {};
+
+  static getDerivedStateFromError(error: Error) {
+    return { error };
+  }
+
+  override render() {
+    const { error } = this.state;
+    if (error === undefined) return this.props.children;
+    return (
+      <main style={{ padding: 16 }}>
+        <p role="alert">This cannot be shown: {error.message}.</p>
+        <a href="?" style={{ color: theme.colors.text.link }}>
+          The last five minutes of the service
+        </a>
+      </main>
+    );
+  }
 }
 
 // Grafana's components take their words from there, and refuse to be drawn before.

@@ -17,12 +17,20 @@ interface Series {
   value?: [number, string];
 }
 
-// A curve has no more points than a small screen shows.
-const POINTS = 240;
+// Beyond what any query of the dashboards takes.
+const PATIENCE_MS = 5000;
+
+/** Prometheus did not answer, or not as Prometheus does: no query is to blame. */
+export class Unreachable extends Error {}
+
+/** Asks whether Prometheus answers. If not, the promise fails with {@link Unreachable}. */
+export async function reach(): Promise<void> {
+  await get("query", { query: "1" });
+}
 
 export async function ask(target: Target, view: View, chosen: Map<string, string>): Promise<DataFrame[]> {
   const query = interpolate(target.expr, view, chosen);
-  const step = Math.max(1, Math.ceil(view.range / POINTS));
+  const { step } = view;
   // Steps stand at whole multiples, so that a curve does not wobble while time goes on.
   const from = Math.ceil(view.from / step) * step;
   const series = target.instant
@@ -54,8 +62,17 @@ function number(text: string): number | null {
 }
 
 async function get(path: string, parameters: Record<string, string>): Promise<Series[]> {
-  const response = await fetch(`../api/v1/${path}?${new URLSearchParams(parameters)}`);
-  const answer = await response.json();
+  const answer = await fetched(`../api/v1/${path}?${new URLSearchParams(parameters)}`);
   if (answer.status !== "success") throw new Error(`${parameters["query"]}: ${answer.error}`);
-  return answer.data.result;
+  return answer.data!.result;
+}
+
+async function fetched(url: string): Promise<{ status: string; error?: string; data?: { result: Series[] } }> {
+  try {
+    const response = await fetch(url, { signal: AbortSignal.timeout(PATIENCE_MS) });
+    return await response.json();
+  } catch (error) {
+    const hangs = error instanceof DOMException && error.name === "TimeoutError";
+    throw new Unreachable(hangs ? `it did not answer within ${PATIENCE_MS / 1000} s` : "it cannot be reached");
+  }
 }
