@@ -40,7 +40,7 @@ export interface About {
  * up to 10,000 %.
  */
 const LEAST_TOP: Record<string, number> = {
-  bytes: 1 << 20,
+  bytes: 4096,
   none: 1,
   ops: 1,
   percentunit: 0.01,
@@ -82,7 +82,10 @@ function describe<P extends AnyPanel>(panel: P, about: About): P {
 
 /** Curves, with their last and largest values in the legend. */
 export function curves(about: About, legend: LegendAt = "below"): TimeSeries {
-  return describe(new TimeSeries(), about)
+  const panel = describe(new TimeSeries(), about);
+  // Counts are whole.
+  if (about.unit === "short") panel.decimals(0);
+  return panel
     .min(0)
     .axisSoftMax(LEAST_TOP[about.unit]!)
     .lineWidth(2)

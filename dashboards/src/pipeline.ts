@@ -149,7 +149,7 @@ const compacting: Row = {
       runbook: "prometheusdynamodbconflict",
       unit: "short",
       queries: [curve(`sum by (kind) (${series("prometheus_dynamodb_conflicts")})`, "{{kind}}")],
-    })],
+    }, "beside")],
     [8, curves({
       title: "Left out or not folded",
       description: "Items left out of a scrape, and environments not folded because a base is full.",

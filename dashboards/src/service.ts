@@ -12,6 +12,9 @@ const ERROR_BUDGET = 0.001;
 const requestsPerSecond = `(sum(${rate("lambda_invocations_total")}) - (sum(${rate("sigil_gc_total")}) or vector(0)))`;
 const requestsInRange = `(sum(${risen("lambda_invocations_total")}) - (sum(${risen("sigil_gc_total")}) or vector(0)))`;
 
+// Until a first run has succeeded the gauge is 0, which would be decades ago.
+const SINCE_GC_SUCCESS = `time() - max(${series("sigil_gc_last_success_timestamp_seconds")} > 0)`;
+
 const VERDICTS = {
   valid: "green",
   tampered: "orange",
@@ -79,7 +82,7 @@ const overview: Row = {
       description: "Time since a gc run last succeeded. It is scheduled every hour.",
       runbook: "sigilgcoverdue",
       unit: "s",
-      queries: [value(`time() - max(${series("sigil_gc_last_success_timestamp_seconds")})`, "since")],
+      queries: [value(SINCE_GC_SUCCESS, "since")],
     }, badFrom(9000, 4500)).decimals(1)],
     [4, number({
       title: "Live environments",
@@ -235,7 +238,7 @@ const gc: Row = {
       description: "Rises by itself and falls with each run that succeeds. Two runs missed are an alert.",
       runbook: "sigilgcoverdue",
       unit: "s",
-      queries: [curve(`time() - max(${series("sigil_gc_last_success_timestamp_seconds")})`, "age")],
+      queries: [curve(SINCE_GC_SUCCESS, "age")],
     }, 9000)],
   ],
 };

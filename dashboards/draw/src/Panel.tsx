@@ -1,7 +1,7 @@
 // One panel: its frame, which is Grafana's PanelChrome, and in it what its type asks for.
 
 import { type DataFrame, type GrafanaTheme2, LoadingState } from "@grafana/data";
-import type { Panel as PanelModel, VizLegendOptions } from "@grafana/schema";
+import { type Panel as PanelModel, type VizLegendOptions, LegendDisplayMode } from "@grafana/schema";
 import { PanelChrome } from "@grafana/ui";
 import { useEffect, useState } from "react";
 
@@ -74,12 +74,13 @@ function Note({ text, colour }: { text: string; colour: string }) {
   return <div style={{ height: "100%", display: "grid", placeItems: "center", color: colour }}>{text}</div>;
 }
 
-// Beside a legend a plot needs this width, or there is none left of it.
-const BESIDE_FROM = 500;
+// Below this width, in pixels, there is no room for a table beside a plot, and for few rows below it.
+const TABLE_BESIDE_FROM = 400;
 
 function legendOf(model: PanelModel, width: number): VizLegendOptions {
   const { legend } = model.options as { legend: VizLegendOptions };
-  return width < BESIDE_FROM ? { ...legend, placement: "bottom" } : legend;
+  if (legend.placement === "bottom" || width >= TABLE_BESIDE_FROM) return legend;
+  return { ...legend, placement: "bottom", displayMode: LegendDisplayMode.List, calcs: [] };
 }
 
 function draw(model: PanelModel, frames: DataFrame[], theme: GrafanaTheme2, view: View, width: number, height: number) {
