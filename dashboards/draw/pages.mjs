@@ -2,7 +2,7 @@
 // Prometheus hangs or is gone.
 //
 // The order comes as JSON on the standard input: the pages' address, the process id of the Prometheus that serves them and is
-// killed in the end, the numbers that must be seen, and a folder for pictures to look at.
+// killed in the end, the numbers that must be seen, how many alerts there are, and a folder for pictures to look at.
 
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
@@ -48,6 +48,7 @@ try {
   await page.setViewportSize({ width: WIDTHS.desk, height: 1000 });
   await numbers();
   await links();
+  await alerts();
   for (const [address, said] of Object.entries(WRONG)) await wrong(address, said);
   await withoutPrometheus();
 } finally {
@@ -123,6 +124,14 @@ async function links() {
     const { status } = await fetch(address);
     expect(status === 200, `${status} for the link ${address}`);
   }
+}
+
+async function alerts() {
+  await page.goto(`${order.url}?dashboard=alerts`);
+  await page.waitForSelector("[data-alert]", { timeout: NOTICED_MS });
+  await page.screenshot({ path: join(order.folder, "alerts.png"), fullPage: true });
+  const seen = await page.$$eval("[data-alert]", (alerts) => alerts.map(({ dataset }) => dataset.alert));
+  expect(seen.length === order.alerts, `${seen.length} alerts, not ${order.alerts}: ${seen}`);
 }
 
 async function wrong(address, said) {

@@ -256,6 +256,7 @@ async fn what_is_linked_answers_and_what_is_drawn_is_true() -> Result<()> {
         "url": format!("http://127.0.0.1:{prometheus}/user/"),
         "prometheus": up.process_of("--web.listen-address")?,
         "numbers": { "Sigils encoded": 1, "Tokens verified": 2 },
+        "alerts": std::fs::read_to_string(workspace::root().join("dashboards/alerts.yml"))?.matches("- alert:").count(),
         "folder": workspace::local("logs/tests/pages"),
     });
     let mut browser = Command::new("node")

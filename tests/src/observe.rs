@@ -43,8 +43,9 @@ pub fn pages(settings: &Settings) -> [(String, &'static str, &'static str); 4] {
     [
         (at("/user/?dashboard=service"), "dashboards", "what clients ask of the service, what they get, and how fast"),
         (at("/user/?dashboard=pipeline"), "pipeline", "whether the metrics can be trusted"),
-        (at("/alerts"), "alerts", "the rules, and which of them fire"),
-        (at("/query"), "Prometheus", "any query"),
+        (at("/user/?dashboard=alerts"), "alerts", "what is watched, and which of it fires"),
+        // Not a page of Prometheus's own, for not every build has them.
+        (at("/api/v1/query?query=sigil_encode_total"), "Prometheus", "the answer to a query"),
     ]
 }
 

@@ -6,11 +6,14 @@ import { useMemo } from "react";
 
 import pipeline from "../../pipeline.json";
 import service from "../../service.json";
+import { Alerts } from "./Alerts";
 import { Panel } from "./Panel";
+import type { Unreachable } from "./prometheus";
 import { usePrometheus } from "./usePrometheus";
 import { type View, RANGES, readView } from "./view";
 
-const DASHBOARDS = { service, pipeline } as unknown as Record<View["dashboard"], Dashboard>;
+const DASHBOARDS = { service, pipeline } as unknown as Record<"service" | "pipeline", Dashboard>;
+const ALERTS = { title: "Alerts", description: "What is wrong now, or may soon be, and what is watched." };
 const COLUMNS = 24;
 const ROW = 38;
 const GAP = 8;
@@ -20,18 +23,13 @@ const ONE_COLUMN_BELOW = 800;
 export function Page({ theme, width }: { theme: GrafanaTheme2; width: number }) {
   const { now, since, fault, onUnreachable } = usePrometheus();
   const view = useMemo(() => readView(window.location.search, now), [now]);
-  const dashboard = DASHBOARDS[view.dashboard];
-  const chosen = useMemo(() => values(dashboard), [dashboard]);
-  const placed = useMemo(() => places(dashboard, width < ONE_COLUMN_BELOW), [dashboard, width < ONE_COLUMN_BELOW]);
-
-  const column = (width - GAP) / COLUMNS;
-  const bottom = Math.max(...placed.map(({ y, h }) => y + h));
+  const shown = view.dashboard === "alerts" ? ALERTS : DASHBOARDS[view.dashboard];
   const secondary = { color: theme.colors.text.secondary };
   return (
     <main style={{ padding: GAP, width, boxSizing: "border-box" }}>
       <header style={{ display: "flex", flexWrap: "wrap", gap: "4px 16px", alignItems: "baseline", padding: "4px 8px 8px" }}>
-        <h1 style={{ fontSize: 20, margin: 0 }}>{dashboard.title}</h1>
-        <span style={{ flex: "1 1 300px", ...secondary }}>{dashboard.description}</span>
+        <h1 style={{ fontSize: 20, margin: 0 }}>{shown.title}</h1>
+        <span style={{ flex: "1 1 300px", ...secondary }}>{shown.description}</span>
         <Links view={view} colour={theme.colors.text.link} />
         <span style={secondary}>{times(view)}</span>
       </header>
@@ -40,26 +38,51 @@ export function Page({ theme, width }: { theme: GrafanaTheme2; width: number }) 
           Prometheus has not answered since {format(since)}: {fault.message}. Nothing below is newer than that.
         </p>
       )}
-      <div style={{ position: "relative", height: bottom * ROW }}>
-        {since !== undefined && placed.map(({ model, x, y, w, h }) => {
-          const box = { position: "absolute" as const, left: x * column, top: y * ROW };
-          const size = { width: w * column - GAP, height: h * ROW - GAP };
-          return (
-            <div key={model.id} style={box}>
-              {model.type === "row" ? (
-                <h2 data-row={model.title} style={{ fontSize: 14, margin: "6px 8px" }}>{model.title}</h2>
-              ) : (
-                <Panel model={model} theme={theme} view={view} chosen={chosen} onUnreachable={onUnreachable} {...size} />
-              )}
-            </div>
-          );
-        })}
-      </div>
+      {since !== undefined &&
+        (view.dashboard === "alerts" ? (
+          <Alerts theme={theme} now={now} onUnreachable={onUnreachable} />
+        ) : (
+          <Panels dashboard={DASHBOARDS[view.dashboard]} {...{ theme, view, width, onUnreachable }} />
+        ))}
       <footer style={{ padding: 8, ...secondary }}>
-        Drawn without a Grafana server, from {view.dashboard}.json, with the component libraries that Grafana publishes:
-        panel frames, curves, numbers and bars are theirs. Heatmaps and state timelines are drawn by this project.
+        {view.dashboard === "alerts"
+          ? "From the rules that Prometheus has loaded: alerts.yml."
+          : `Drawn without a Grafana server, from ${view.dashboard}.json, with the component libraries that Grafana publishes:
+             panel frames, curves, numbers and bars are theirs. Heatmaps and state timelines are drawn by this project.`}
       </footer>
     </main>
+  );
+}
+
+interface PanelsProps {
+  dashboard: Dashboard;
+  theme: GrafanaTheme2;
+  view: View;
+  width: number;
+  onUnreachable: (reason: Unreachable) => void;
+}
+
+function Panels({ dashboard, theme, view, width, onUnreachable }: PanelsProps) {
+  const chosen = useMemo(() => values(dashboard), [dashboard]);
+  const placed = places(dashboard, width < ONE_COLUMN_BELOW);
+  const column = (width - GAP) / COLUMNS;
+  const bottom = Math.max(...placed.map(({ y, h }) => y + h));
+  return (
+    <div style={{ position: "relative", height: bottom * ROW }}>
+      {placed.map(({ model, x, y, w, h }) => {
+        const box = { position: "absolute" as const, left: x * column, top: y * ROW };
+        const size = { width: w * column - GAP, height: h * ROW - GAP };
+        return (
+          <div key={model.id} style={box}>
+            {model.type === "row" ? (
+              <h2 data-row={model.title} style={{ fontSize: 14, margin: "6px 8px" }}>{model.title}</h2>
+            ) : (
+              <Panel {...{ model, theme, view, chosen, onUnreachable }} {...size} />
+            )}
+          </div>
+        );
+      })}
+    </div>
   );
 }
 
@@ -80,9 +103,7 @@ function Links({ view, colour }: { view: View; colour: string }) {
     <nav style={{ display: "flex", flexWrap: "wrap", gap: "4px 16px" }}>
       {RANGES.map((range) => link(view.dashboard, range, length(range), view.live && range === view.range))}
       {Object.entries(DASHBOARDS).map(([name, { title }]) => link(name, range, title!, name === view.dashboard))}
-      <a href="../alerts" style={{ color: colour }}>
-        Alerts
-      </a>
+      {link("alerts", range, ALERTS.title, view.dashboard === "alerts")}
     </nav>
   );
 }

@@ -17,6 +17,10 @@ interface Series {
   value?: [number, string];
 }
 
+interface Answer {
+  result: Series[];
+}
+
 // Beyond what any query of the dashboards takes.
 const PATIENCE_MS = 5000;
 
@@ -28,15 +32,28 @@ export async function reach(): Promise<void> {
   await get("query", { query: "1" });
 }
 
+/** An alert's rule, and what it now says. */
+export interface Alert {
+  name: string;
+  state: "inactive" | "pending" | "firing";
+  labels: Record<string, string>;
+  alerts: { activeAt: string; labels: Record<string, string>; annotations: Record<string, string> }[];
+}
+
+export async function alerts(): Promise<Alert[]> {
+  const { groups } = await get<{ groups: { rules: Alert[] }[] }>("rules", { type: "alert" });
+  return groups.flatMap((group) => group.rules);
+}
+
 export async function ask(target: Target, view: View, chosen: Map<string, string>): Promise<DataFrame[]> {
   const query = interpolate(target.expr, view, chosen);
   const { step } = view;
   // Steps stand at whole multiples, so that a curve does not wobble while time goes on.
   const from = Math.ceil(view.from / step) * step;
-  const series = target.instant
-    ? await get("query", { query, time: String(view.to) })
-    : await get("query_range", { query, start: String(from), end: String(view.to), step: String(step) });
-  return series.map(({ metric, values, value }) => {
+  const { result } = target.instant
+    ? await get<Answer>("query", { query, time: String(view.to) })
+    : await get<Answer>("query_range", { query, start: String(from), end: String(view.to), step: String(step) });
+  return result.map(({ metric, values, value }) => {
     const samples = values ?? [value!];
     const name = target.legendFormat.replace(/\{\{(\w+)\}\}/g, (_, label: string) => metric[label] ?? "");
     return toDataFrame({
@@ -61,13 +78,13 @@ function number(text: string): number | null {
   return Number.isNaN(value) ? null : value;
 }
 
-async function get(path: string, parameters: Record<string, string>): Promise<Series[]> {
-  const answer = await fetched(`../api/v1/${path}?${new URLSearchParams(parameters)}`);
-  if (answer.status !== "success") throw new Error(`${parameters["query"]}: ${answer.error}`);
-  return answer.data!.result;
+async function get<Data>(path: string, parameters: Record<string, string>): Promise<Data> {
+  const { status, error, data } = await fetched<Data>(`../api/v1/${path}?${new URLSearchParams(parameters)}`);
+  if (status !== "success") throw new Error(`${parameters["query"] ?? path}: ${error}`);
+  return data!;
 }
 
-async function fetched(url: string): Promise<{ status: string; error?: string; data?: { result: Series[] } }> {
+async function fetched<Data>(url: string): Promise<{ status: string; error?: string; data?: Data }> {
   try {
     const response = await fetch(url, { signal: AbortSignal.timeout(PATIENCE_MS) });
     return await response.json();

@@ -1,7 +1,7 @@
 // What the address asks to see: which dashboard, of which time, and what its variables stand for.
 
 export interface View {
-  dashboard: "service" | "pipeline";
+  dashboard: "service" | "pipeline" | "alerts";
   /** Seconds since the epoch. */
   from: number;
   to: number;
@@ -41,8 +41,8 @@ export function readView(address: string, now: number): View {
     return value;
   };
   const dashboard = given.get("dashboard") ?? "service";
-  if (dashboard !== "service" && dashboard !== "pipeline") {
-    throw new Error(`dashboard is "${dashboard}": service or pipeline is needed`);
+  if (dashboard !== "service" && dashboard !== "pipeline" && dashboard !== "alerts") {
+    throw new Error(`dashboard is "${dashboard}": service, pipeline or alerts is needed`);
   }
   // Times beyond the clock's are wrong as well: milliseconds, for one.
   const to = seconds("to", Math.ceil(now) + YEAR);
