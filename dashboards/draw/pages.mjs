@@ -64,6 +64,7 @@ async function look(dashboard, device, width) {
   await page.screenshot({ path: join(order.folder, `${dashboard}-${device}.png`), fullPage: true });
   const seen = await page.evaluate(() => ({
     scrolls: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+    right: document.querySelector("#page").getBoundingClientRect().right,
     header: document.querySelector("header").innerText,
     panels: [...document.querySelectorAll("[data-panel]")].map((panel) => {
       const { left, right } = panel.getBoundingClientRect();
@@ -85,7 +86,7 @@ async function look(dashboard, device, width) {
   expect(seen.cut.length === 0, `${where}: rows of legends are cut off: ${seen.cut.join("; ")}`);
   for (const { title, state, left, right } of seen.panels) {
     expect(state === "drawn", `${where}: "${title}" is not drawn`);
-    expect(left >= 0 && right <= width, `${where}: "${title}" is from ${left} to ${right}`);
+    expect(left >= 0 && right <= seen.right, `${where}: "${title}" is from ${left} to ${right}, beyond ${seen.right}`);
   }
   const columns = new Set(seen.panels.map(({ left }) => left)).size;
   expect(device === "phone" ? columns === 1 : columns > 1, `${where}: panels in ${columns} columns`);

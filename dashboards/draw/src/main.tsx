@@ -8,14 +8,16 @@ import { createRoot } from "react-dom/client";
 
 import { Page } from "./Page";
 
+const root = document.getElementById("page")!;
 const theme = createTheme({ colors: { mode: "dark" } });
 
 function App() {
-  const [width, setWidth] = useState(document.documentElement.clientWidth);
+  const [width, setWidth] = useState(root.clientWidth);
   useEffect(() => {
-    const resized = () => setWidth(document.documentElement.clientWidth);
-    window.addEventListener("resize", resized);
-    return () => window.removeEventListener("resize", resized);
+    // Not the window's: beside its content there may be a scroll bar.
+    const observer = new ResizeObserver(() => setWidth(root.clientWidth));
+    observer.observe(root);
+    return () => observer.disconnect();
   }, []);
   return (
     <ThemeContext.Provider value={theme}>
@@ -52,4 +54,4 @@ class Boundary extends Component<{ children: ReactNode }, { error?: Error }> {
 
 // Grafana's components take their words from there, and refuse to be drawn before.
 await initPluginTranslations("sigil-dashboards");
-createRoot(document.getElementById("page")!).render(<App />);
+createRoot(root).render(<App />);
