@@ -4,14 +4,14 @@
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
-up: ## run the whole bundle here until Ctrl-C (PORT, DYNAMODB_PORT, METRICS_TOKEN, CONCURRENCY, PERSIST=1; OBSERVE=1 with dashboards, PROMETHEUS_PORT)
+up: ## run the whole bundle here until Ctrl-C (PORT, INDEX_PORT, DYNAMODB_PORT, METRICS_TOKEN, CONCURRENCY, PERSIST=1; OBSERVE=1 with dashboards, PROMETHEUS_PORT)
 	@scripts/up
 
 test: ## run every check and test
 	@scripts/test
 
 check: ## check formatting and lints
-	@cargo fmt --all --check && cargo clippy --workspace --all-targets --locked -- -D warnings
+	@scripts/check
 
 soak: ## compare latency with metrics on and off (SOAK_DURATION=30s, SOAK_RATE=5 a second); the long fleet test (FLEET_REQUESTS=20000, FLEET_ENVIRONMENTS=200, FLEET_SEED); the larger model checks
 	@scripts/soak

@@ -76,7 +76,7 @@ const IN_RULES: [Mistake; 16] = [
 ];
 
 /// Caught by the checks of dashboards and documents against a page. With each, what must be said.
-const IN_DASHBOARDS: [(Mistake, &str); 17] = [
+const IN_DASHBOARDS: [(Mistake, &str); 19] = [
     (
         ("service.json", "rate(sigil_revoke_total{", "rate(sigil_revoked_total{"),
         "there is no metric sigil_revoked_total",
@@ -93,6 +93,8 @@ const IN_DASHBOARDS: [(Mistake, &str); 17] = [
     (("service.json", r#", instance=~\"$instance\""#, ""), "target-instance-rule"),
     (("service.json", "[$__rate_interval]", "[1m]"), "target-rate-interval-rule"),
     (("service.json", "time() - max(", "rate("), "is a gauge, and has no rate"),
+    (("service.json", r#""axisSoftMax": 0.1,"#, ""), "panel-axis-rule"),
+    (("service.json", "sum(max_over_time(sigil_encode_total{", "sum((sigil_encode_total{"), "target-counter-agg-rule"),
     (("service.json", r#""unit": "reqps""#, r#""unit": "request/s""#), "panel-units-rule"),
     (("service.json", r#""editable": false"#, r#""editable": true"#), "uneditable-dashboard"),
     (("service.json", "${runbook}#traffic", "${runbook}#trafic"), "links to no section"),

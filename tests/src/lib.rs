@@ -3,6 +3,7 @@
 //! ```text
 //! up, soak, dashboards        what the Makefile runs
 //!   ├ observe                 Prometheus and the dashboards beside it
+//!   ├ index                   a page that links all of it
 //!   └ bundle                  everything, in the order in which it must start and end
 //!       ├ dynamodb_local      ─ tables ─ template      real tables, as template.yaml declares them
 //!       ├ watch               ─ functions ─ environment   the functions under cargo-lambda
@@ -26,6 +27,7 @@ pub mod soak;
 pub mod up;
 
 pub mod bundle;
+pub mod index;
 pub mod observe;
 pub mod self_check;
 pub mod settings;

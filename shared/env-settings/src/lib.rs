@@ -240,6 +240,10 @@ impl fmt::Display for Fault {
                 write!(f, "{name} is missing, and so is {alternative}: one of them is needed")
             }
             Self::Empty { name } => write!(f, "{name} is set but empty: give it a value, or do not set it"),
+            // A default that does not go with another variable's value.
+            Self::Refused { name, value: Some(value), expected } if value.is_empty() => {
+                write!(f, "{name} is not set: {expected}")
+            }
             Self::Refused { name, value: Some(value), expected } => write!(f, "{name} is {value:?}: {expected}"),
             Self::Refused { name, value: None, expected } => write!(f, "{name} is set but wrong: {expected}"),
             Self::Told { name, problem } => write!(f, "{name} {problem}"),
