@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use local_bundle::bundle::{Bundle, Options};
 use local_bundle::client::Client;
 use local_bundle::settings::DEFAULT_METRICS_TOKEN;
-use local_bundle::workspace;
+use local_bundle::{prometheus, workspace};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -44,8 +44,8 @@ const IN_RULES: [Mistake; 16] = [
     ("alerts.yml", r#"reason=~"throttled|circuit_open|unavailable|damaged""#, r#"reason=~".+""#),
     (
         "alerts.yml",
-        "sum by (job, operation) (rate(sigil_storage_throttles_total[5m]))",
-        "sum by (job) (rate(sigil_storage_throttles_total[5m]))",
+        "sum by (job, stack, operation) (rate(sigil_storage_throttles_total[5m]))",
+        "sum by (job, stack) (rate(sigil_storage_throttles_total[5m]))",
     ),
     // No rate, or another window.
     (
@@ -63,15 +63,19 @@ const IN_RULES: [Mistake; 16] = [
     ("alerts.yml", "> 2.5 * 3600", "> 0.5 * 3600"),
     (
         "alerts.yml",
-        "max by (job) (prometheus_dynamodb_scrape_duration_seconds) > 4",
-        "max by (job) (prometheus_dynamodb_scrape_duration_seconds) > 2",
+        "max by (job, stack) (prometheus_dynamodb_scrape_duration_seconds) > 4",
+        "max by (job, stack) (prometheus_dynamodb_scrape_duration_seconds) > 2",
     ),
     ("alerts.yml", "for: 2h30m", "for: 10m"),
     // A part that makes an alert silent when it should be, or loud when it should be.
-    ("alerts.yml", "and job:sigil_failures:rate1h * 3600 >= 10", ""),
-    ("alerts.yml", "and job:sigil_failures:ratio_rate30m > 6 * 0.001", ""),
+    ("alerts.yml", "and stack:sigil_failures:rate1h * 3600 >= 10", ""),
+    ("alerts.yml", "and stack:sigil_failures:ratio_rate30m > 6 * 0.001", ""),
     ("alerts.yml", " or 0 * sum", " and 0 * sum"),
-    ("alerts.yml", r#"and on (job) sum by (job) (rate(sigil_error_total{reason="circuit_open"}[5m])) > 0"#, ""),
+    (
+        "alerts.yml",
+        r#"and on (job, stack) sum by (job, stack) (rate(sigil_error_total{reason="circuit_open"}[5m])) > 0"#,
+        "",
+    ),
     ("alerts.yml", r#" or absent(up{job="sigils"})"#, ""),
 ];
 
@@ -207,8 +211,7 @@ fn copy_with((file, right, wrong): Mistake) -> Result<TempDir> {
 }
 
 fn promtool(folder: &Path, arguments: &[&str]) -> Result<Output> {
-    let promtool = workspace::tool_or_path("prometheus/usr/bin/promtool", "promtool");
-    Ok(Command::new(promtool).current_dir(folder).args(arguments).output()?)
+    Ok(Command::new(prometheus::promtool()).current_dir(folder).args(arguments).output()?)
 }
 
 /// Runs one of the programs of `dashboards/`, which are built once.

@@ -11,7 +11,7 @@
 //! ```
 
 mod alerts;
-mod faulty_dynamodb;
+pub mod faulty_dynamodb;
 mod oracle;
 mod panels;
 mod pictures;

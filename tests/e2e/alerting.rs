@@ -1,0 +1,237 @@
+//! A stack with a name of its own: what the template tells its operator to paste, a real Prometheus, the rules, and a real
+//! Alertmanager. Nothing fires at rest; an incident pages once; all of it ends afterwards.
+//!
+//! It is as if a second was a minute: every duration in the rules and in Alertmanager's configuration is a sixtieth, scrapes
+//! come each second and gc runs each minute.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use local_bundle::alertmanager::{self, Alertmanager};
+use local_bundle::bundle::{Bundle, Options};
+use local_bundle::client::Client;
+use local_bundle::dashboards::faulty_dynamodb::{Effect, Fault, FaultyDynamoDb};
+use local_bundle::expanded::{self, Expanded};
+use local_bundle::prometheus::{self, Prometheus};
+use local_bundle::secrets_manager::{SecretsManager, arn};
+use local_bundle::wait::{self, not_yet};
+use local_bundle::{port, tables, workspace};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+/// As in DEPLOY.md's own examples.
+const STACK: &str = "sigil";
+/// At rest: half an hour as the rules see it, which is longer than all `for`s that could begin to run at once.
+const REST: Duration = Duration::from_secs(30);
+/// Long enough for the fast burn and the breakers both.
+const INCIDENT: Duration = Duration::from_secs(25);
+/// What burns fast within six hours does so for half an hour more.
+const ENDING: Duration = Duration::from_secs(120);
+/// Between two requests of each of two clients.
+const PACE: Duration = Duration::from_millis(150);
+
+/// What stands in the rules, and what stands there instead when a second is a minute.
+const IN_RULES: [(&str, &str); 18] = [
+    ("[5m]", "[5s]"),
+    ("[10m]", "[10s]"),
+    ("[15m]", "[15s]"),
+    ("[30m]", "[30s]"),
+    ("[1h]", "[1m]"),
+    ("[2h]", "[2m]"),
+    ("[6h]", "[6m]"),
+    ("[1d]", "[24m]"),
+    ("[3d]", "[72m]"),
+    ("for: 2h30m", "for: 150s"),
+    ("for: 2m\n", "for: 2s\n"),
+    ("for: 5m", "for: 5s"),
+    ("for: 10m", "for: 10s"),
+    ("for: 15m", "for: 15s"),
+    ("for: 30m", "for: 30s"),
+    ("* 3600", "* 60"),
+    ("* 21600", "* 360"),
+    ("* 300 ", "* 5 "),
+];
+const IN_ALERTMANAGER: [(&str, &str); 3] = [
+    ("group_wait: 30s", "group_wait: 500ms"),
+    ("group_interval: 5m", "group_interval: 5s"),
+    ("repeat_interval: 4h", "repeat_interval: 4m"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stack_of_any_name_is_silent_at_rest_and_an_incident_pages_once() -> Result<()> {
+    let stage = Stage::start().await?;
+    let client = stage.bundle.client();
+    let mut clock = Clock::new(client.clone());
+
+    clock.run(REST).await?;
+    let pending = stage.prometheus.query("max_over_time(ALERTS[1h])").await?;
+    ensure!(pending.is_empty(), "at rest there are {pending:?}");
+
+    stage.dynamodb.set(&[Fault { table: tables::SIGILS, calls: &["PutItem", "GetItem"], effect: Effect::Failing }]);
+    clock.run(INCIDENT / 2).await?;
+    stage.rotate_token("the-second-metrics-token").await?;
+    clock.run(INCIDENT / 2).await?;
+    ensure!(paged(&stage.alertmanager, "firing")? == names(&["SigilErrorBudgetFastBurn"]));
+    // So the page above is one because this one was inhibited, and not because it did not fire.
+    stage.fired("SigilCircuitBreakerOpen").await?;
+
+    stage.dynamodb.set(&[]);
+    let deadline = Instant::now() + ENDING;
+    loop {
+        clock.run(Duration::from_secs(1)).await?;
+        let on = stage.prometheus.query("ALERTS").await?;
+        if on.is_empty() && paged(&stage.alertmanager, "resolved")? == names(&["SigilErrorBudgetFastBurn"]) {
+            break;
+        }
+        ensure!(Instant::now() < deadline, "after {ENDING:?} there still are {on:?}");
+    }
+    stage.check_notifications()?;
+
+    // Both tokens were accepted all along.
+    let failed = stage.prometheus.query("sum(count_over_time(up[1h]) - sum_over_time(up[1h]))").await?;
+    ensure!(failed.len() == 1 && failed[0].value == 0.0, "scrapes have failed: {failed:?}");
+    Ok(())
+}
+
+/// The names of the alerts that whoever is on call was told of.
+fn paged(alertmanager: &Alertmanager, status: &str) -> Result<BTreeSet<String>> {
+    alertmanager::alert_names(&alertmanager.notifications("on-call"), status)
+}
+
+fn names(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// Requests at a steady pace, and gc runs.
+struct Clock {
+    client: Client,
+    next_gc: Instant,
+}
+
+impl Clock {
+    fn new(client: Client) -> Self {
+        Self { client, next_gc: Instant::now() }
+    }
+
+    /// Sends requests for so long. That some are answered with errors is what an incident is.
+    async fn run(&mut self, duration: Duration) -> Result<()> {
+        let end = Instant::now() + duration;
+        if self.next_gc < Instant::now() {
+            self.client.gc().await?;
+            self.next_gc = Instant::now() + Duration::from_secs(60);
+        }
+        let encodes =
+            every_until(end, async || self.client.post_sigils(json!({ "data": 1 }).to_string()).await.map(drop));
+        let shows = every_until(end, async || self.client.get("00000000-0000-4000-8000-000000000000").await.map(drop));
+        tokio::try_join!(encodes, shows)?;
+        Ok(())
+    }
+}
+
+async fn every_until(end: Instant, mut work: impl AsyncFnMut() -> Result<()>) -> Result<()> {
+    let mut ticks = interval(PACE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while tokio::time::timeout_at(end, ticks.tick()).await.is_ok() {
+        work().await?;
+    }
+    Ok(())
+}
+
+/// Everything, in the order in which it ends.
+struct Stage {
+    prometheus: Prometheus,
+    alertmanager: Alertmanager,
+    bundle: Bundle,
+    dynamodb: FaultyDynamoDb,
+    secrets: SecretsManager,
+    _rules: TempDir,
+}
+
+impl Stage {
+    async fn start() -> Result<Self> {
+        const TOKEN: &str = "the-first-metrics-token";
+        let secrets = SecretsManager::start().await?;
+        secrets.put(&arn("token"), TOKEN);
+        let dynamodb_port = port::free()?;
+        let dynamodb = FaultyDynamoDb::start(format!("http://127.0.0.1:{dynamodb_port}")).await?;
+        let options = Options {
+            dynamodb_port: Some(dynamodb_port),
+            metrics_token: TOKEN.to_owned(),
+            ..Options::for_test("alerting")
+        }
+        .with("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url())
+        .with("METRICS_TOKEN", "")
+        .with("METRICS_TOKEN_SECRET_ARN", arn("token"))
+        .with("AWS_ENDPOINT_URL_SECRETS_MANAGER", secrets.url());
+        let bundle = Bundle::start(&options).await?;
+        let client = bundle.client();
+        // Every function once, so that the first failure of each is an increase.
+        client.verdict(&client.encode(&json!("first")).await?.token, None).await?;
+        client.gc().await?;
+
+        let alertmanager = Alertmanager::start(|shipped| replaced(shipped, &IN_ALERTMANAGER)).await?;
+        let rules = TempDir::new()?;
+        let rules_file = rules.path().join("alerts.yml");
+        let shipped = std::fs::read_to_string(workspace::root().join("dashboards/alerts.yml"))?;
+        std::fs::write(&rules_file, replaced(&shipped, &IN_RULES)?)?;
+        let host = client.url().strip_prefix("http://").context("it has a scheme")?;
+        // On a desk there is no certificate.
+        let scrape_config = replaced(
+            &Expanded::of(&expanded::source()?)?.scrape_config(STACK, host)?,
+            &[("scheme: https", "scheme: http")],
+        )?;
+        let config = format!(
+            "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\n\
+             rule_files: [{}]\n\
+             alerting: {{ alertmanagers: [{{ static_configs: [{{ targets: [\"{}\"] }}] }}] }}\n\
+             scrape_configs:\n{scrape_config}",
+            rules_file.display(),
+            alertmanager.address(),
+        );
+        let prometheus = Prometheus::start_configured(&config, &prometheus::Options::over(host, TOKEN)).await?;
+        prometheus.query_until("up", |result| result.len() == 1 && result[0].value == 1.0).await?;
+        Ok(Self { prometheus, alertmanager, bundle, dynamodb, secrets, _rules: rules })
+    }
+
+    async fn rotate_token(&self, token: &str) -> Result<()> {
+        self.secrets.put(&arn("token"), token);
+        self.prometheus.rotate_token(token).await
+    }
+
+    async fn fired(&self, alert: &str) -> Result<()> {
+        let query = format!("max_over_time(ALERTS{{alertname=\"{alert}\", alertstate=\"firing\"}}[1h])");
+        wait::until(&format!("{alert} has fired"), Duration::from_secs(5), async || {
+            if self.prometheus.query(&query).await?.is_empty() { not_yet("it has not") } else { Ok(()) }
+        })
+        .await
+    }
+
+    /// One page, of this stack, which ended; and by day nothing that did not end.
+    fn check_notifications(&self) -> Result<()> {
+        let pages = self.alertmanager.notifications("on-call");
+        let firing = pages.iter().filter(|page| page.status == "firing").count();
+        ensure!(firing == 1, "{firing} pages: {pages:?}");
+        for notification in pages.iter().chain(&self.alertmanager.notifications("daytime")) {
+            for alert in &notification.alerts {
+                ensure!(alert.label("job") == "sigils" && alert.label("stack") == STACK, "{alert:?}");
+            }
+        }
+        let by_day = self.alertmanager.notifications("daytime");
+        let (began, ended) =
+            (alertmanager::alert_names(&by_day, "firing")?, alertmanager::alert_names(&by_day, "resolved")?);
+        ensure!(began == ended, "{began:?} began and {ended:?} ended");
+        // Calls that fail take longer, for they are repeated.
+        ensure!(began.is_subset(&names(&["SigilLatencyHigh"])), "{began:?}");
+        Ok(())
+    }
+}
+
+/// The text with each of these changes, all of which must have something to change.
+fn replaced(text: &str, changes: &[(&str, &str)]) -> Result<String> {
+    changes.iter().try_fold(text.to_owned(), |text, (from, to)| {
+        ensure!(text.contains(from), "there is no {from} in\n{text}");
+        Ok(text.replace(from, to))
+    })
+}
