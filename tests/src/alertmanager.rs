@@ -75,9 +75,15 @@ impl Alertmanager {
         std::fs::write(&config_file, pace(&with_receivers(&shipped, &receivers.url())?)?)?;
 
         let address = format!("127.0.0.1:{}", port::free()?);
-        let program =
-            workspace::tool("alertmanager/usr/bin/prometheus-alertmanager").unwrap_or_else(|_| "alertmanager".into());
-        let mut command = Command::new(program);
+        let mut command = match workspace::tool("alertmanager") {
+            Ok(folder) => {
+                let mut command = Command::new(folder.join("usr/bin/prometheus-alertmanager"));
+                // There it finds its templates: see scripts/fetch-tools.
+                command.current_dir(folder);
+                command
+            }
+            Err(_) => Command::new("alertmanager"),
+        };
         command
             .arg(format!("--config.file={}", config_file.display()))
             .arg(format!("--storage.path={}", folder.path().join("data").display()))
