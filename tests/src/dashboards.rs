@@ -13,7 +13,7 @@
 mod alerts;
 pub mod faulty_dynamodb;
 mod oracle;
-mod panels;
+pub mod panels;
 mod pictures;
 mod traffic;
 

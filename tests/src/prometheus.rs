@@ -112,10 +112,35 @@ impl Prometheus {
             command.arg(format!("--web.user-assets={}", pages.display()));
         }
         let log = options.log.clone().unwrap_or_else(|| folder.path().join("prometheus.log"));
-        let process = Process::spawn("Prometheus", command, &log)?;
+        Self::ready("Prometheus", command, &log, port, folder).await
+    }
+
+    /// Starts a VictoriaMetrics in its place: it scrapes by the same configuration and answers the same queries, but
+    /// evaluates no rules.
+    pub async fn start_victoria_metrics(options: &Options) -> Result<Self> {
+        let folder = TempDir::new()?;
+        let config_file = folder.path().join("scrape.yml");
+        std::fs::write(&config_file, with_token(&shipped_config(options)?, folder.path(), &options.token)?)?;
+        let port = port::free()?;
+        let path = workspace::tool_or_path("victoria-metrics/usr/bin/victoria-metrics", "victoria-metrics");
+        let mut command = Command::new(path);
+        command
+            .arg(format!("-promscrape.config={}", config_file.display()))
+            // What is for Prometheus's rules is none of its settings.
+            .arg("-promscrape.config.strictParse=false")
+            .arg(format!("-storageDataPath={}", folder.path().join("data").display()))
+            .arg(format!("-httpListenAddr=127.0.0.1:{port}"))
+            // It would not answer about the last half minute, since late samples may still come.
+            .arg("-search.latencyOffset=0s");
+        let log = folder.path().join("victoria-metrics.log");
+        Self::ready("VictoriaMetrics", command, &log, port, folder).await
+    }
+
+    async fn ready(name: &'static str, command: Command, log: &Path, port: u16, folder: TempDir) -> Result<Self> {
+        let process = Process::spawn(name, command, log)?;
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
         let mut this = Self { process, url: format!("http://127.0.0.1:{port}"), http, folder };
-        wait::until("Prometheus is ready", PATIENCE, async || {
+        wait::until(&format!("{name} is ready"), PATIENCE, async || {
             this.process.ensure_running().map_err(Setback::Final)?;
             this.http.get(format!("{}/-/ready", this.url)).send().await?.error_for_status()?;
             Ok(())
@@ -130,6 +155,11 @@ impl Prometheus {
         let config_file = self.folder.path().join("prometheus.yml");
         let config = std::fs::read_to_string(&config_file)?;
         std::fs::write(&config_file, with_token(&config, self.folder.path(), token)?)?;
+        self.reload().await
+    }
+
+    /// Lets it read its configuration and its rules again.
+    pub async fn reload(&self) -> Result<()> {
         let answer = self.http.post(format!("{}/-/reload", self.url)).send().await?;
         ensure!(answer.status().is_success(), "the configuration is refused: {}", answer.text().await?);
         Ok(())
