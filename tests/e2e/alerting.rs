@@ -29,6 +29,8 @@ const REST: Duration = Duration::from_secs(30);
 const INCIDENT: Duration = Duration::from_secs(25);
 /// What has burned fast burns slowly until six hours are over.
 const ENDING: Duration = Duration::from_secs(120);
+const GC_EVERY: Duration = Duration::from_secs(10);
+const NO_SUCH_ID: &str = "00000000-0000-4000-8000-000000000000";
 /// Between two requests of each of two clients.
 const PACE: Duration = Duration::from_millis(150);
 
@@ -120,14 +122,17 @@ impl Clock {
     /// Sends requests for so long. That some are answered with errors is what an incident is.
     async fn run(&mut self, duration: Duration) -> Result<()> {
         let end = Instant::now() + duration;
-        if self.next_gc < Instant::now() {
-            self.client.gc().await?;
-            self.next_gc = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < end {
+            if self.next_gc <= Instant::now() {
+                self.client.gc().await?;
+                self.next_gc = Instant::now() + GC_EVERY;
+            }
+            let pause = end.min(self.next_gc);
+            let encodes =
+                every_until(pause, async || self.client.post_sigils(json!({ "data": 1 }).to_string()).await.map(drop));
+            let shows = every_until(pause, async || self.client.get(NO_SUCH_ID).await.map(drop));
+            tokio::try_join!(encodes, shows)?;
         }
-        let encodes =
-            every_until(end, async || self.client.post_sigils(json!({ "data": 1 }).to_string()).await.map(drop));
-        let shows = every_until(end, async || self.client.get("00000000-0000-4000-8000-000000000000").await.map(drop));
-        tokio::try_join!(encodes, shows)?;
         Ok(())
     }
 }

@@ -6,6 +6,7 @@
 //! - [`problem`]: error responses.
 
 pub mod aws;
+mod logging;
 pub mod problem;
 mod serve;
 mod start;

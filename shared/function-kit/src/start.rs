@@ -14,7 +14,7 @@ where
     F: Future<Output = Result<(), Box<dyn Error + Send + Sync>>>,
 {
     let started_at = Instant::now();
-    lambda_http::tracing::init_default_subscriber();
+    crate::logging::init();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {
         Ok(runtime) => runtime.block_on(function(started_at)),
