@@ -45,7 +45,7 @@ async fn the_metrics_token_rotates_without_a_failed_scrape() -> Result<()> {
 
     secrets.put(&arn("token"), "the-second-metrics-token");
     client.get_metrics(Some(FIRST_TOKEN)).await?.expect(200)?;
-    prometheus.set_token("the-second-metrics-token")?;
+    prometheus.rotate_token("the-second-metrics-token").await?;
     let before = count(&prometheus).await?;
     scrapes(&prometheus, before + 3).await?;
     client.get_metrics(Some(FIRST_TOKEN)).await?.expect(200)?;
@@ -53,7 +53,7 @@ async fn the_metrics_token_rotates_without_a_failed_scrape() -> Result<()> {
     // The second rotation ends the first token. Prometheus has the new token at once, and is refused nothing.
     wait_out_a_miss().await;
     secrets.put(&arn("token"), "the-third-metrics-token");
-    prometheus.set_token("the-third-metrics-token")?;
+    prometheus.rotate_token("the-third-metrics-token").await?;
     let before = count(&prometheus).await?;
     scrapes(&prometheus, before + 3).await?;
     client.get_metrics(Some("the-second-metrics-token")).await?.expect(200)?;

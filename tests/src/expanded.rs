@@ -74,6 +74,15 @@ impl Expanded {
         Ok(variables.with_context(|| format!("{program} has no variables"))?.keys().cloned().collect())
     }
 
+    /// What the output `ScrapeConfig` is for a stack of this name, whose metrics function is at `host`.
+    pub fn scrape_config(&self, stack: &str, host: &str) -> Result<String> {
+        let text = self.0.pointer("/Outputs/ScrapeConfig/Value/Fn::Sub/0").and_then(Value::as_str);
+        let text = text.context("the output ScrapeConfig is no text with values")?;
+        let text = text.replace("${AWS::StackName}", stack).replace("${Host}", host);
+        ensure!(!text.contains("${"), "ScrapeConfig has another value:\n{text}");
+        Ok(text)
+    }
+
     /// A function's environment variables. A parameter stands for its default, anything else for what `name` makes of its
     /// logical name. One that is set on a condition is left out if its parameter is empty by default.
     pub fn environment(

@@ -8,7 +8,7 @@
 //!       ├ dynamodb_local      ─ tables ─ template      real tables, as template.yaml declares them
 //!       ├ watch               ─ functions ─ environment   the functions under cargo-lambda
 //!       └ client              ─ exposition              what a user of the bundle sees
-//! prometheus                  a real one, which scrapes a bundle
+//! prometheus, alertmanager    real ones: a bundle is scraped, and somebody is told
 //! fleet                       many environments, to which everything happens that can
 //!   ├ execution_environment   ─ runtime_api ─ lambda_event   one process as Lambda would run it
 //!   └ fault_proxy             what happens to calls on the way to DynamoDB Local
@@ -44,6 +44,7 @@ pub mod functions;
 pub mod keys;
 pub mod watch;
 
+pub mod alertmanager;
 pub mod client;
 pub mod exposition;
 pub mod prometheus;

@@ -6,11 +6,13 @@
 //! They hold for the code of this project. Libraries are capped at INFO whatever is asked for: below that the runtime logs
 //! whole events, with bodies and `Authorization` headers, and the SDK requests and responses.
 
-use std::io;
+use std::io::{self, Write};
 
 use lambda_http::tracing::Metadata;
 use lambda_http::tracing::level_filters::LevelFilter;
 use lambda_http::tracing::subscriber::filter::{EnvFilter, filter_fn};
+use lambda_http::tracing::subscriber::fmt::format::Writer;
+use lambda_http::tracing::subscriber::fmt::time::{FormatTime, SystemTime};
 use lambda_http::tracing::subscriber::layer::SubscriberExt;
 use lambda_http::tracing::subscriber::util::SubscriberInitExt;
 use lambda_http::tracing::subscriber::{Registry, fmt};
@@ -24,16 +26,24 @@ const OWN: [&str; 9] =
 const LIBRARIES: LevelFilter = LevelFilter::INFO;
 
 /// Sets up logging for the process.
+///
+/// Lambda gives each function a log of its own and each line a time. Elsewhere, which is where it has set no format, several
+/// functions may write to one log: each line there begins with its time and its function's name.
 pub(crate) fn init() {
     let variable = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
     let directives = variable("AWS_LAMBDA_LOG_LEVEL").or_else(|| variable("RUST_LOG")).unwrap_or_default();
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).parse_lossy(directives);
     let subscriber = Registry::default().with(filter).with(filter_fn(is_harmless));
-    let lines = fmt::layer().with_target(false).without_time().with_writer(io::stdout);
-    if variable("AWS_LAMBDA_LOG_FORMAT").is_some_and(|format| format.eq_ignore_ascii_case("json")) {
-        subscriber.with(lines.json()).init();
-    } else {
-        subscriber.with(lines).init();
+    let lines = fmt::layer().with_target(false).without_time();
+    match variable("AWS_LAMBDA_LOG_FORMAT") {
+        Some(format) if format.eq_ignore_ascii_case("json") => {
+            subscriber.with(lines.json().with_writer(io::stdout)).init();
+        }
+        Some(_) => subscriber.with(lines.with_writer(io::stdout)).init(),
+        None => {
+            let function = variable("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
+            subscriber.with(lines.with_writer(move || Stamped { function: function.clone() })).init();
+        }
     }
 }
 
@@ -44,6 +54,26 @@ fn is_harmless(event: &Metadata<'_>) -> bool {
 fn is_own(target: &str) -> bool {
     let name = target.split("::").next().unwrap_or(target);
     OWN.contains(&name)
+}
+
+/// Writes an event, which comes in one piece, to the standard output.
+struct Stamped {
+    function: String,
+}
+
+impl Write for Stamped {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let mut time = String::new();
+        SystemTime.format_time(&mut Writer::new(&mut time)).map_err(io::Error::other)?;
+        let mut stdout = io::stdout().lock();
+        write!(stdout, "{time} {} ", self.function)?;
+        stdout.write_all(event)?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stdout().flush()
+    }
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ struct Expected {
 }
 
 /// Runs every query as Grafana would over this window, which is also the interval of its rates.
-pub async fn check(prometheus: &Prometheus, oracle: &Oracle, sent: &Sent) -> Result<()> {
+pub(super) async fn check(prometheus: &Prometheus, oracle: &Oracle, sent: &Sent) -> Result<()> {
     let mut expectations = expectations(oracle, sent);
     let (mut checked, mut faults) = (0, Vec::new());
     for (panel, reference, expression) in queries()? {
@@ -49,7 +49,7 @@ pub async fn check(prometheus: &Prometheus, oracle: &Oracle, sent: &Sent) -> Res
 }
 
 /// Panel, reference and expression of each query.
-fn queries() -> Result<Vec<(String, String, String)>> {
+pub fn queries() -> Result<Vec<(String, String, String)>> {
     let mut queries = Vec::new();
     for file in FILES {
         let path = workspace::root().join("dashboards").join(file);
