@@ -32,10 +32,17 @@ use std::fmt;
 pub type Expected = String;
 
 /// Reads variables one after another and keeps what is wrong with them.
-#[derive(Debug)]
 pub struct EnvReader {
     variables: HashMap<String, String>,
     faults: Vec<Fault>,
+}
+
+/// Shows names and no values, for some are secrets.
+impl fmt::Debug for EnvReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.variables.keys().collect();
+        f.debug_struct("EnvReader").field("variables", &names).field("faults", &self.faults).finish()
+    }
 }
 
 impl EnvReader {
@@ -300,6 +307,7 @@ mod tests {
     fn a_wrong_secret_is_not_repeated() {
         let mut env = EnvReader::from_pairs([("METRICS_TOKEN", "hunter2")]);
         let token: Option<String> = env.required_secret("METRICS_TOKEN", |_| Err("16 characters are needed".into()));
+        assert!(!format!("{env:?}").contains("hunter2"));
         let error = env.finish(|| token).unwrap_err();
         assert_eq!(error.to_string(), "a setting is wrong: METRICS_TOKEN is set but wrong: 16 characters are needed");
     }

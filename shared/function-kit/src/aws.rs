@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
 use aws_sdk_dynamodb::config::interceptors::BeforeSerializationInterceptorContextRef;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
@@ -83,10 +83,13 @@ impl Aws {
     /// Reads what the SDK reads: the environment, profiles, and the rest of its
     /// [default chain](https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html). Nothing is sent yet.
     pub async fn from_env() -> Self {
+        Self { config: Self::loader().load().await }
+    }
+
+    fn loader() -> ConfigLoader {
         let http_client =
             aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
-        let config = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client).load().await;
-        Self { config }
+        aws_config::defaults(BehaviorVersion::latest()).http_client(http_client)
     }
 
     /// A client of DynamoDB with this budget.
@@ -190,7 +193,7 @@ mod tests {
     async fn call(budget: Budget, left: Duration) -> (SdkError<GetItemError>, Duration) {
         // It accepts connections, for the kernel does, and never answers.
         let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let config = aws_config::defaults(BehaviorVersion::latest())
+        let config = Aws::loader()
             .endpoint_url(format!("http://{}", silent.local_addr().unwrap()))
             .credentials_provider(Credentials::new("test", "test", None, None, "test"))
             .region(Region::from_static("us-east-1"))
