@@ -51,7 +51,11 @@ const BREAKS: [(&str, &str, &str); 17] = [
         "metrics may dynamodb:Scan on StatsTable, and never does",
     ),
     // A wildcard, as an action and as a resource.
-    ("Action: [dynamodb:GetItem, dynamodb:PutItem, dynamodb:UpdateItem]", "Action: [\"dynamodb:*\"]", "dynamodb:* is a wildcard"),
+    (
+        "Action: [dynamodb:GetItem, dynamodb:PutItem, dynamodb:UpdateItem]",
+        "Action: [\"dynamodb:*\"]",
+        "dynamodb:* is a wildcard",
+    ),
     (
         "Resource: !Sub \"${SigilsTable.Arn}/index/due-index\"",
         "Resource: !Sub \"${SigilsTable.Arn}/index/*\"",
