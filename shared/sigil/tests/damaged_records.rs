@@ -21,6 +21,9 @@ const LIFETIMES: Lifetimes = Lifetimes { max_ttl_seconds: 1000, retention_second
 
 type Item = HashMap<String, AttributeValue>;
 
+/// What is done to a record, and how.
+type Attack<'a> = (&'static str, &'a dyn Fn(&mut Item));
+
 struct Service {
     _folder: tempfile::TempDir,
     _dynamodb: DynamoDbLocal,
@@ -105,7 +108,7 @@ async fn a_changed_record_is_found_out_on_every_route() {
     assert_eq!(service.verifier.verify(&record.token, None, at(1)).await.unwrap().verdict, Verdict::Revoked);
 
     let expiry = at(500).after(sigil::store::EXPIRY_AFTER_DUE_SECONDS);
-    let attacks: [(&str, &dyn Fn(&mut Item)); 14] = [
+    let attacks: [Attack<'_>; 14] = [
         ("the revocation is removed", &|item| drop(item.remove("revoked_at"))),
         ("the revocation is removed with all that came with it", &|item| {
             item.remove("revoked_at");
