@@ -2,6 +2,7 @@
 
 pub mod exact_sum;
 pub mod merge;
+pub mod rules;
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;

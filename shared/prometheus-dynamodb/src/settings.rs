@@ -19,7 +19,7 @@ pub struct WriterSettings {
     /// `STATS_SHARDS`, default 1: over how many partition keys writers are spread. DynamoDB takes about 1,000 writes of
     /// 1 KB a second under one.
     pub shards: u32,
-    /// `STATS_PUBLISH_INTERVAL`, default 1s, and `STATS_PUBLISH_BURST`, default 10.
+    /// `STATS_PUBLISH_INTERVAL`, default 1s, `STATS_PUBLISH_BURST`, default 10, and `STATS_PUBLISH_BUDGET_PERCENT`, default 2.
     pub pace: Pace,
     /// `STATS_MAX_SERIES`, default 2000: how many series an environment publishes; those beyond are left out and counted.
     pub max_series: usize,
@@ -44,13 +44,14 @@ impl WriterSettings {
         let second = Duration::from_secs(1);
         let interval = env.with_default("STATS_PUBLISH_INTERVAL", second, parse::duration(Duration::ZERO..=DAY));
         let burst = env.with_default("STATS_PUBLISH_BURST", 10, parse::in_range(1..=1000));
+        let budget = env.with_default("STATS_PUBLISH_BUDGET_PERCENT", 2, parse::in_range(1..=100));
         let max_series = env.with_default("STATS_MAX_SERIES", 2000, parse::in_range(1..=20_000));
         let function = env.required("AWS_LAMBDA_FUNCTION_NAME", parse::non_empty);
         let version = env.required("AWS_LAMBDA_FUNCTION_VERSION", parse::non_empty);
         Some(Self {
             table: table?,
             shards: shards?,
-            pace: Pace { interval: interval?, burst: burst? },
+            pace: Pace { interval: interval?, burst: burst?, budget_percent: budget? },
             max_series: max_series?,
             function: function?,
             version: version?,

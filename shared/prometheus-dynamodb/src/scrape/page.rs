@@ -41,12 +41,14 @@ pub enum PageKind {
 impl PageFamily {
     /// The names of its samples, and its own.
     pub(crate) fn sample_names(&self) -> Vec<String> {
-        let suffixes: &[&str] = match self.kind {
-            PageKind::Counter | PageKind::Gauge => &[""],
-            PageKind::Histogram => &["", "_bucket", "_sum", "_count"],
-        };
-        suffixes.iter().map(|suffix| format!("{}{suffix}", self.name)).collect()
+        sample_names(&self.name, self.kind == PageKind::Histogram)
     }
+}
+
+/// The names of a family's samples, and its own.
+pub(crate) fn sample_names(family: &str, is_histogram: bool) -> Vec<String> {
+    let suffixes: &[&str] = if is_histogram { &["", "_bucket", "_sum", "_count"] } else { &[""] };
+    suffixes.iter().map(|suffix| format!("{family}{suffix}")).collect()
 }
 
 /// One series as it is shown.
@@ -184,7 +186,7 @@ impl Page {
 }
 
 /// Whether families of these kinds can stand under one name: histograms with whatever bounds, else only equals.
-fn go_together(a: &Kind, b: &Kind) -> bool {
+pub(crate) fn go_together(a: &Kind, b: &Kind) -> bool {
     matches!((a, b), (Kind::Histogram(_), Kind::Histogram(_))) || a == b
 }
 

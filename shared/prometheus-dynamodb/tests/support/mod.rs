@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use lambda_runtime::LambdaInvocation;
+use local_bundle::lambda_event;
 use prometheus::{IntCounter, Registry};
 use prometheus_dynamodb::page::PageValue;
 use prometheus_dynamodb::table::{PublishStats, ReadStats};
@@ -17,7 +19,7 @@ pub struct Environment<T: PublishStats> {
 #[derive(Clone)]
 pub struct Handler(IntCounter);
 
-impl Service<()> for Handler {
+impl Service<LambdaInvocation> for Handler {
     type Response = ();
     type Error = std::convert::Infallible;
     type Future = std::future::Ready<Result<(), Self::Error>>;
@@ -26,7 +28,7 @@ impl Service<()> for Handler {
         std::task::Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, (): ()) -> Self::Future {
+    fn call(&mut self, _: LambdaInvocation) -> Self::Future {
         self.0.inc();
         std::future::ready(Ok(()))
     }
@@ -44,7 +46,7 @@ impl<T: PublishStats> Environment<T> {
         let settings = WriterSettings {
             table: "stats".into(),
             shards,
-            pace: Pace { interval: Duration::from_secs(1), burst },
+            pace: Pace { interval: Duration::from_secs(1), burst, budget_percent: 2 },
             max_series: 20_000,
             function: "encode".into(),
             version: "1".into(),
@@ -56,7 +58,7 @@ impl<T: PublishStats> Environment<T> {
 
     pub async fn requests(&mut self, number: u32) {
         for _ in 0..number {
-            self.service.call(()).await.unwrap();
+            self.service.call(lambda_event::invocation(0)).await.unwrap();
         }
     }
 }
