@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::http_server::{Answer, HangUp, HttpServer};
 
-/// How long the longest invocation may take: the most that template.yaml gives to a function.
+/// How long an invocation may take unless told otherwise: the most that template.yaml gives to a function.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The Runtime API of one environment. Dropping it closes its connections.
@@ -57,9 +57,10 @@ struct Shared {
     record: Mutex<Record>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Record {
     tally: Tally,
+    timeout: Duration,
     /// Who waits for the response to which request.
     invokers: BTreeMap<String, oneshot::Sender<Outcome>>,
     init_error: Option<String>,
@@ -78,7 +79,12 @@ impl RuntimeApi {
         let shared = Arc::new(Shared {
             events: tokio::sync::Mutex::new(receiver),
             waiting: watch::Sender::new(false),
-            record: Mutex::default(),
+            record: Mutex::new(Record {
+                tally: Tally::default(),
+                timeout: TIMEOUT,
+                invokers: BTreeMap::new(),
+                init_error: None,
+            }),
         });
         let (handling, arn) =
             (Arc::clone(&shared), format!("arn:aws:lambda:us-east-1:123456789012:function:{function}"));
@@ -98,6 +104,11 @@ impl RuntimeApi {
     /// What it has seen so far.
     pub fn tally(&self) -> Tally {
         self.shared.record().tally.clone()
+    }
+
+    /// From now on events say that Lambda ends the environment after this time. Doing so is the caller's part.
+    pub fn set_timeout(&self, timeout: Duration) {
+        self.shared.record().timeout = timeout;
     }
 
     /// Waits until the environment asks for an event: it has started, or has done all that it does after a response.
@@ -160,14 +171,14 @@ impl Shared {
         let event = self.events.lock().await.recv().await;
         self.waiting.send_replace(false);
         let Some(event) = event else { return answer(500, "there will be no further event") };
-        let id = {
+        let (id, timeout) = {
             let mut record = self.record();
             record.tally.delivered += 1;
             let id = format!("00000000-0000-4000-8000-{:012}", record.tally.delivered);
             record.invokers.insert(id.clone(), event.invoker);
-            id
+            (id, record.timeout)
         };
-        let deadline = SystemTime::now() + TIMEOUT;
+        let deadline = SystemTime::now() + timeout;
         let deadline_ms = deadline.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let mut response = answer(200, event.payload);
         let headers = [

@@ -86,6 +86,8 @@ async fn a_failed_publish_is_carried_by_the_next_one() {
         table.failures.store(2, Ordering::SeqCst);
         let mut environment = Environment::new(table.clone(), 1, 10);
         environment.requests(3).await;
+        // The second failure comes within the second after the first, and the third attempt within two after that.
+        tokio::time::sleep(Duration::from_millis(3100)).await;
         let page = page(&table.table).await;
         assert_eq!(value(&page, "requests_total", &[]), 3.0, "{done_all_the_same}");
         let failures = value(&page, "prometheus_dynamodb_publish_failures_total", &[]);
@@ -99,7 +101,7 @@ async fn after_a_failure_the_timer_publishes_without_a_further_request() {
     table.failures.store(3, Ordering::SeqCst);
     let mut environment = Environment::new(table.clone(), 1, 10);
     environment.requests(1).await;
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    tokio::time::sleep(Duration::from_secs(8)).await;
     assert_eq!(value(&page(&table.table).await, "requests_total", &[]), 1.0);
 }
 

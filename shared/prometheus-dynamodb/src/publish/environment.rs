@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use prometheus::process_collector::ProcessCollector;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use crate::families::GaugeMerge;
 use crate::publish::gather::Sources;
 use crate::publish::ledger::Ledger;
+use crate::publish::process::{ProcessClaim, ProcessMetrics};
 use crate::publish::publisher::PublishError;
 use crate::publish::refusal::Refusal;
 use crate::registered::registered;
@@ -30,11 +30,12 @@ pub(crate) struct EnvironmentMetrics {
     snapshot_bytes: IntGauge,
     dropped_series: IntCounter,
     refused_series: IntCounterVec,
+    process: Option<ProcessClaim>,
 }
 
 impl EnvironmentMetrics {
-    /// The metrics of an environment of this function.
-    pub(crate) fn new(function: &str) -> Result<Self, prometheus::Error> {
+    /// The metrics of an environment of this function, which publishes to this table.
+    pub(crate) fn new(function: &str, table: &str) -> Result<Self, prometheus::Error> {
         let labels = HashMap::from([("function".to_owned(), function.to_owned())]);
         let registry = Registry::new_custom(None, Some(labels))?;
         let metrics = Self {
@@ -94,9 +95,13 @@ impl EnvironmentMetrics {
                     &["reason"],
                 ),
             )?,
+            process: ProcessClaim::of(table),
             registry,
         };
-        metrics.registry.register(Box::new(ProcessCollector::for_self()))?;
+        match metrics.process {
+            Some(_) => metrics.registry.register(Box::new(ProcessMetrics::new()?))?,
+            None => tracing::warn!(table, "another publisher of this process publishes the process's metrics"),
+        }
         FAILURE_REASONS.iter().for_each(|reason| {
             metrics.publish_failures.with_label_values(&[reason]);
         });

@@ -15,6 +15,7 @@ use crate::publish::budget::LONGEST_HOLD;
 use crate::publish::content::content;
 use crate::publish::elapsed::ElapsedClock;
 use crate::publish::environment::EnvironmentMetrics;
+use crate::publish::failure_log::FailureLog;
 use crate::publish::gather::Sources;
 use crate::publish::layer::PublishLayer;
 use crate::publish::ledger::Ledger;
@@ -51,6 +52,7 @@ struct Inner<T> {
 struct Timing {
     clock: ElapsedClock,
     schedule: Schedule,
+    log: FailureLog,
 }
 
 #[derive(Debug)]
@@ -84,7 +86,7 @@ impl<T: PublishStats> Publisher<T> {
         settings: WriterSettings,
         started_at: Instant,
     ) -> Result<Self, prometheus::Error> {
-        let metrics = EnvironmentMetrics::new(&settings.function)?;
+        let metrics = EnvironmentMetrics::new(&settings.function, &settings.table)?;
         let mut clock = ElapsedClock::new();
         let schedule = Schedule::new(settings.pace, clock.now());
         let ledger = Ledger::new(settings.max_series, &RESERVED);
@@ -95,7 +97,7 @@ impl<T: PublishStats> Publisher<T> {
             metrics,
             started_at,
             born_at_ms: now_ms(),
-            timing: Mutex::new(Timing { clock, schedule }),
+            timing: Mutex::new(Timing { clock, schedule, log: FailureLog::default() }),
             wake_timer: Notify::new(),
             publishing: tokio::sync::Mutex::new(Publishing { writer: None, ledger, shards_announced: false }),
             closed: AtomicBool::new(false),
@@ -168,9 +170,23 @@ impl<T: PublishStats> Publisher<T> {
         let result = result.unwrap_or(Err(PublishError::TimedOut));
         if let Err(error) = &result {
             self.inner.metrics.failed(error);
-            tracing::warn!(error = error as &dyn std::error::Error, "the metrics could not be published");
         }
+        self.log(&result);
         result.is_ok()
+    }
+
+    fn log(&self, result: &Result<(), PublishError>) {
+        let mut timing = self.inner.timing.lock().expect("no one panics while holding the lock");
+        let now = timing.clock.now();
+        match result {
+            Ok(()) if timing.log.succeeded() => tracing::info!("the metrics are published again"),
+            Ok(()) => {}
+            Err(error) => {
+                if let Some(failures) = timing.log.failed(&error.to_string(), now) {
+                    tracing::warn!(%error, failures, "the metrics could not be published");
+                }
+            }
+        }
     }
 
     async fn try_publish(&self, contents: Contents) -> Result<(), PublishError> {
@@ -303,10 +319,10 @@ pub(crate) enum PublishError {
     #[error(transparent)]
     Table(#[from] TableError),
     /// What was sealed under this writer's id cannot be decoded, so it is not known what was counted already.
-    #[error("what was published before cannot be decoded")]
+    #[error("what was published before cannot be decoded: {0}")]
     Sealed(#[from] DecodeError),
     /// It does not fit into an item.
-    #[error("the snapshot is too large: set STATS_MAX_SERIES lower")]
+    #[error("the snapshot is too large: set STATS_MAX_SERIES lower: {0}")]
     TooLarge(#[from] TooLarge),
 }
 

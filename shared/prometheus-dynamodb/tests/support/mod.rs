@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use lambda_runtime::LambdaInvocation;
 use local_bundle::lambda_event;
 use prometheus::{IntCounter, Registry};
+use prometheus_dynamodb::item::WriterId;
 use prometheus_dynamodb::page::PageValue;
 use prometheus_dynamodb::table::{PublishStats, ReadStats};
 use prometheus_dynamodb::{Pace, Page, PublishService, Publisher, Sources, TableSettings, WriterSettings, scrape};
@@ -13,7 +14,7 @@ use tower::{Layer, Service};
 /// An environment whose handler counts its requests.
 pub struct Environment<T: PublishStats> {
     pub publisher: Publisher<T>,
-    service: PublishService<T, Handler>,
+    pub service: PublishService<T, Handler>,
 }
 
 #[derive(Clone)]
@@ -43,14 +44,8 @@ impl<T: PublishStats> Environment<T> {
     pub fn with(registry: Registry, table: T, shards: u32, burst: u32) -> Self {
         let requests = IntCounter::new("requests_total", "Requests.").unwrap();
         registry.register(Box::new(requests.clone())).unwrap();
-        let settings = WriterSettings {
-            table: "stats".into(),
-            shards,
-            pace: Pace { interval: Duration::from_secs(1), burst, budget_percent: 2 },
-            max_series: 20_000,
-            function: "encode".into(),
-            version: "1".into(),
-        };
+        // One environment is one process, and these share one. Each has a table's name of its own to have a process's metrics.
+        let settings = writer_settings(&WriterId::random().to_string(), shards, burst);
         let publisher = Publisher::new(table, Sources::new(registry), settings, Instant::now()).unwrap();
         let service = publisher.layer().layer(Handler(requests));
         Self { publisher, service }
@@ -60,6 +55,17 @@ impl<T: PublishStats> Environment<T> {
         for _ in 0..number {
             self.service.call(lambda_event::invocation(0)).await.unwrap();
         }
+    }
+}
+
+pub fn writer_settings(table: &str, shards: u32, burst: u32) -> WriterSettings {
+    WriterSettings {
+        table: table.into(),
+        shards,
+        pace: Pace { interval: Duration::from_secs(1), burst, budget_percent: 2 },
+        max_series: 20_000,
+        function: "encode".into(),
+        version: "1".into(),
     }
 }
 
