@@ -67,7 +67,18 @@ pub fn without_empty_labels(key: FamilyKey, family: Family) -> Families {
             key.label_names.iter().cloned().zip(label_values).filter(|(_, value)| !value.is_empty()).unzip();
         let key = FamilyKey { label_names, ..key.clone() };
         let series = BTreeMap::from([(label_values, value)]);
-        merge(&mut families, Families::from([(key, Family { help: family.help.clone(), born_at_ms: family.born_at_ms, created_at_ms: family.created_at_ms, series })]));
+        merge(
+            &mut families,
+            Families::from([(
+                key,
+                Family {
+                    help: family.help.clone(),
+                    born_at_ms: family.born_at_ms,
+                    created_at_ms: family.created_at_ms,
+                    series,
+                },
+            )]),
+        );
     }
     families
 }

@@ -104,9 +104,8 @@ mod tests {
             let families = wire::decode(&encoded).unwrap();
             families.iter().map(|(key, family)| (key.name.clone(), family.series.len())).collect::<Vec<_>>()
         };
-        let found = |found: &[(&str, usize)]| {
-            found.iter().map(|&(name, series)| (name.to_owned(), series)).collect::<Vec<_>>()
-        };
+        let found =
+            |found: &[(&str, usize)]| found.iter().map(|&(name, series)| (name.to_owned(), series)).collect::<Vec<_>>();
 
         (0..20).for_each(|_| a.with_label_values(&[long(&mut random)]).inc());
         assert_eq!(published(&mut ledger), found(&[("a_total", 20), ("zzz_alive_total", 1)]));

@@ -79,7 +79,8 @@ impl Counted {
         if self.counts_before.is_empty() {
             return Value::Sum(sum);
         }
-        let counts = self.counts_before.iter().zip(&self.last.counts).map(|(before, last)| before.saturating_add(*last));
+        let counts =
+            self.counts_before.iter().zip(&self.last.counts).map(|(before, last)| before.saturating_add(*last));
         Value::Histogram { counts: counts.collect(), sum }
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 /// Differences below this are not freezes but how the system's clock is corrected, and the time between reading both clocks.
-const SLACK: Duration = Duration::from_millis(100);
+const SLACK: Duration = Duration::from_millis(500);
 
 /// Tells the time by the monotonic clock, and by the system's where that has gone further.
 #[derive(Debug)]

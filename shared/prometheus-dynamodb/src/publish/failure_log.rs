@@ -37,12 +37,8 @@ impl FailureLog {
         self.causes.retain(|_, cause| now.saturating_duration_since(cause.last) <= SILENCES[SILENCES.len() - 1]);
         let known = self.causes.contains_key(cause) || self.causes.len() < MOST_CAUSES;
         let key = if known { cause } else { "other" };
-        let cause = self.causes.entry(key.to_owned()).or_insert(Cause {
-            named: 0,
-            silent_until: now,
-            last: now,
-            unnamed: 0,
-        });
+        let cause =
+            self.causes.entry(key.to_owned()).or_insert(Cause { named: 0, silent_until: now, last: now, unnamed: 0 });
         cause.last = now;
         cause.unnamed += 1;
         if now < cause.silent_until {

@@ -124,12 +124,8 @@ impl Ledger {
         let entries = self.families.iter().filter(|(_, entry)| !entry.series.is_empty());
         let family = |(key, entry): (&FamilyKey, &Entry)| {
             let series = entry.series.iter().map(|(labels, line)| (labels.clone(), line.value(&key.kind, now_ms)));
-            let family = Family {
-                help: entry.help.clone(),
-                born_at_ms,
-                created_at_ms: born_at_ms,
-                series: series.collect(),
-            };
+            let family =
+                Family { help: entry.help.clone(), born_at_ms, created_at_ms: born_at_ms, series: series.collect() };
             (key.clone(), family)
         };
         entries.map(family).collect()
@@ -261,7 +257,9 @@ impl Line {
     fn value(&self, kind: &Kind, now_ms: u64) -> Value {
         match (&self.state, kind) {
             (State::Counted(counted), _) => counted.value(),
-            (State::Gauge(value), Kind::Gauge(GaugeMerge::MostRecent)) => Value::Latest { at_ms: now_ms, value: *value },
+            (State::Gauge(value), Kind::Gauge(GaugeMerge::MostRecent)) => {
+                Value::Latest { at_ms: now_ms, value: *value }
+            }
             (State::Gauge(value), Kind::Gauge(GaugeMerge::LiveSum)) => Value::Sum(ExactSum::of([*value])),
             (State::Gauge(value), _) => Value::Extreme(*value),
         }
@@ -284,9 +282,7 @@ impl State {
     fn see(&mut self, sample: Sample) -> bool {
         match (self, sample) {
             (Self::Counted(counted), Sample::Counted(reading)) => counted.see(reading),
-            (Self::Gauge(last), Sample::Gauge(value)) => {
-                std::mem::replace(last, value).to_bits() != value.to_bits()
-            }
+            (Self::Gauge(last), Sample::Gauge(value)) => std::mem::replace(last, value).to_bits() != value.to_bits(),
             (state, sample) => unreachable!("a family's kind decides its samples, not {state:?} and {sample:?}"),
         }
     }
@@ -336,9 +332,8 @@ mod tests {
     #[test]
     fn a_gauge_that_is_gone_makes_room() {
         let mut ledger = Ledger::new(1, &[]);
-        let gauge = |user| {
-            (FamilyKey { kind: Kind::Gauge(GaugeMerge::Max), ..counter("open") }, user, Sample::Gauge(f64::NAN))
-        };
+        let gauge =
+            |user| (FamilyKey { kind: Kind::Gauge(GaugeMerge::Max), ..counter("open") }, user, Sample::Gauge(f64::NAN));
         assert_eq!(gather(&mut ledger, &[gauge("m")]), texts(&[("open", "m")]));
         assert_eq!(gather(&mut ledger, &[]), []);
         assert_eq!(gather(&mut ledger, &[(counter("open"), "n", counted(1.0))]), texts(&[("open", "n")]));
@@ -357,7 +352,11 @@ mod tests {
             (labelled("team-name", Kind::Counter), counted(1.0), Refusal::LabelNames),
             (labelled("le", histogram.kind.clone()), observed.clone(), Refusal::LabelNames),
             (twice, counted(1.0), Refusal::LabelNames),
-            (FamilyKey { kind: Kind::Gauge(GaugeMerge::Max), ..counter("good") }, Sample::Gauge(1.0), Refusal::TypeConflict),
+            (
+                FamilyKey { kind: Kind::Gauge(GaugeMerge::Max), ..counter("good") },
+                Sample::Gauge(1.0),
+                Refusal::TypeConflict,
+            ),
             (counter("seconds_count"), counted(1.0), Refusal::NameConflict),
             (FamilyKey { name: "good".into(), ..histogram.clone() }, observed.clone(), Refusal::TypeConflict),
             (FamilyKey { name: "part".into(), ..histogram.clone() }, observed.clone(), Refusal::NameConflict),

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard};
 
 use prometheus::core::{Collector, Desc};
-use prometheus::proto::{Counter, Metric, MetricFamily, MetricType};
 #[cfg(target_os = "linux")]
 use prometheus::process_collector::ProcessCollector;
+use prometheus::proto::{Counter, Metric, MetricFamily, MetricType};
 use rustix::time::{ClockId, clock_gettime};
 
 const CPU_NAME: &str = "process_cpu_seconds_total";

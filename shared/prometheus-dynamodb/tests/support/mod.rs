@@ -1,4 +1,7 @@
-//! What the integration tests share: an environment that counts its requests, and reading a page.
+//! What the integration tests share: an environment that counts its requests, and reading a page. Each test uses a part of it.
+#![allow(dead_code)]
+
+pub mod faulty_table;
 
 use std::time::{Duration, Instant};
 

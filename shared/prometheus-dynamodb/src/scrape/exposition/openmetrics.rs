@@ -20,7 +20,9 @@ pub(super) fn render(page: &Page) -> String {
             Some(typed) => {
                 head(&mut text, typed.family_name, typed.kind, &family.help);
                 for series in &family.series {
-                    sample_suffixes(family.kind).iter().for_each(|suffix| render_samples(&mut text, family, series, suffix));
+                    sample_suffixes(family.kind)
+                        .iter()
+                        .for_each(|suffix| render_samples(&mut text, family, series, suffix));
                     render_created(&mut text, &typed, series);
                 }
             }
