@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time;
 
@@ -135,9 +136,8 @@ impl<T: PublishStats> Publisher<T> {
         match self.schedule(Schedule::arm_timer) {
             Arm::Nothing => {}
             Arm::Wake => self.inner.wake_timer.notify_one(),
-            Arm::Start => {
-                tokio::spawn(self.clone().run_timer());
-            }
+            // A publish that is dropped after its runtime has ended needs no timer any more.
+            Arm::Start => drop(Handle::try_current().map(|runtime| runtime.spawn(self.clone().run_timer()))),
         }
     }
 
