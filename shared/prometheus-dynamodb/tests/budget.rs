@@ -117,7 +117,7 @@ async fn a_long_request_holds_back_nothing_that_others_counted() {
     let table = MemoryStatsTable::default();
     let mut environment = Environment::new(table.clone(), 1, 10);
     let long = long(&environment, SECOND * 60).call(lambda_event::invocation(0));
-    let long = tokio::spawn(async move { long.await });
+    let long = tokio::spawn(long);
     let mut counted = 0.0;
     for _ in 0..30 {
         environment.requests(20).await;
