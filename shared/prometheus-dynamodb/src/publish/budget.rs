@@ -35,19 +35,21 @@ impl Budget {
 
     /// Whether something is left to spend.
     pub fn has_some(&mut self, now: Instant) -> bool {
-        self.fill(now);
+        self.fill(now, CAPACITY.as_secs_f64());
         self.left > 0.0
     }
 
     /// Takes out what a publish took.
     pub fn spend(&mut self, took: Duration, now: Instant) {
-        self.fill(now);
-        self.left -= took.min(LONGEST_HOLD).as_secs_f64();
+        let took = took.min(LONGEST_HOLD).as_secs_f64();
+        // What came in meanwhile is not cut off before it is spent: with a share of all time there is no bound.
+        self.fill(now, CAPACITY.as_secs_f64() + self.share * took);
+        self.left -= took;
     }
 
-    fn fill(&mut self, now: Instant) {
+    fn fill(&mut self, now: Instant, most: f64) {
         let passed = now.saturating_duration_since(self.at);
-        self.left = (self.left + self.share * passed.as_secs_f64()).min(CAPACITY.as_secs_f64());
+        self.left = (self.left + self.share * passed.as_secs_f64()).min(most);
         self.at = self.at.max(now);
     }
 }
@@ -87,7 +89,7 @@ mod tests {
         let mut budget = Budget::new(2, start);
         let thawed = start + Duration::from_secs(3600);
         budget.spend(Duration::from_secs(3600), thawed);
-        assert!(!budget.has_some(thawed + Duration::from_secs(37)));
+        assert!(!budget.has_some(thawed + Duration::from_secs(36)));
         assert!(budget.has_some(thawed + Duration::from_secs(38)));
     }
 }
