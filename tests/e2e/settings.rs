@@ -26,6 +26,7 @@ async fn malformed_settings_are_named_together_with_missing_ones() -> Result<()>
         ("STATS_SHARDS", "many"),
         ("STATS_PUBLISH_INTERVAL", "5"),
         ("STATS_PUBLISH_BURST", "-1"),
+        ("STATS_PUBLISH_BUDGET_PERCENT", "0"),
         ("SIGNING_KEYS", "{"),
     ];
     let with_sigils: Vec<_> = publishing.into_iter().chain([("SIGIL_RETENTION_SECONDS", "a day")]).collect();

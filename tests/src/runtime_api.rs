@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::http_server::{Answer, HangUp, HttpServer};
 
-/// How long the longest invocation may take: the most that template.yaml gives to a function.
+/// How long an invocation may take unless told otherwise: the most that template.yaml gives to a function.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What events say about when their invocation ends.

@@ -152,7 +152,7 @@ impl Scrape {
     }
 
     fn into_page(self, started: Instant) -> Page {
-        let mut page = Page::new(self.families, &OWN.map(|(name, _)| name));
+        let mut page = Page::new(self.families, &RESERVED);
         for conflict in &page.conflicts {
             tracing::warn!(
                 metric = conflict.name,
@@ -184,6 +184,17 @@ impl Scrape {
         page
     }
 }
+
+/// The names of the metrics that describe the scrape itself.
+pub(crate) const RESERVED: [&str; OWN.len()] = {
+    let mut names = [""; OWN.len()];
+    let mut i = 0;
+    while i < OWN.len() {
+        names[i] = OWN[i].0;
+        i += 1;
+    }
+    names
+};
 
 /// The metrics that describe the scrape itself, with their help texts. No environment's may have these names.
 const OWN: [(&str, &str); 6] = [

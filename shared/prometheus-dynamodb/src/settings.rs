@@ -21,6 +21,7 @@ pub(crate) const SAFE_GRACE: Duration = Duration::from_secs(20 * 60);
 
 const SHARDS: RangeInclusive<u32> = 1..=MAX_SHARDS;
 const BURST: RangeInclusive<u32> = 1..=1000;
+const BUDGET_PERCENT: RangeInclusive<u8> = 1..=100;
 const MAX_SERIES: RangeInclusive<u32> = 1..=20_000;
 const ANY_TIME: RangeInclusive<Duration> = Duration::ZERO..=DAY;
 
@@ -53,6 +54,7 @@ impl WriterSettings {
     /// | `AWS_LAMBDA_FUNCTION_NAME`, `AWS_LAMBDA_FUNCTION_VERSION` | required | Lambda sets them |
     /// | `STATS_SHARDS` | 1 | see [`shards`](WriterSettingsBuilder::shards) |
     /// | `STATS_PUBLISH_INTERVAL`, `STATS_PUBLISH_BURST` | 1s, 10 | see [`pace`](WriterSettingsBuilder::pace) |
+    /// | `STATS_PUBLISH_BUDGET_PERCENT` | 2 | see [`budget_percent`](WriterSettingsBuilder::budget_percent) |
     /// | `STATS_MAX_SERIES` | 2000 | see [`max_series`](WriterSettingsBuilder::max_series) |
     ///
     /// # Errors
@@ -77,6 +79,8 @@ impl WriterSettings {
         faults.number(&variable, "STATS_SHARDS", &SHARDS, &mut builder.settings.shards);
         faults.duration(&variable, "STATS_PUBLISH_INTERVAL", &ANY_TIME, &mut builder.settings.pace.interval);
         faults.number(&variable, "STATS_PUBLISH_BURST", &BURST, &mut builder.settings.pace.burst);
+        let budget_percent = &mut builder.settings.pace.budget_percent;
+        faults.number(&variable, "STATS_PUBLISH_BUDGET_PERCENT", &BUDGET_PERCENT, budget_percent);
         faults.number(&variable, "STATS_MAX_SERIES", &MAX_SERIES, &mut builder.settings.max_series);
         faults.finish(builder.settings)
     }
@@ -93,7 +97,7 @@ impl WriterSettings {
                 function: function.into(),
                 version: version.into(),
                 shards: 1,
-                pace: Pace { interval: Duration::from_secs(1), burst: 10 },
+                pace: Pace { interval: Duration::from_secs(1), burst: 10, budget_percent: 2 },
                 max_series: 2000,
             },
         }
@@ -123,7 +127,14 @@ impl WriterSettingsBuilder {
     /// Publishes at most `burst` times at once, 1 to 1000, and in the long run once an `interval`, at most a day; zero
     /// publishes after every response.
     pub fn pace(mut self, interval: Duration, burst: u32) -> Self {
-        self.settings.pace = Pace { interval, burst };
+        (self.settings.pace.interval, self.settings.pace.burst) = (interval, burst);
+        self
+    }
+
+    /// Spends at most this share of an environment's time on publishing after responses, 1 to 100 %: while it publishes it
+    /// takes no event. 100 is no bound.
+    pub fn budget_percent(mut self, percent: u8) -> Self {
+        self.settings.pace.budget_percent = percent;
         self
     }
 
@@ -147,6 +158,7 @@ impl WriterSettingsBuilder {
         faults.check_number("STATS_SHARDS", settings.shards, &SHARDS);
         faults.check_duration("STATS_PUBLISH_INTERVAL", settings.pace.interval, &ANY_TIME);
         faults.check_number("STATS_PUBLISH_BURST", settings.pace.burst, &BURST);
+        faults.check_number("STATS_PUBLISH_BUDGET_PERCENT", settings.pace.budget_percent, &BUDGET_PERCENT);
         faults.check_number("STATS_MAX_SERIES", settings.max_series, &MAX_SERIES);
         faults.finish(settings)
     }

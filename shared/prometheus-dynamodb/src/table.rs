@@ -84,18 +84,18 @@ pub trait CompactStats: ReadStats {
     fn delete_snapshot(&self, snapshot: &Snapshot) -> impl Future<Output = Result<bool, TableError>> + Send;
 }
 
-/// Why the stats table could not be used.
+/// Why the stats table could not be used, with the cause that AWS or the network names.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
     /// DynamoDB answered that it is asked too much.
-    #[error("DynamoDB throttles")]
-    Throttled(#[source] Box<dyn Error + Send + Sync>),
+    #[error("DynamoDB throttles: {0}")]
+    Throttled(Box<dyn Error + Send + Sync>),
     /// No answer came within the time allowed. What was asked may have been done all the same.
-    #[error("DynamoDB did not answer in time")]
-    TimedOut(#[source] Box<dyn Error + Send + Sync>),
+    #[error("DynamoDB did not answer in time: {0}")]
+    TimedOut(Box<dyn Error + Send + Sync>),
     /// DynamoDB could not be reached, or it failed.
-    #[error("DynamoDB failed")]
-    Failed(#[source] Box<dyn Error + Send + Sync>),
+    #[error("DynamoDB failed: {0}")]
+    Failed(Box<dyn Error + Send + Sync>),
     /// An item that must not be left out of a scrape cannot be read.
     #[error(transparent)]
     Unreadable(#[from] UnreadableItem),

@@ -10,6 +10,8 @@ use std::path::Path;
 use fastrand::Rng;
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
+use lambda_runtime::LambdaInvocation;
+use local_bundle::lambda_event;
 use prometheus::{Gauge, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 use prometheus_dynamodb::exposition::Format;
 use prometheus_dynamodb::families::Families;
@@ -74,8 +76,9 @@ async fn corpus() -> Corpus {
     let settings = WriterSettings::builder("stats", "encode", "1").pace(std::time::Duration::ZERO, 1).build().unwrap();
     let sources = Sources::new(registry).gauge("last", GaugeMerge::MostRecent);
     let publisher = Publisher::new(table.clone(), sources, settings, std::time::Instant::now()).unwrap();
-    let mut service = tower::Layer::layer(&publisher.layer(), tower::service_fn(|()| async { Ok::<_, ()>(()) }));
-    tower::Service::call(&mut service, ()).await.unwrap();
+    let handler = tower::service_fn(|_: LambdaInvocation| async { Ok::<_, ()>(()) });
+    let mut service = tower::Layer::layer(&publisher.layer(), handler);
+    tower::Service::call(&mut service, lambda_event::invocation(0)).await.unwrap();
     let item = table.snapshots(0).await.unwrap().remove(0).unwrap().families.bytes;
 
     let folded = [(WriterId::random(), None), (WriterId::random(), Some(u64::MAX))].into();

@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use aws_sdk_dynamodb::{Client, Config};
-use dynamodb_failure::Failure;
+use dynamodb_failure::{Cause, Failure};
 
 use super::{CompactStats, PublishStats, ReadStats, TableError, UnreadableItem};
 use crate::protocol::condition::{PutCondition, StoredHead};
@@ -341,9 +341,10 @@ where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     R: std::fmt::Debug + Send + Sync + 'static,
 {
+    let cause = Cause::of(&error).into();
     match Failure::of(&error) {
-        Failure::Throttled => TableError::Throttled(error.into()),
-        Failure::TimedOut => TableError::TimedOut(error.into()),
-        Failure::ConditionFailed | Failure::Failed => TableError::Failed(error.into()),
+        Failure::Throttled => TableError::Throttled(cause),
+        Failure::TimedOut => TableError::TimedOut(cause),
+        Failure::ConditionFailed | Failure::Failed => TableError::Failed(cause),
     }
 }
