@@ -1,6 +1,7 @@
 //! Prometheus and VictoriaMetrics scrape one bundle, and every query of every panel is asked of both.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use local_bundle::bundle::{Bundle, Options};
@@ -13,8 +14,20 @@ use serde_json::json;
 /// By how much rates and increases may differ over the window below: Prometheus extrapolates to its ends, VictoriaMetrics
 /// starts with the sample before it.
 const TOLERANCE: f64 = 0.1;
-/// Begins and ends quietly. Scrapes come each second.
-const WINDOW: &str = "60s";
+/// What comes of using everything twice.
+const SENT: [(&str, f64); 4] =
+    [("sigil_encode_total", 10.0), ("sigil_verify_total", 20.0), ("sigil_revoke_total", 10.0), ("sigil_gc_total", 2.0)];
+/// Queries that differ, as docs/scrapers.md says: each scraper measures its own scrapes, and a window that begins before the
+/// first sample is extrapolated by Prometheus alone.
+const DIFFERENT: [&str; 6] = [
+    "Sigils encoded per second B",
+    "Encode latency p95 B",
+    "Scrape duration A",
+    "What a scrape takes A",
+    "What a scrape takes B",
+    // OpenMetrics has the lines `_created` besides.
+    "What a scrape brings B",
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_panel_shows_the_same_on_prometheus_and_on_victoria_metrics() -> Result<()> {
@@ -30,19 +43,24 @@ async fn every_panel_shows_the_same_on_prometheus_and_on_victoria_metrics() -> R
     for scraper in [&prometheus, &victoria_metrics] {
         scraped(scraper, 3.0).await?;
     }
+    let start = Instant::now();
     use_everything(client).await?;
-    let page = client.metrics().await?;
     for scraper in [&prometheus, &victoria_metrics] {
-        let expected = page.sum("lambda_invocations_total", &[]);
-        scraper
-            .query_until("sum(lambda_invocations_total)", |found| found.len() == 1 && found[0].value == expected)
-            .await?;
-        scraped(scraper, 3.0).await?;
+        for (name, count) in SENT {
+            let sum = format!("sum({name})");
+            scraper.query_until(&sum, |found| found.len() == 1 && found[0].value == count).await?;
+        }
+        scraped(scraper, 20.0).await?;
     }
 
+    // Begins and ends quietly, and there are samples before it.
+    let window = format!("{}s", start.elapsed().as_secs() + 1);
     let mut differences = Vec::new();
     for (panel, reference, expression) in panels::queries()? {
-        let query = interpolated(&expression);
+        if DIFFERENT.contains(&format!("{panel} {reference}").as_str()) {
+            continue;
+        }
+        let query = interpolated(&expression, &window);
         let (here, there) = (prometheus.query(&query).await?, victoria_metrics.query(&query).await?);
         if let Err(difference) = same(&here, &there) {
             differences.push(format!("{panel} {reference}: {query}: {difference}"));
@@ -73,8 +91,8 @@ async fn use_everything(client: &Client) -> Result<()> {
     Ok(())
 }
 
-fn interpolated(expression: &str) -> String {
-    let values = [("$__rate_interval", WINDOW), ("$__range", WINDOW), ("$job", "sigils")];
+fn interpolated(expression: &str, window: &str) -> String {
+    let values = [("$__rate_interval", window), ("$__range", window), ("$job", "sigils")];
     let all = [("$instance", ".+"), ("$function", ".+")];
     values.into_iter().chain(all).fold(expression.to_owned(), |text, (name, value)| text.replace(name, value))
 }
