@@ -65,14 +65,16 @@ pub struct TableSettings {
     pub table: String,
     /// `STATS_WRITER_IDLE`, default 15m: after this silence a writer is not live, and may be compacted.
     pub writer_idle: Duration,
-    /// `STATS_GRACE`, default 20m: burial and forgetting wait this long, and a scrape that takes longer than half of it
-    /// gives up. AWS refuses a request 15 minutes after it was signed, so that no put is under way for longer; less than
-    /// [`SAFE_GRACE`] is for tests, where nothing is delayed for so long.
+    /// `STATS_GRACE`, default 35m: burial and forgetting wait this long, and a scrape that takes longer than half of it
+    /// gives up. Less than [`SAFE_GRACE`] is for tests, where nothing is delayed for so long.
     pub grace: Duration,
 }
 
-/// The shortest grace that outlasts every put that AWS still takes.
-pub const SAFE_GRACE: Duration = Duration::from_secs(20 * 60);
+/// The shortest grace that outlasts every put that AWS still takes. It takes a request whose signature's time is at most 15
+/// minutes before or after its own. So once a put was taken, copies of it can be taken for 30 minutes: it was signed 15
+/// minutes ahead at most, and is refused 15 minutes after that. Five more are for the whole seconds of the table's times,
+/// and for the differences between AWS's own clocks.
+pub const SAFE_GRACE: Duration = Duration::from_secs(35 * 60);
 
 impl TableSettings {
     /// Reads the process's environment.
@@ -90,7 +92,7 @@ impl TableSettings {
         let writer_idle = env.with_default("STATS_WRITER_IDLE", idle, parse::duration(second..=DAY));
         let grace = env.with_default("STATS_GRACE", SAFE_GRACE, parse::duration(second..=DAY))?;
         if grace < SAFE_GRACE {
-            tracing::warn!(?grace, "STATS_GRACE is below 20m: exact only where no request is delayed for so long");
+            tracing::warn!(?grace, "STATS_GRACE is below 35m: exact only where no request is delayed for so long");
         }
         Some(Self { table: table?, writer_idle: writer_idle?, grace })
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use prometheus_dynamodb::item::{Base, Encoded, Snapshot, WriterId};
 use prometheus_dynamodb::protocol::condition::PutCondition;
 use prometheus_dynamodb::protocol::writer::PutOutcome;
-use prometheus_dynamodb::table::{CompactStats, PublishStats, ReadStats, TableError};
+use prometheus_dynamodb::table::{CompactStats, PublishStats, ReadStats, TableError, TableTime};
 use prometheus_dynamodb::{MemoryStatsTable, scrape};
 use support::{Environment, page, settings, value};
 
@@ -21,6 +21,8 @@ struct FaultyTable {
     /// Whether a put that fails is done all the same, and only its response is lost.
     done_all_the_same: bool,
 }
+
+impl TableTime for FaultyTable {}
 
 impl PublishStats for FaultyTable {
     async fn put_snapshot(
@@ -138,7 +140,7 @@ async fn a_damaged_snapshot_is_left_out_and_a_damaged_base_fails_the_scrape() {
     assert_eq!(value(&page, "requests_total", &[]), 3.0);
     assert_eq!(value(&page, "prometheus_dynamodb_unreadable_items", &[]), 2.0);
 
-    assert!(table.put_base(0, &Base { version: 1, folded: Default::default(), families: garbage }).await.unwrap());
+    assert!(table.put_base(0, &Base { version: 1, folded: Default::default(), families: garbage, parts: Vec::new() }).await.unwrap());
     assert_eq!(
         scrape(&table, &settings(), support::deadline()).await.unwrap_err().to_string(),
         "the base of shard 0 cannot be decoded"

@@ -9,8 +9,8 @@ use tokio::time;
 use crate::clock::now_ms;
 use crate::families::Families;
 use crate::families::merge::subtract;
-use crate::protocol::condition::PutCondition;
-use crate::protocol::writer::{PutOutcome, Step, Writer};
+use crate::protocol::publish::{PublishPort, Put, publish};
+use crate::protocol::writer::{PutOutcome, Writer};
 use crate::publish::environment::EnvironmentMetrics;
 use crate::publish::gather::Sources;
 use crate::publish::layer::PublishLayer;
@@ -165,58 +165,67 @@ impl<T: PublishStats> Publisher<T> {
             publishing.shards_announced = true;
         }
         let writer = publishing.writer.get_or_insert_with(|| Writer::new(WriterId::random()));
-        let mut step = writer.begin();
-        loop {
-            step = match step {
-                Step::Put { seq, condition } => {
-                    let mut families = inner.sources.gather(inner.born_at_ms, now_ms(), &mut publishing.cap);
-                    inner.metrics.dropped(publishing.cap.refused());
-                    subtract(&mut families, writer.baseline());
-                    let families = wire::encode(&families, 0)?;
-                    let bytes = families.bytes.len();
-                    let snapshot = self.snapshot(writer.id(), seq, None, families);
-                    let outcome = inner.table.put_snapshot(&snapshot, condition).await?;
-                    let step = writer.after_put(decoded(outcome)?);
-                    if step == Step::Done {
-                        inner.metrics.published(bytes);
-                    }
-                    step
-                }
-                Step::Fence { seq } => {
-                    let nothing = wire::encode(&Families::new(), 0)?;
-                    let snapshot = self.snapshot(writer.id(), seq, Some(now_ms()), nothing);
-                    let outcome = inner.table.put_snapshot(&snapshot, PutCondition::Absent).await?;
-                    writer.after_fence(decoded(outcome)?)
-                }
-                Step::ReadGrave => {
-                    let grave = inner.table.grave(*writer.id()).await?;
-                    let grave = grave.as_ref().map(wire::decode).transpose()?;
-                    let fresh = WriterId::random();
-                    tracing::info!(was = %writer.id(), is = %fresh, "this environment publishes under a fresh id");
-                    writer.after_grave(grave, fresh)
-                }
-                Step::Done => return Ok(()),
-            };
-        }
-    }
-
-    fn snapshot(&self, writer: &WriterId, seq: u64, sealed_at_ms: Option<u64>, families: Encoded) -> Snapshot {
-        let settings = &self.inner.settings;
-        Snapshot {
-            writer: *writer,
-            shard: writer.shard(settings.shards),
-            seq,
-            function: settings.function.clone(),
-            version: settings.version.clone(),
-            updated_at_ms: now_ms(),
-            sealed_at_ms,
-            closed: self.inner.closed.load(Ordering::SeqCst),
-            families,
-        }
+        let mut attempt = Attempt { inner, cap: &mut publishing.cap, bytes: 0 };
+        publish(writer, &mut attempt).await?;
+        inner.metrics.published(attempt.bytes);
+        Ok(())
     }
 
     fn schedule(&self) -> MutexGuard<'_, Schedule> {
         self.inner.schedule.lock().expect("no one panics while holding the lock")
+    }
+}
+
+/// One attempt to publish.
+struct Attempt<'a, T> {
+    inner: &'a Inner<T>,
+    cap: &'a mut SeriesCap,
+    /// The size of the families that were put last.
+    bytes: usize,
+}
+
+impl<T: PublishStats> PublishPort<Families> for Attempt<'_, T> {
+    type Error = PublishError;
+
+    fn now_ms(&self) -> u64 {
+        self.inner.table.now_ms()
+    }
+
+    fn fresh_id(&mut self) -> WriterId {
+        let fresh = WriterId::random();
+        tracing::info!(is = %fresh, "this environment publishes under a fresh id");
+        fresh
+    }
+
+    fn current(&mut self, baseline: &Families) -> Result<Families, PublishError> {
+        let inner = self.inner;
+        let mut families = inner.sources.gather(inner.born_at_ms, inner.table.now_ms(), self.cap);
+        inner.metrics.dropped(self.cap.refused());
+        subtract(&mut families, baseline);
+        Ok(families)
+    }
+
+    async fn put(&mut self, put: Put<'_, Families>) -> Result<PutOutcome<Families>, PublishError> {
+        let inner = self.inner;
+        let families = wire::encode(put.content, 0)?;
+        self.bytes = families.bytes.len();
+        let snapshot = Snapshot {
+            writer: put.writer,
+            shard: put.writer.shard(inner.settings.shards),
+            seq: put.seq,
+            function: inner.settings.function.clone(),
+            version: inner.settings.version.clone(),
+            updated_at_ms: inner.table.now_ms(),
+            sealed_at_ms: put.sealed.then(|| inner.table.answered_at_ms()),
+            closed: inner.closed.load(Ordering::SeqCst),
+            families,
+        };
+        Ok(decoded(inner.table.put_snapshot(&snapshot, put.condition).await?)?)
+    }
+
+    async fn grave(&mut self, writer: WriterId) -> Result<Option<Families>, PublishError> {
+        let grave = self.inner.table.grave(writer).await?;
+        Ok(grave.as_ref().map(wire::decode).transpose()?)
     }
 }
 
