@@ -82,16 +82,10 @@ impl Content {
         let mut parts: Vec<_> = pieces(&self.families)?.into_iter().map(|piece| part(piece, Folded::new())).collect();
         let writers: Vec<_> = self.folded.iter().map(|(writer, at_ms)| (*writer, *at_ms)).collect();
         parts.extend(
-            writers
-                .chunks(writers_in_item.max(1))
-                .map(|chunk| part(nothing.clone(), chunk.iter().copied().collect())),
+            writers.chunks(writers_in_item.max(1)).map(|chunk| part(nothing.clone(), chunk.iter().copied().collect())),
         );
-        let root = Base {
-            version,
-            folded: Folded::new(),
-            families: nothing,
-            parts: parts.iter().map(Part::id).collect(),
-        };
+        let root =
+            Base { version, folded: Folded::new(), families: nothing, parts: parts.iter().map(Part::id).collect() };
         Ok((root, parts))
     }
 }
@@ -132,12 +126,7 @@ mod tests {
     /// So many series of one metric, whose names cannot be compressed.
     fn wide(series: usize) -> Families {
         let key = FamilyKey { name: "wide_total".into(), kind: Kind::Counter, label_names: vec!["id".into()] };
-        let one = |_| {
-            (
-                vec![format!("{}{}", WriterId::random(), WriterId::random())],
-                Value::Sum(ExactSum::of([1.0])),
-            )
-        };
+        let one = |_| (vec![format!("{}{}", WriterId::random(), WriterId::random())], Value::Sum(ExactSum::of([1.0])));
         let series: BTreeMap<_, _> = (0..series).map(one).collect();
         Families::from([(key, Family { help: "Wide.".into(), born_at_ms: 1, created_at_ms: 1, series })])
     }

@@ -44,9 +44,9 @@ pub use memory::MemoryStatsTable;
 use std::error::Error;
 use std::future::Future;
 
+use crate::clock;
 use crate::protocol::condition::PutCondition;
 use crate::protocol::writer::PutOutcome;
-use crate::clock;
 use crate::table::item::{Base, Encoded, Part, PartId, Snapshot, StoredPart, WriterId};
 
 /// The table's own time, by which sealing, burial and forgetting are timed: the clocks of those who use it can be wrong, and
@@ -142,12 +142,8 @@ pub trait CompactStats: ReadStats {
     fn put_part(&self, shard: u32, part: &Part) -> impl Future<Output = Result<bool, TableError>> + Send;
 
     /// Notes that no base names the part, on condition that it is stored and that this was not noted before.
-    fn note_unnamed(
-        &self,
-        shard: u32,
-        id: PartId,
-        at_ms: u64,
-    ) -> impl Future<Output = Result<bool, TableError>> + Send;
+    fn note_unnamed(&self, shard: u32, id: PartId, at_ms: u64)
+    -> impl Future<Output = Result<bool, TableError>> + Send;
 
     /// Deletes the part, on condition that it was noted to be unnamed.
     fn delete_part(&self, shard: u32, id: PartId) -> impl Future<Output = Result<bool, TableError>> + Send;

@@ -36,7 +36,8 @@ impl<T: CompactStats> Run<'_, T> {
     pub(super) async fn shard(&mut self, shard: u32) -> Result<(), CompactError> {
         // First the base, then the snapshots: see `still_folded`.
         let stored = base::read(self.table, shard).await?;
-        let (version, parts) = stored.as_ref().map_or((0, Vec::new()), |base| (base.root.version, base.root.parts.clone()));
+        let (version, parts) =
+            stored.as_ref().map_or((0, Vec::new()), |base| (base.root.version, base.root.parts.clone()));
         let base = stored.map(|base| base.content()).transpose();
         let base = base.map_err(|source| CompactError::Base { shard, source })?.unwrap_or_default();
         let mut progress = Progress { version, base, parts, families: Families::new(), writers: Vec::new() };
@@ -190,7 +191,12 @@ impl<T: CompactStats> Run<'_, T> {
     }
 
     /// Notes which parts no base names any more, and deletes those of which that was noted a grace ago.
-    async fn sweep_parts(&mut self, shard: u32, stored: Vec<StoredPart>, progress: &Progress) -> Result<(), TableError> {
+    async fn sweep_parts(
+        &mut self,
+        shard: u32,
+        stored: Vec<StoredPart>,
+        progress: &Progress,
+    ) -> Result<(), TableError> {
         let now_ms = self.table.answered_at_ms();
         for part in stored.iter().filter(|part| is_unnamed(part, progress.version, &progress.parts)) {
             match part.unnamed_at_ms {

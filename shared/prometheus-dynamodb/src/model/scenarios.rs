@@ -42,8 +42,8 @@ fn run(file: &Path) {
         }
         let place = format!("{}:{}", file.display(), number + 1);
         let (step, total) = told.split_once("=>").unwrap_or_else(|| panic!("{place}: no => in {told:?}"));
-        let action =
-            action(step.trim(), &state, protocol.parts).unwrap_or_else(|| panic!("{place}: {:?} is not possible", step.trim()));
+        let action = action(step.trim(), &state, protocol.parts)
+            .unwrap_or_else(|| panic!("{place}: {:?} is not possible", step.trim()));
         let mut possible = Vec::new();
         protocol.actions(&state, &mut possible);
         assert!(possible.contains(&action), "{place}: {action:?} is not among {possible:?}");

@@ -108,15 +108,7 @@ enum Phase<C> {
 impl<C: Content> Writer<C> {
     /// A writer that has published nothing yet.
     pub fn new(id: WriterId) -> Self {
-        Self {
-            id,
-            seq: 0,
-            phase: Phase::Unborn,
-            baseline: C::default(),
-            born_at_ms: 0,
-            under_way: None,
-            sent: None,
-        }
+        Self { id, seq: 0, phase: Phase::Unborn, baseline: C::default(), born_at_ms: 0, under_way: None, sent: None }
     }
 
     /// The id under which it publishes.

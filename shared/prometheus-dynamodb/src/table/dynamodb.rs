@@ -2,7 +2,6 @@
 
 mod attributes;
 
-
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
@@ -221,9 +220,7 @@ impl CompactStats for DynamoDbStatsTable {
             .table_name(&self.name)
             .set_key(Some(part_key(shard, id)))
             .update_expression("SET unnamed_at = :now")
-            .condition_expression(format!(
-                "attribute_exists({PARTITION_KEY}) AND attribute_not_exists(unnamed_at)"
-            ))
+            .condition_expression(format!("attribute_exists({PARTITION_KEY}) AND attribute_not_exists(unnamed_at)"))
             .expression_attribute_values(":now", number(at_ms));
         held(update.send().await)
     }

@@ -1,9 +1,11 @@
 //! The stats table in memory: for tests, held to the same contract as the one in DynamoDB.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::items::Items;
 use super::{CompactStats, Cursor, PublishStats, ReadStats, SnapshotPage, TableError, TableTime};
+use crate::clock;
 use crate::protocol::condition::PutCondition;
 use crate::protocol::writer::PutOutcome;
 use crate::table::item::{Base, Encoded, Part, PartId, Snapshot, StoredPart, WriterId};
@@ -11,19 +13,37 @@ use crate::table::item::{Base, Encoded, Part, PartId, Snapshot, StoredPart, Writ
 /// How many snapshots a page has: few, so that tests read in pages, too.
 const PAGE: usize = 100;
 
-/// A stats table in memory. Clones share their content.
+/// A stats table in memory. Clones share their content and their time.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStatsTable {
     items: Arc<Mutex<Items>>,
+    /// 0 as long as it was not set.
+    now_ms: Arc<AtomicU64>,
 }
 
 impl MemoryStatsTable {
+    /// Stops the table's clock at this time, in milliseconds since the epoch. Until then it is that of the process.
+    pub fn set_time(&self, now_ms: u64) {
+        self.now_ms.store(now_ms, Ordering::SeqCst);
+    }
+
     fn items(&self) -> MutexGuard<'_, Items> {
         self.items.lock().expect("no one panics while holding the lock")
     }
 }
 
-impl TableTime for MemoryStatsTable {}
+impl TableTime for MemoryStatsTable {
+    fn answered_at_ms(&self) -> u64 {
+        self.now_ms()
+    }
+
+    fn now_ms(&self) -> u64 {
+        match self.now_ms.load(Ordering::SeqCst) {
+            0 => clock::now_ms(),
+            set => set,
+        }
+    }
+}
 
 impl PublishStats for MemoryStatsTable {
     async fn put_snapshot(

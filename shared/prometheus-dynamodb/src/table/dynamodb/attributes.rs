@@ -77,11 +77,7 @@ pub(super) fn base_attributes(base: &Base) -> impl Iterator<Item = (String, Attr
 
 pub(super) fn part_from(item: &Item) -> Result<Part, UnreadableItem> {
     let attributes = Attributes::new(item);
-    Ok(Part {
-        version: attributes.u64("version")?,
-        folded: attributes.folded()?,
-        families: attributes.families()?,
-    })
+    Ok(Part { version: attributes.u64("version")?, folded: attributes.folded()?, families: attributes.families()? })
 }
 
 /// The attributes of a part without its key.
