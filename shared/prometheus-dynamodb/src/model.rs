@@ -100,7 +100,7 @@ impl Flaw {
     /// The smallest instance that finds it out.
     fn instance(self) -> Protocol {
         match self {
-            Self::BlindBase | Self::LostRaceWon => Protocol::TWO_OF_EACH,
+            Self::BlindBase | Self::LostRaceWon => Protocol { publishes: 0, published: true, ..Protocol::TWO_OF_EACH },
             Self::RootBeforeParts | Self::NoGraceForParts => Protocol::IN_PARTS,
             Self::SentForgotten => Protocol::MONTHS,
             _ => Protocol::ONE,
@@ -114,6 +114,8 @@ struct Protocol {
     environments: usize,
     /// How often each environment counts and begins a publish.
     publishes: u8,
+    /// Whether each has counted and published once before all else.
+    published: bool,
     /// How many gc runs there are at once.
     gc_runs: usize,
     /// For how many units time goes on.
@@ -220,7 +222,7 @@ impl Model for Protocol {
             given_up: 0,
             publish: None,
         });
-        vec![State {
+        let mut state = State {
             now_ms: START_MS,
             items: Items::default(),
             environments: environments.collect(),
@@ -230,7 +232,15 @@ impl Model for Protocol {
             fences: 0,
             months: 0,
             wrong: None,
-        }]
+        };
+        if self.published {
+            for number in 0..self.environments {
+                for action in [Action::Publish(number), Action::Land(0)] {
+                    state = self.next_state(&state, action).expect("every step leads on");
+                }
+            }
+        }
+        vec![state]
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
@@ -377,6 +387,7 @@ impl Protocol {
     const ONE: Self = Self {
         environments: 1,
         publishes: 2,
+        published: false,
         gc_runs: 1,
         units: 4,
         duplicates: false,

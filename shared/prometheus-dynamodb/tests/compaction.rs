@@ -12,7 +12,7 @@ use local_bundle::tables;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 use prometheus_dynamodb::item::{Snapshot, WriterId};
 use prometheus_dynamodb::protocol::condition::PutCondition;
-use prometheus_dynamodb::table::{CompactStats, PublishStats, ReadStats, TableTime};
+use prometheus_dynamodb::table::{CompactStats, PublishStats, ReadStats};
 use prometheus_dynamodb::{CompactReport, DynamoDbStatsTable, MemoryStatsTable, TableSettings, compact};
 use support::{Environment, page, settings, value};
 

@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use local_bundle::dynamodb_local::DynamoDbLocal;
 use local_bundle::tables;
 use prometheus_dynamodb::item::{Base, Part, PartId, Snapshot, WriterId};
-use prometheus_dynamodb::table::{CompactStats, Cursor, PublishStats, ReadStats, SnapshotPage, TableError, TableTime};
+use prometheus_dynamodb::table::{CompactStats, Cursor, ReadStats, SnapshotPage, TableError, TableTime};
 use prometheus_dynamodb::{
     CompactReport, DynamoDbStatsTable, MemoryStatsTable, ScrapeError, TableSettings, compact, scrape,
 };

@@ -26,6 +26,7 @@ fn run(file: &Path) {
     let protocol = Protocol {
         environments: 2,
         publishes: u8::MAX,
+        published: false,
         gc_runs: 2,
         units: u64::MAX / 2,
         duplicates: true,
