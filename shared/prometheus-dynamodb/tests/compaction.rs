@@ -4,14 +4,10 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
-use futures::stream::{self, TryStreamExt};
 use local_bundle::dynamodb_local::DynamoDbLocal;
 use local_bundle::tables;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
-use prometheus_dynamodb::item::{Snapshot, WriterId};
-use prometheus_dynamodb::protocol::condition::PutCondition;
+use prometheus_dynamodb::item::WriterId;
 use prometheus_dynamodb::table::{CompactStats, PublishStats, ReadStats};
 use prometheus_dynamodb::{CompactReport, DynamoDbStatsTable, MemoryStatsTable, TableSettings, compact};
 use support::{Environment, page, settings, value};
@@ -134,77 +130,6 @@ async fn overlapping_runs_fold_each_writer_once() {
     let (a, b, c) = tokio::join!(run(&table, &patient), run(&table, &patient), run(&table, &patient));
     assert_eq!(a.folded + b.folded + c.folded, 50);
     assert_eq!(value(&page(&table).await, "requests_total", &[]), 100.0);
-}
-
-/// After a bad day: thousands of environments that ended without a word.
-const DEAD: usize = 5000;
-/// How many runs it may take to fold, bury and forget them, if each finishes.
-const RUNS: usize = 4;
-
-#[tokio::test]
-async fn thousands_of_dead_environments_are_folded_within_a_few_runs_and_cost_a_scrape_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let dynamodb = DynamoDbLocal::start_in_memory(&folder.path().join("dynamodb.log")).await.unwrap();
-    tables::create(&dynamodb.client()).await.unwrap();
-    let table = DynamoDbStatsTable::new(dynamodb.client(), tables::STATS);
-    let with_none = capacity_of_a_scrape(&dynamodb.client()).await;
-    let dead = snapshot_of_one_request().await;
-    stream::iter((0..DEAD).map(Ok))
-        .try_for_each_concurrent(32, |_| {
-            let (table, snapshot) = (&table, Snapshot { writer: WriterId::random(), ..dead.clone() });
-            async move { table.put_snapshot(&snapshot, PutCondition::Absent).await.map(drop) }
-        })
-        .await
-        .unwrap();
-    assert!(capacity_of_a_scrape(&dynamodb.client()).await > 100.0 * with_none);
-    assert_eq!(value(&page(&table).await, "requests_total", &[]), DEAD as f64);
-
-    // The waits between the steps are not the point here: with no grace, each is due at the next run.
-    let hasty = TableSettings { grace: Duration::ZERO, ..settings() };
-    for run in 1..=RUNS {
-        let begun = Instant::now();
-        let report = self::run(&table, &hasty).await;
-        println!("run {run} took {:.1} s: {report:?}", begun.elapsed().as_secs_f64());
-        assert_eq!(report.base_full, 0);
-    }
-    assert_eq!(table.snapshots(0).await.unwrap(), []);
-    assert_eq!(value(&page(&table).await, "requests_total", &[]), DEAD as f64);
-    assert_eq!(capacity_of_a_scrape(&dynamodb.client()).await, with_none);
-}
-
-/// The snapshot of an environment that died long ago, after one request.
-async fn snapshot_of_one_request() -> Snapshot {
-    let table = MemoryStatsTable::default();
-    Environment::new(table.clone(), 1, 1).requests(1).await;
-    let snapshot = table.snapshots(0).await.unwrap().remove(0).unwrap();
-    Snapshot { updated_at_ms: snapshot.updated_at_ms - 2 * settings().writer_idle.as_millis() as u64, ..snapshot }
-}
-
-/// What DynamoDB charges for the reads of a scrape: the snapshots and the base of the one shard.
-async fn capacity_of_a_scrape(client: &Client) -> f64 {
-    let shard = || AttributeValue::S("shard#0".into());
-    let mut pages = client
-        .query()
-        .table_name(tables::STATS)
-        .key_condition_expression("pk = :shard AND begins_with(sk, :writer)")
-        .expression_attribute_values(":shard", shard())
-        .expression_attribute_values(":writer", AttributeValue::S("writer#".into()))
-        .consistent_read(true)
-        .return_consumed_capacity(ReturnConsumedCapacity::Total)
-        .into_paginator()
-        .send();
-    let mut units = 0.0;
-    while let Some(page) = pages.next().await {
-        units += page.unwrap().consumed_capacity.unwrap().capacity_units.unwrap();
-    }
-    let base = client
-        .get_item()
-        .table_name(tables::STATS)
-        .key("pk", shard())
-        .key("sk", AttributeValue::S("base".into()))
-        .consistent_read(true)
-        .return_consumed_capacity(ReturnConsumedCapacity::Total);
-    units + base.send().await.unwrap().consumed_capacity.unwrap().capacity_units.unwrap()
 }
 
 /// Writers whose series have nothing in common, together far more than an item holds.
