@@ -399,7 +399,7 @@ impl Protocol {
     const TWO_ENVIRONMENTS: Self = Self { environments: 2, publishes: 1, units: 3, gc_pages: true, ..Self::ONE };
     const TWO_RUNS: Self = Self { publishes: 1, gc_runs: 2, duplicates: true, ..Self::ONE };
     const TWO_OF_EACH: Self = Self { environments: 2, publishes: 1, gc_runs: 2, units: 2, ..Self::ONE };
-    const IN_PARTS: Self = Self { publishes: 1, units: 4, parts: true, ..Self::ONE };
+    const IN_PARTS: Self = Self { publishes: 1, units: 6, parts: true, ..Self::ONE };
     const MONTHS: Self = Self { units: 2, months: true, ..Self::ONE };
 
     /// So much later that graves expire. Nothing that was under way is then under way, but for puts that ask for a stored
@@ -782,7 +782,7 @@ fn two_runs_at_once_are_exact() {
 
 #[test]
 fn a_base_in_parts_is_exact() {
-    every_interleaving_is_exact(Protocol::IN_PARTS, 20_000);
+    every_interleaving_is_exact(Protocol::IN_PARTS, 150_000);
 }
 
 #[test]
