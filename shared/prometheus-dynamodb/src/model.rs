@@ -66,8 +66,6 @@ enum Flaw {
     SealedUnread,
     /// A base replaces whatever base is stored.
     BlindBase,
-    /// A run whose base was not stored goes on as if it were.
-    LostRaceWon,
     /// A base is put before its parts.
     RootBeforeParts,
     /// A part is deleted as soon as no base names it.
@@ -79,9 +77,8 @@ enum Flaw {
 }
 
 impl Flaw {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 14] = [
         Self::BlindBase,
-        Self::LostRaceWon,
         Self::RootBeforeParts,
         Self::NoGraceForParts,
         Self::RawClocks,
@@ -100,7 +97,7 @@ impl Flaw {
     /// The smallest instance that finds it out.
     fn instance(self) -> Protocol {
         match self {
-            Self::BlindBase | Self::LostRaceWon => Protocol { publishes: 0, published: true, ..Protocol::TWO_OF_EACH },
+            Self::BlindBase => Protocol { publishes: 0, published: true, ..Protocol::TWO_OF_EACH },
             Self::RootBeforeParts | Self::NoGraceForParts => Protocol::IN_PARTS,
             Self::SentForgotten => Protocol::MONTHS,
             _ => Protocol::ONE,
@@ -464,9 +461,6 @@ impl Protocol {
                 }
                 (Response::Parts(parts), Some(Flaw::NoGraceForParts)) => {
                     parts.iter_mut().filter_map(|part| part.unnamed_at_ms.as_mut()).for_each(|at_ms| *at_ms = 0);
-                }
-                (Response::Written(stored), Some(Flaw::LostRaceWon)) if matches!(request, Request::PutBase(_)) => {
-                    *stored = true;
                 }
                 _ => {}
             }
