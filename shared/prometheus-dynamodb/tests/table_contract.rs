@@ -93,7 +93,7 @@ async fn seals_and_buries<T: PublishStats + CompactStats>(table: &T) {
     assert!(!table.delete_snapshot(&second).await.unwrap());
     assert!(!table.seal(&absent, 5).await.unwrap());
     assert!(!table.seal(&first, 5).await.unwrap());
-    assert_eq!(stored(table, SHARD).await, [second.clone()]);
+    assert_eq!(stored(table, SHARD).await, std::slice::from_ref(&second));
     assert!(table.seal(&second, 5).await.unwrap());
     assert!(!table.seal(&second, 6).await.unwrap());
     assert_eq!(stored(table, SHARD).await, [Snapshot { sealed_at_ms: Some(5), ..second.clone() }]);
