@@ -110,8 +110,8 @@ mod tests {
     use super::*;
     use crate::tokens::{Token, Tokens};
     use prometheus_dynamodb::MemoryStatsTable;
-    use prometheus_dynamodb::item::{Base, Snapshot};
-    use prometheus_dynamodb::table::UnreadableItem;
+    use prometheus_dynamodb::item::{Base, Part, PartId};
+    use prometheus_dynamodb::table::{Cursor, SnapshotPage, TableTime};
     use secrets::Secret;
     use serde_json::json;
 
@@ -189,12 +189,18 @@ mod tests {
     /// A table that never answers.
     struct Silent;
 
+    impl TableTime for Silent {}
+
     impl ReadStats for Silent {
         async fn shards(&self) -> Result<u32, TableError> {
             std::future::pending().await
         }
 
-        async fn snapshots(&self, _: u32) -> Result<Vec<Result<Snapshot, UnreadableItem>>, TableError> {
+        async fn snapshot_page(&self, _: u32, _: Option<&Cursor>) -> Result<SnapshotPage, TableError> {
+            std::future::pending().await
+        }
+
+        async fn part(&self, _: u32, _: PartId) -> Result<Option<Part>, TableError> {
             std::future::pending().await
         }
 

@@ -27,6 +27,7 @@ mod scrape;
 
 mod compact;
 
+mod base;
 pub mod protocol;
 pub mod table;
 
@@ -34,6 +35,7 @@ mod clock;
 mod registered;
 mod settings;
 
+pub use base::BaseError;
 pub use compact::metrics::CompactMetrics;
 pub use compact::{CompactError, CompactReport, compact};
 pub use families::{GaugeMerge, exact_sum};

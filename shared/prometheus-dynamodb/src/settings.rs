@@ -16,8 +16,11 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The most partition keys that writers can be spread over. A scrape reads each of them.
 pub(crate) const MAX_SHARDS: u32 = 256;
 
-/// The shortest grace that outlasts every put that AWS still takes.
-pub(crate) const SAFE_GRACE: Duration = Duration::from_secs(20 * 60);
+/// The shortest grace that outlasts every put that AWS still takes. It takes a request whose signature's time is at most 15
+/// minutes before or after its own. So once a put was taken, copies of it can be taken for 30 minutes: it was signed 15
+/// minutes ahead at most, and is refused 15 minutes after that. Five more are for the whole seconds of the table's times,
+/// and for the differences between AWS's own clocks.
+pub(crate) const SAFE_GRACE: Duration = Duration::from_secs(35 * 60);
 
 const SHARDS: RangeInclusive<u32> = 1..=MAX_SHARDS;
 const BURST: RangeInclusive<u32> = 1..=1000;
@@ -179,7 +182,7 @@ impl TableSettings {
     /// |---|---|---|
     /// | `STATS_TABLE` | required | the stats table's name |
     /// | `STATS_WRITER_IDLE` | 15m | see [`writer_idle`](TableSettingsBuilder::writer_idle) |
-    /// | `STATS_GRACE` | 20m | see [`grace`](TableSettingsBuilder::grace) |
+    /// | `STATS_GRACE` | 35m | see [`grace`](TableSettingsBuilder::grace) |
     ///
     /// # Errors
     ///
@@ -216,7 +219,7 @@ impl TableSettings {
     fn warn(&self) {
         if self.grace < SAFE_GRACE {
             let grace = self.grace;
-            tracing::warn!(?grace, "STATS_GRACE is below 20m: exact only where no request is delayed for so long");
+            tracing::warn!(?grace, "STATS_GRACE is below 35m: exact only where no request is delayed for so long");
         }
     }
 }
@@ -237,7 +240,7 @@ impl TableSettingsBuilder {
     }
 
     /// Waits this long, at most a day, before what was folded is deleted and forgotten. It must outlast every put that is
-    /// still under way: less than 20 minutes is for tests, where nothing is delayed for so long, and is logged.
+    /// still under way: less than 35 minutes is for tests, where nothing is delayed for so long, and is logged.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.settings.grace = grace;
         self

@@ -107,7 +107,12 @@ async fn a_damaged_snapshot_is_left_out_and_a_damaged_base_fails_the_scrape() {
     assert_eq!(value(&page, "requests_total", &[]), 3.0);
     assert_eq!(value(&page, "prometheus_dynamodb_unreadable_items", &[]), 2.0);
 
-    assert!(table.put_base(0, &Base { version: 1, folded: Default::default(), families: garbage }).await.unwrap());
+    assert!(
+        table
+            .put_base(0, &Base { version: 1, folded: Default::default(), families: garbage, parts: Vec::new() })
+            .await
+            .unwrap()
+    );
     assert_eq!(
         scrape(&table, &settings(), support::deadline()).await.unwrap_err().to_string(),
         "the base of shard 0 cannot be decoded"

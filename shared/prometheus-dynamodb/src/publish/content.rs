@@ -4,8 +4,7 @@ use crate::families::merge::subtract;
 use crate::families::{Families, Kind};
 use crate::publish::gather::Sources;
 use crate::publish::ledger::Ledger;
-use crate::table::item::Encoded;
-use crate::table::wire::{self, TooLarge};
+use crate::table::wire;
 
 /// How much the numbers of a counter's series may grow once it is admitted, in bytes.
 const COUNTER_GROWTH: usize = 8;
@@ -13,23 +12,17 @@ const COUNTER_GROWTH: usize = 8;
 const SUM_GROWTH: usize = 16;
 const BUCKET_GROWTH: usize = 4;
 
-/// Gathers and encodes what the environment has counted, less the baseline. Both times are in milliseconds since the epoch.
+/// Gathers what the environment has counted, less the baseline. Both times are in milliseconds since the epoch.
 ///
 /// Series that are new must leave room for the numbers of all to grow. Where not all of them fit, whole families are left out, the
 /// largest first; those that have been published stay.
-pub fn content(
-    sources: &Sources,
-    ledger: &mut Ledger,
-    baseline: &Families,
-    born_at_ms: u64,
-    now_ms: u64,
-) -> Result<Encoded, TooLarge> {
+pub fn content(sources: &Sources, ledger: &mut Ledger, baseline: &Families, born_at_ms: u64, now_ms: u64) -> Families {
     sources.gather(ledger);
     let mut families = ledger.families(born_at_ms, now_ms);
     subtract(&mut families, baseline);
     let claims = ledger.without_place();
     if claims.is_empty() {
-        return wire::encode(&families, 0);
+        return families;
     }
     // How many of the claims fit: all of them, nearly always.
     let fits = |admitted: usize| {
@@ -39,14 +32,14 @@ pub fn content(
             family.series.retain(|label_values, _| ledger.has_place(key, label_values));
         }
         families.retain(|_, family| !family.series.is_empty());
-        wire::encode(&families, growth(&families))
+        wire::encode(&families, growth(&families)).is_ok().then_some(families)
     };
     let (mut most, mut too_many) = (None, claims.len() + 1);
     let mut tried = claims.len();
     while tried < too_many {
         match fits(tried) {
-            Ok(encoded) => most = Some((tried, encoded)),
-            Err(_) => too_many = tried,
+            Some(families) => most = Some((tried, families)),
+            None => too_many = tried,
         }
         let least = most.as_ref().map_or(0, |(admitted, _)| *admitted + 1);
         tried = least + (too_many - least) / 2;
@@ -55,12 +48,12 @@ pub fn content(
     claims[admitted..].iter().for_each(|key| ledger.close(key));
     ledger.place_all();
     match most {
-        Some((_, encoded)) => Ok(encoded),
+        Some((_, families)) => families,
         // Not one: what had a place needs the room by now.
         None => {
             let mut families = ledger.families(born_at_ms, now_ms);
             subtract(&mut families, baseline);
-            wire::encode(&families, 0)
+            families
         }
     }
 }
@@ -100,8 +93,8 @@ mod tests {
         let sources = Sources::new(registry.clone()).led_by(own);
         let mut ledger = Ledger::new(10_000, &[]);
         let published = |ledger: &mut Ledger| {
-            let encoded = content(&sources, ledger, &Families::new(), 1, 2).unwrap();
-            let families = wire::decode(&encoded).unwrap();
+            let families = content(&sources, ledger, &Families::new(), 1, 2);
+            wire::encode(&families, 0).unwrap();
             families.iter().map(|(key, family)| (key.name.clone(), family.series.len())).collect::<Vec<_>>()
         };
         let found =

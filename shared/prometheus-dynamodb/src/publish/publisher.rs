@@ -10,8 +10,8 @@ use tokio::time;
 
 use crate::clock::now_ms;
 use crate::families::Families;
-use crate::protocol::condition::PutCondition;
-use crate::protocol::writer::{PutOutcome, Step, Writer};
+use crate::protocol::publish::{PublishPort, Put, publish};
+use crate::protocol::writer::{PutOutcome, Writer};
 use crate::publish::budget::LONGEST_HOLD;
 use crate::publish::content::content;
 use crate::publish::elapsed::ElapsedClock;
@@ -159,7 +159,7 @@ impl<T: PublishStats> Publisher<T> {
     /// Publishes now. A failure is logged and counted, and the next publish carries what this one would have; it never
     /// fails a request.
     async fn publish(&self, by: By, contents: Contents) {
-        let mut attempt = Attempt { publisher: self, by, succeeded: false };
+        let mut attempt = Begun { publisher: self, by, succeeded: false };
         attempt.succeeded = self.publish_in_time(contents).await;
     }
 
@@ -207,67 +207,71 @@ impl<T: PublishStats> Publisher<T> {
             publishing.shards_announced = true;
         }
         let writer = publishing.writer.get_or_insert_with(|| Writer::new(WriterId::random()));
-        let mut step = writer.begin();
-        loop {
-            step = match step {
-                Step::Put { seq, condition } => {
-                    let families = self.content(&mut publishing.ledger, writer.baseline())?;
-                    let bytes = families.bytes.len();
-                    let snapshot = self.snapshot(writer.id(), seq, None, families);
-                    let outcome = inner.table.put_snapshot(&snapshot, condition).await?;
-                    let step = writer.after_put(decoded(outcome)?);
-                    if step == Step::Done {
-                        inner.metrics.published(bytes);
-                        publishing.ledger.published();
-                    }
-                    step
-                }
-                Step::Fence { seq } => {
-                    let nothing = wire::encode(&Families::new(), 0)?;
-                    let snapshot = self.snapshot(writer.id(), seq, Some(now_ms()), nothing);
-                    let outcome = inner.table.put_snapshot(&snapshot, PutCondition::Absent).await?;
-                    writer.after_fence(decoded(outcome)?)
-                }
-                Step::ReadGrave => {
-                    let grave = inner.table.grave(*writer.id()).await?;
-                    let grave = grave.as_ref().map(wire::decode).transpose()?;
-                    let fresh = WriterId::random();
-                    tracing::info!(was = %writer.id(), is = %fresh, "this environment publishes under a fresh id");
-                    writer.after_grave(grave, fresh)
-                }
-                Step::Done => return Ok(()),
-            };
-        }
-    }
-
-    /// What is to be published now.
-    fn content(&self, ledger: &mut Ledger, baseline: &Families) -> Result<Encoded, TooLarge> {
-        let inner = &*self.inner;
-        let encode = |ledger: &mut Ledger| content(&inner.sources, ledger, baseline, inner.born_at_ms, now_ms());
-        let encoded = encode(ledger)?;
-        // What is refused for the first time shall be on the page at once, and not only with the next publish.
-        if inner.metrics.left_out(ledger) { encode(ledger) } else { Ok(encoded) }
-    }
-
-    fn snapshot(&self, writer: &WriterId, seq: u64, sealed_at_ms: Option<u64>, families: Encoded) -> Snapshot {
-        let settings = &self.inner.settings;
-        Snapshot {
-            writer: *writer,
-            shard: writer.shard(settings.shards),
-            seq,
-            function: settings.function.clone(),
-            version: settings.version.clone(),
-            updated_at_ms: now_ms(),
-            sealed_at_ms,
-            closed: self.inner.closed.load(Ordering::SeqCst),
-            families,
-        }
+        let mut attempt = Attempt { inner, ledger: &mut publishing.ledger, bytes: 0 };
+        publish(writer, &mut attempt).await?;
+        inner.metrics.published(attempt.bytes);
+        publishing.ledger.published();
+        Ok(())
     }
 
     fn schedule<R>(&self, decide: impl FnOnce(&mut Schedule, time::Instant) -> R) -> R {
         let mut timing = self.inner.timing.lock().expect("no one panics while holding the lock");
         let now = timing.clock.now();
         decide(&mut timing.schedule, now)
+    }
+}
+
+/// One attempt to publish.
+struct Attempt<'a, T> {
+    inner: &'a Inner<T>,
+    ledger: &'a mut Ledger,
+    /// The size of the families that were put last.
+    bytes: usize,
+}
+
+impl<T: PublishStats> PublishPort<Families> for Attempt<'_, T> {
+    type Error = PublishError;
+
+    fn now_ms(&self) -> u64 {
+        self.inner.table.now_ms()
+    }
+
+    fn fresh_id(&mut self) -> WriterId {
+        let fresh = WriterId::random();
+        tracing::info!(is = %fresh, "this environment publishes under a fresh id");
+        fresh
+    }
+
+    fn current(&mut self, baseline: &Families) -> Result<Families, PublishError> {
+        let inner = self.inner;
+        let gather =
+            |ledger: &mut Ledger| content(&inner.sources, ledger, baseline, inner.born_at_ms, inner.table.now_ms());
+        let families = gather(self.ledger);
+        // What is refused for the first time shall be on the page at once, and not only with the next publish.
+        Ok(if inner.metrics.left_out(self.ledger) { gather(self.ledger) } else { families })
+    }
+
+    async fn put(&mut self, put: Put<'_, Families>) -> Result<PutOutcome<Families>, PublishError> {
+        let inner = self.inner;
+        let families = wire::encode(put.content, 0)?;
+        self.bytes = families.bytes.len();
+        let snapshot = Snapshot {
+            writer: put.writer,
+            shard: put.writer.shard(inner.settings.shards),
+            seq: put.seq,
+            function: inner.settings.function.clone(),
+            version: inner.settings.version.clone(),
+            updated_at_ms: inner.table.now_ms(),
+            sealed_at_ms: put.sealed.then(|| inner.table.answered_at_ms()),
+            closed: inner.closed.load(Ordering::SeqCst),
+            families,
+        };
+        Ok(decoded(inner.table.put_snapshot(&snapshot, put.condition).await?)?)
+    }
+
+    async fn grave(&mut self, writer: WriterId) -> Result<Option<Families>, PublishError> {
+        let grave = self.inner.table.grave(writer).await?;
+        Ok(grave.as_ref().map(wire::decode).transpose()?)
     }
 }
 
@@ -290,13 +294,13 @@ fn time_left(deadline_ms: u64, now_ms: u64) -> Option<Duration> {
 
 /// A publish that the schedule has begun. However it ends, also by being dropped, the schedule hears of it, or it would begin no
 /// other.
-struct Attempt<'a, T: PublishStats> {
+struct Begun<'a, T: PublishStats> {
     publisher: &'a Publisher<T>,
     by: By,
     succeeded: bool,
 }
 
-impl<T: PublishStats> Drop for Attempt<'_, T> {
+impl<T: PublishStats> Drop for Begun<'_, T> {
     fn drop(&mut self) {
         let (by, succeeded, jitter) = (self.by, self.succeeded, random_fraction());
         self.publisher.schedule(|schedule, now| schedule.published(by, succeeded, now, jitter));

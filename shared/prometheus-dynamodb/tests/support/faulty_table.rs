@@ -7,7 +7,7 @@ use prometheus_dynamodb::MemoryStatsTable;
 use prometheus_dynamodb::item::{Encoded, Snapshot, WriterId};
 use prometheus_dynamodb::protocol::condition::PutCondition;
 use prometheus_dynamodb::protocol::writer::PutOutcome;
-use prometheus_dynamodb::table::{PublishStats, TableError};
+use prometheus_dynamodb::table::{PublishStats, TableError, TableTime};
 
 /// A table whose puts fail a given number of times.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +17,8 @@ pub struct FaultyTable {
     /// Whether a put that fails is done all the same, and only its response is lost.
     pub done_all_the_same: bool,
 }
+
+impl TableTime for FaultyTable {}
 
 impl PublishStats for FaultyTable {
     async fn put_snapshot(
