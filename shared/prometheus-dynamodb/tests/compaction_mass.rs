@@ -1,7 +1,6 @@
 //! After bad days: thousands of environments that ended without a word, between one gc run and the next, three times in a
 //! row. `DEAD_ENVIRONMENTS=50000` makes it as many as `make soak` does.
 
-#[allow(dead_code, reason = "no environment ends here with a word")]
 mod support;
 
 use std::process::Command;
@@ -72,7 +71,7 @@ async fn die(table: &DynamoDbStatsTable, dead: u32) {
     let memory = MemoryStatsTable::default();
     Environment::new(memory.clone(), 1, 1).requests(1).await;
     let snapshot = memory.snapshots(0).await.unwrap().remove(0).unwrap();
-    let long_ago = snapshot.updated_at_ms - 2 * settings().writer_idle.as_millis() as u64;
+    let long_ago = snapshot.updated_at_ms - 2 * 15 * 60 * 1000;
     stream::iter((0..dead).map(Ok))
         .try_for_each_concurrent(32, |_| {
             let snapshot = Snapshot { writer: WriterId::random(), updated_at_ms: long_ago, ..snapshot.clone() };
