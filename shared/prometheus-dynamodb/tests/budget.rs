@@ -12,7 +12,7 @@ use prometheus_dynamodb::MemoryStatsTable;
 use prometheus_dynamodb::item::{Encoded, Snapshot, WriterId};
 use prometheus_dynamodb::protocol::condition::PutCondition;
 use prometheus_dynamodb::protocol::writer::PutOutcome;
-use prometheus_dynamodb::table::{PublishStats, TableError};
+use prometheus_dynamodb::table::{PublishStats, TableError, TableTime};
 use support::{Environment, page, value};
 use tokio::time::{Instant, sleep};
 use tower::{Layer, Service, service_fn};
@@ -35,6 +35,8 @@ struct TroubledTable {
     table: MemoryStatsTable,
     trouble: Arc<Mutex<Trouble>>,
 }
+
+impl TableTime for TroubledTable {}
 
 impl PublishStats for TroubledTable {
     async fn put_snapshot(

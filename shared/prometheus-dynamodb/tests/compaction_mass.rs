@@ -13,7 +13,7 @@ use prometheus_dynamodb::item::{Snapshot, WriterId};
 use prometheus_dynamodb::protocol::condition::PutCondition;
 use prometheus_dynamodb::table::{CompactStats, PublishStats, ReadStats};
 use prometheus_dynamodb::{DynamoDbStatsTable, MemoryStatsTable, TableSettings, compact};
-use support::{Environment, page, settings, value};
+use support::{Environment, page, value};
 
 /// Three times as many outgrow a base that is one item.
 const DEAD: u32 = 3000;
@@ -109,7 +109,7 @@ async fn run(endpoint: &str) {
 }
 
 async fn run_until<T: CompactStats>(table: &T, deadline: Instant) -> String {
-    let hasty = TableSettings { grace: Duration::ZERO, ..settings() };
+    let hasty = TableSettings::builder("stats").grace(Duration::ZERO).build().unwrap();
     let (report, result) = compact(table, &hasty, deadline).await;
     result.unwrap();
     format!("{report:?}")
