@@ -176,7 +176,7 @@ impl Stage {
             ..Options::for_test("alerting")
         }
         .with("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url())
-        .with("METRICS_TOKEN", "")
+        .without("METRICS_TOKEN")
         .with("METRICS_TOKEN_SECRET_ARN", arn("token"))
         .with("AWS_ENDPOINT_URL_SECRETS_MANAGER", secrets.url());
         let bundle = Bundle::start(&options).await?;

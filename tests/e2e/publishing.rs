@@ -20,7 +20,17 @@ use serde_json::{Value, json};
 /// Longer than the longest pause between two attempts to publish.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-const MINUTE: Duration = Duration::from_secs(60);
+/// How long the table is in trouble: `TROUBLE_SECONDS=60`, as `make soak` has it, is what the bar is for.
+fn trouble() -> Result<Duration> {
+    let seconds = std::env::var("TROUBLE_SECONDS").map_or(Ok(15), |text| text.parse());
+    Ok(Duration::from_secs(seconds.context("TROUBLE_SECONDS must be a whole number")?))
+}
+
+/// The share of the time that trouble may take, in percent. What the budget starts with weighs more in a short time, and so
+/// does whatever else this machine does; without a budget, a table that hangs takes nearly all.
+fn bound(trouble: Duration) -> f64 {
+    if trouble < Duration::from_secs(60) { 20.0 } else { 5.0 }
+}
 
 const HANGS: Fault = Fault::Delay(Duration::from_secs(600));
 
@@ -121,17 +131,18 @@ fn event() -> Value {
 /// What trouble takes away from the service is the time in which the environment asks for no event after its responses, beyond
 /// that of one whose table is well. How fast the requests themselves are on this machine does not matter.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_in_trouble_takes_a_twentieth_of_the_time_at_most() -> Result<()> {
+async fn a_table_in_trouble_takes_little_of_the_time_and_loses_nothing() -> Result<()> {
+    let trouble = trouble()?;
     let desk = Desk::new("publishing-trouble").await?;
     let well = desk.encode("well", &[], true).await?;
     let troubled = async |name: &'static str, fault: Fault| -> Result<_> {
         let encode = desk.encode(name, &[], true).await?;
         encode.proxy.set_outage(&encode.stats.table, Some(fault));
-        let (requests, share) = encode.closed_loop(MINUTE).await?;
+        let (requests, share) = encode.closed_loop(trouble).await?;
         Ok((name, encode, requests, share))
     };
     let ((_, usual_share), hanging, slow, throttling, failing) = tokio::try_join!(
-        well.closed_loop(MINUTE),
+        well.closed_loop(trouble),
         troubled("hanging", HANGS),
         // Within the 500 ms that an attempt is given, so that it succeeds each time.
         troubled("slow", Fault::Delay(Duration::from_millis(400))),
@@ -141,7 +152,7 @@ async fn a_table_in_trouble_takes_a_twentieth_of_the_time_at_most() -> Result<()
     for (name, encode, requests, share) in [hanging, slow, throttling, failing] {
         let percent = (share - usual_share) * 100.0;
         println!("{name}: {requests} requests, {percent:.1} % of the time held");
-        ensure!(percent <= 5.0, "{name}: {percent:.1} % of the time held in {requests} requests");
+        ensure!(percent <= bound(trouble), "{name}: {percent:.1} % of the time held in {requests} requests");
         encode.proxy.set_outage(&encode.stats.table, None);
         wait::until("what was held back is published", PATIENCE, async || {
             let found = encode.stats.counted("sigil_encode_total").await?;

@@ -26,7 +26,7 @@ const FATES: [(&str, Fate); 16] = [
     ("SigilErrorBudgetFastBurn", Fate::Fires),
     ("SigilErrorBudgetSlowBurn", Fate::Pends),
     ("SigilLatencyHigh", Fate::Pends),
-    ("SigilCircuitBreakerOpen", Fate::Fires),
+    ("SigilCircuitBreakerOpen", Fate::Pends),
     ("SigilDynamoDbThrottled", Fate::Pends),
     ("SigilGcOverdue", Fate::Silent),
     ("SigilGcNeverSucceeded", Fate::Silent),
