@@ -27,6 +27,9 @@ async fn a_fleet_is_counted_exactly() -> Result<()> {
     assert!(report.faulty_share() >= 0.05 && report.traffic.faults.len() == 6, "{report}");
     assert!(report.traffic.unanswered == 0, "{report}");
     assert!(report.scrapes >= 30, "{report}");
+    let all = report.formats.values().sum::<u64>();
+    let of = |format: &str| report.formats.get(format).copied().unwrap_or_default();
+    assert!(of("1") >= all / 10 && of("2") >= all / 10, "{report}");
 
     let mut by_metrics = report.traffic.calls.keys().filter(|(caller, _, _)| caller == "metrics");
     let reads = |(_, operation, table): &(String, String, String)| {

@@ -37,6 +37,8 @@ impl Recorded {
         // An environment that is silent for a second is gone, and buried a second later.
         environment.set("STATS_WRITER_IDLE", "1s");
         environment.set("STATS_GRACE", "1s");
+        // With more shards than one, writers announce them.
+        environment.set("STATS_SHARDS", "2");
         environment.set("SIGIL_RETENTION_SECONDS", "0");
         let log = logs_of_test("permissions")?.join(format!("{name}.log"));
         let mut watch = Watch::idle(port::free()?, 1, environment, log).await?;

@@ -14,7 +14,7 @@ use local_bundle::settings::DEFAULT_METRICS_TOKEN;
 use local_bundle::wait::{self, not_yet};
 use local_bundle::{functions, lambda_event, tables, workspace};
 use prometheus_dynamodb::page::PageValue;
-use prometheus_dynamodb::{DynamoDbStatsTable, TableSettings, scrape};
+use prometheus_dynamodb::{DynamoDbStatsTable, Structures, TableSettings, scrape};
 use serde_json::{Value, json};
 
 /// Longer than the longest pause between two attempts to publish.
@@ -117,7 +117,7 @@ impl Stats {
     async fn counted(&self, counter: &str) -> Result<f64> {
         let settings = TableSettings::builder(tables::STATS).build()?;
         let table = DynamoDbStatsTable::new(self.dynamodb.clone(), &self.table);
-        let page = scrape(&table, &settings, Instant::now() + Duration::from_secs(30)).await?;
+        let page = scrape(&table, &Structures::default(), &settings, Instant::now() + Duration::from_secs(30)).await?;
         let family = page.families.iter().find(|family| family.name == counter);
         let number = |value: &PageValue| if let PageValue::Number(number) = value { *number } else { 0.0 };
         Ok(family.map_or(0.0, |family| family.series.iter().map(|series| number(&series.value)).sum()))

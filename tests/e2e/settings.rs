@@ -43,9 +43,15 @@ async fn malformed_settings_are_named_together_with_missing_ones() -> Result<()>
 
 #[tokio::test(flavor = "multi_thread")]
 async fn empty_settings_are_named_and_none_of_them_means_a_default() -> Result<()> {
-    let publishing =
-        ["STATS_TABLE", "STATS_SHARDS", "STATS_PUBLISH_INTERVAL", "STATS_PUBLISH_BURST", "STATS_MAX_SERIES"];
-    let reading = ["STATS_TABLE", "STATS_WRITER_IDLE", "STATS_GRACE"];
+    let publishing = [
+        "STATS_TABLE",
+        "STATS_SHARDS",
+        "STATS_PUBLISH_INTERVAL",
+        "STATS_PUBLISH_BURST",
+        "STATS_MAX_SERIES",
+        "STATS_FORMAT",
+    ];
+    let reading = ["STATS_TABLE", "STATS_WRITER_IDLE", "STATS_GRACE", "STATS_CREATED_SERIES"];
     let signing = ["SIGILS_TABLE", "SIGNING_KEYS", "SIGNING_KEYS_SECRET_ARN"];
     let lifetimes = ["SIGIL_MAX_TTL_SECONDS", "SIGIL_RETENTION_SECONDS"];
     let access = ["METRICS_TOKEN", "METRICS_TOKEN_PREVIOUS", "METRICS_TOKEN_SECRET_ARN", "METRICS_ALLOWED_CIDRS"];

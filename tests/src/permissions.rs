@@ -34,8 +34,9 @@ impl fmt::Display for Permission {
 /// Tables whose items are granted by partition key.
 pub const BY_KEY: [&str; 1] = ["StatsTable"];
 
-const PUBLISH: [(&str, &str); 3] = [
+const PUBLISH: [(&str, &str); 4] = [
     ("dynamodb:GetItem", "StatsTable/grave#*"),
+    ("dynamodb:GetItem", "StatsTable/shard#*"),
     ("dynamodb:PutItem", "StatsTable/shard#*"),
     ("dynamodb:PutItem", "StatsTable/shards"),
 ];
@@ -54,7 +55,6 @@ pub fn called(function: &str) -> BTreeSet<Permission> {
         "gc" => &[
             ("dynamodb:Query", "SigilsTable/index/due-index"),
             ("dynamodb:DeleteItem", "SigilsTable"),
-            ("dynamodb:GetItem", "StatsTable/shard#*"),
             ("dynamodb:GetItem", "StatsTable/shards"),
             ("dynamodb:Query", "StatsTable/shard#*"),
             ("dynamodb:UpdateItem", "StatsTable/shard#*"),

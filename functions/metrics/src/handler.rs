@@ -9,7 +9,9 @@ use lambda_http::http::header::{ALLOW, HeaderName};
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Response};
 use prometheus_dynamodb::table::{ReadStats, TableError};
-use prometheus_dynamodb::{PageBody, PageError, PageRequest, PageResponse, ScrapeError, TableSettings, respond};
+use prometheus_dynamodb::{
+    PageBody, PageError, PageRequest, PageResponse, ScrapeError, Structures, TableSettings, respond,
+};
 use serde_json::value::RawValue;
 
 use crate::access::Access;
@@ -24,6 +26,7 @@ pub const LIMIT: Duration = Duration::from_secs(14);
 #[derive(Debug)]
 pub struct Metrics<T> {
     table: T,
+    structures: Structures,
     reader: TableSettings,
     access: Access,
 }
@@ -31,7 +34,7 @@ pub struct Metrics<T> {
 impl<T: ReadStats> Metrics<T> {
     /// Answers scrapes from this table, for whoever has access.
     pub fn new(table: T, reader: TableSettings, access: Access) -> Self {
-        Self { table, reader, access }
+        Self { table, structures: Structures::default(), reader, access }
     }
 
     /// Answers one event.
@@ -62,7 +65,9 @@ impl<T: ReadStats> Metrics<T> {
             received_at,
             deadline: Some(deadline::current_or(LIMIT)),
         };
-        let page = respond(&self.table, &self.reader, page_request).await.map_err(|error| problem(&error))?;
+        let page = respond(&self.table, &self.structures, &self.reader, page_request)
+            .await
+            .map_err(|error| problem(&error))?;
         Ok(response(page))
     }
 }
@@ -110,8 +115,8 @@ mod tests {
     use super::*;
     use crate::tokens::{Token, Tokens};
     use prometheus_dynamodb::MemoryStatsTable;
-    use prometheus_dynamodb::item::{Base, Part, PartId};
-    use prometheus_dynamodb::table::{Cursor, SnapshotPage, TableTime};
+    use prometheus_dynamodb::item::{Base, Part, PartId, StructureId, StructureItem};
+    use prometheus_dynamodb::table::{Cursor, ReadStructures, SnapshotPage, TableTime};
     use secrets::Secret;
     use serde_json::json;
 
@@ -190,6 +195,12 @@ mod tests {
     struct Silent;
 
     impl TableTime for Silent {}
+
+    impl ReadStructures for Silent {
+        async fn structure(&self, _: u32, _: StructureId) -> Result<Option<StructureItem>, TableError> {
+            std::future::pending().await
+        }
+    }
 
     impl ReadStats for Silent {
         async fn shards(&self) -> Result<u32, TableError> {

@@ -8,15 +8,24 @@ use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use libfuzzer_sys::fuzz_target;
 use prometheus_dynamodb::exposition::Format;
-use prometheus_dynamodb::item::Encoded;
+use prometheus_dynamodb::item::{Encoded, StructureId};
 use prometheus_dynamodb::page::Page;
-use prometheus_dynamodb::wire;
+use prometheus_dynamodb::wire::{self, NamedStructure};
 
 fuzz_target!(|data: &[u8]| {
     let _ = wire::decode_folded(data);
-    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(data).unwrap();
-    for bytes in [data.to_vec(), encoder.finish().unwrap()] {
+    // A structure, and values of it: the first byte says how many bytes are the one.
+    if let Some((split, rest)) = data.split_first()
+        && let Some((structure, values)) = rest.split_at_checked(usize::from(*split))
+    {
+        let id = StructureId::of(structure);
+        let stored = Encoded { format: wire::FORMAT_STRUCTURED, bytes: deflated(structure) };
+        if let Ok(structure) = NamedStructure::decode(id, &stored) {
+            let bytes = [id.as_bytes().as_slice(), values].concat();
+            let _ = wire::decode_with(&Encoded { format: wire::FORMAT_STRUCTURED, bytes }, &structure);
+        }
+    }
+    for bytes in [data.to_vec(), deflated(data)] {
         let Ok(families) = wire::decode(&Encoded { format: wire::FORMAT, bytes }) else { continue };
         if let Ok(again) = wire::encode(&families, 0) {
             assert_eq!(format!("{:?}", wire::decode(&again).unwrap()), format!("{families:?}"));
@@ -27,3 +36,9 @@ fuzz_target!(|data: &[u8]| {
         }
     }
 });
+
+fn deflated(data: &[u8]) -> Vec<u8> {
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(data).unwrap();
+    encoder.finish().unwrap()
+}

@@ -119,16 +119,21 @@ fn halves(families: &Families) -> Option<(Families, Families)> {
 mod tests {
     use super::*;
     use crate::families::exact_sum::ExactSum;
-    use crate::families::{Family, FamilyKey, Kind, Value};
+    use crate::families::{Family, FamilyKey, Kind, Series, Value};
     use crate::table::item::WriterId;
     use std::collections::BTreeMap;
 
     /// So many series of one metric, whose names cannot be compressed.
     fn wide(series: usize) -> Families {
         let key = FamilyKey { name: "wide_total".into(), kind: Kind::Counter, label_names: vec!["id".into()] };
-        let one = |_| (vec![format!("{}{}", WriterId::random(), WriterId::random())], Value::Sum(ExactSum::of([1.0])));
+        let one = |_| {
+            (
+                vec![format!("{}{}", WriterId::random(), WriterId::random())],
+                Series { created_at_ms: 1, value: Value::Sum(ExactSum::of([1.0])) },
+            )
+        };
         let series: BTreeMap<_, _> = (0..series).map(one).collect();
-        Families::from([(key, Family { help: "Wide.".into(), born_at_ms: 1, created_at_ms: 1, series })])
+        Families::from([(key, Family { help: "Wide.".into(), born_at_ms: 1, series })])
     }
 
     fn folded(writers: usize) -> Folded {

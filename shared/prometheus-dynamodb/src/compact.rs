@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::{BaseError, WRITERS_IN_ITEM};
 use crate::settings::TableSettings;
+use crate::structures::Structures;
 use crate::table::item::WriterId;
 use crate::table::{CompactStats, TableError};
 
@@ -85,13 +86,14 @@ struct Run<'a, T> {
     settings: &'a TableSettings,
     deadline: Instant,
     writers_in_item: usize,
+    structures: Structures,
     report: CompactReport,
 }
 
 impl<'a, T: CompactStats> Run<'a, T> {
     fn new(table: &'a T, settings: &'a TableSettings, deadline: Instant, writers_in_item: usize) -> Self {
         let report = CompactReport { finished: true, ..Default::default() };
-        Self { table, settings, deadline, writers_in_item, report }
+        Self { table, settings, deadline, writers_in_item, structures: Structures::default(), report }
     }
 
     async fn all_shards(&mut self) -> Result<(), CompactError> {

@@ -3,6 +3,9 @@
 pub mod exact_sum;
 pub mod merge;
 pub mod rules;
+pub mod structure;
+pub mod tally;
+pub mod values;
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -111,10 +114,18 @@ pub struct Family {
     pub help: String,
     /// When the youngest writer that has this family was born, in milliseconds since the epoch: its help text is shown.
     pub born_at_ms: u64,
-    /// When the oldest one was born: since then the counters and histograms count.
+    /// The series by their labels' values, which stand in the order of [`FamilyKey::label_names`].
+    pub series: BTreeMap<Vec<String>, Series>,
+}
+
+/// One series' data.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Series {
+    /// Since when it counts, in milliseconds since the epoch: the latest moment at which it is known not to have existed in
+    /// the environment that had it first.
     pub created_at_ms: u64,
-    /// The values by their labels' values, which stand in the order of [`FamilyKey::label_names`].
-    pub series: BTreeMap<Vec<String>, Value>,
+    /// The value.
+    pub value: Value,
 }
 
 /// The value of one series. Which form it has follows from the family's [`Kind`].

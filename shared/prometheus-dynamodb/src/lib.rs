@@ -26,6 +26,7 @@ mod publish;
 mod scrape;
 
 mod compact;
+mod structures;
 
 mod base;
 pub mod protocol;
@@ -48,6 +49,7 @@ pub use scrape::{ScrapeError, exposition, page, scrape};
 pub use settings::{
     SettingFault, SettingsError, TableSettings, TableSettingsBuilder, WriterSettings, WriterSettingsBuilder,
 };
+pub use structures::{StructureError, Structures};
 pub use table::{DynamoDbStatsTable, MemoryStatsTable, item, wire};
 
 #[cfg(test)]

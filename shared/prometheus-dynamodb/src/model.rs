@@ -12,6 +12,7 @@
 
 mod replay;
 mod scenarios;
+mod structures;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -26,6 +27,7 @@ use crate::protocol::condition::PutCondition;
 use crate::protocol::writer::{GRAVE_LIFE, PutOutcome, Writer};
 use crate::scrape::{Scrape, read};
 use crate::settings::TableSettings;
+use crate::structures::Structures;
 use crate::table::item::{Base, Encoded, Part, Snapshot, WriterId};
 use crate::table::items::Items;
 use crate::table::wire;
@@ -549,6 +551,11 @@ impl Protocol {
             Request::PutGrave(_) if self.flaw == Some(Flaw::NoGrave) => Response::Written(true),
             Request::PutGrave(snapshot) => Response::Written(items.put_grave(snapshot)),
             Request::Delete(snapshot) => Response::Written(items.delete_snapshot(snapshot)),
+            Request::Structure(_)
+            | Request::Structures
+            | Request::PutStructure(..)
+            | Request::DeleteStructure(..)
+            | Request::PutSnapshot(..) => unreachable!("see the model of structures"),
         })
     }
 }
@@ -673,7 +680,8 @@ fn decoded(encoded: &Encoded) -> u64 {
 
 fn total(families: &Families) -> u64 {
     let family = families.iter().find(|(key, _)| key.name == COUNTER);
-    let Some(Value::Sum(sum)) = family.and_then(|(_, family)| family.series.values().next()) else { return 0 };
+    let series = family.and_then(|(_, family)| family.series.values().next());
+    let Some(Value::Sum(sum)) = series.map(|series| &series.value) else { return 0 };
     sum.value() as u64
 }
 
@@ -689,7 +697,7 @@ fn gc(exchanges: &[Exchange], parts: bool) -> Progress<bool> {
     if let Some(known) = GC.with_borrow(|known| known[usize::from(parts)].get(exchanges).cloned()) {
         return known;
     }
-    let settings = TableSettings { table: String::new(), writer_idle: IDLE, grace: GRACE };
+    let settings = TableSettings::builder("stats").writer_idle(IDLE).grace(GRACE).build().unwrap();
     let writers_in_item = if parts { 0 } else { usize::MAX };
     let progress =
         replay(exchanges, |script| async move { compact_whole(&script, &settings, writers_in_item).await.is_ok() });
@@ -704,9 +712,9 @@ fn scrape(exchanges: &[Exchange]) -> Progress<Option<u64>> {
     }
     let progress = replay(exchanges, |script| async move {
         let mut scrape = Scrape::default();
-        let (_, shards) = read(&script).await.unwrap();
+        let (_, shards) = read(&script, &Structures::default()).await.unwrap();
         let added = shards.into_iter().try_for_each(|(shard, contents)| scrape.add(shard, contents, START_MS, IDLE));
-        added.is_ok().then(|| total(&scrape.families))
+        added.is_ok().then(|| total(&scrape.total.into_families()))
     });
     SCRAPES.with_borrow_mut(|known| known.insert(exchanges.to_vec(), progress.clone()));
     progress

@@ -7,10 +7,12 @@
 //! - [`writer`]: what a writer does next, from its first put to its fresh start after it was folded;
 //! - [`publish`]: the writer's steps, one after another;
 //! - [`compaction`]: what becomes of a writer that is gone;
-//! - [`reading`]: which of the stored items count in a scrape.
+//! - [`reading`]: which of the stored items count in a scrape;
+//! - [`structure`]: how long what snapshots have in common must be there.
 
 pub mod compaction;
 pub mod condition;
 pub mod publish;
 pub mod reading;
+pub mod structure;
 pub mod writer;

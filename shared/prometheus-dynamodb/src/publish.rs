@@ -10,6 +10,7 @@ mod budget;
 mod content;
 mod counted;
 mod elapsed;
+pub(crate) mod encoder;
 mod environment;
 mod failure_log;
 pub mod gather;

@@ -3,6 +3,7 @@
 pub mod exposition;
 pub mod page;
 pub mod response;
+pub(crate) mod total;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -10,13 +11,12 @@ use std::time::{Duration, Instant};
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use crate::base::{self, BaseError, StoredBase};
-use crate::families::Families;
-use crate::families::merge::merge;
-use crate::protocol::reading::{WriterLife, count};
+use crate::protocol::reading::WriterLife;
 use crate::scrape::page::{ConflictKind, Page, PageFamily, PageKind, PageSeries, PageValue};
+use crate::scrape::total::Total;
 use crate::settings::TableSettings;
-use crate::table::item::{Snapshot, WriterId};
-use crate::table::wire::{self, DecodeError};
+use crate::structures::{Named, StructureError, Structures, UnusableSnapshot};
+use crate::table::item::{Snapshot, StructureId};
 use crate::table::{ReadStats, TableError, UnreadableItem};
 
 /// How many shards are read at once.
@@ -36,6 +36,16 @@ pub enum ScrapeError {
         /// What is wrong with it.
         source: BaseError,
     },
+    /// A structure that snapshots name is missing or damaged. Without those snapshots, counters would fall.
+    #[error("the structure {id}, which snapshots of shard {shard} name, cannot be used")]
+    Structure {
+        /// The structure's shard.
+        shard: u32,
+        /// The structure's id.
+        id: StructureId,
+        /// What is wrong with it.
+        source: StructureError,
+    },
     /// Reading took longer than the caller allows, or than half of `STATS_GRACE`: so long that a writer read early could
     /// have been folded and forgotten in the meantime.
     #[error("reading the stats table took longer than {} s", limit.as_secs_f64())]
@@ -51,24 +61,23 @@ impl ScrapeError {
         match self {
             Self::Table(TableError::Throttled(_)) => 429,
             Self::Table(_) | Self::TooSlow { .. } => 503,
-            Self::Base { .. } => 500,
+            Self::Base { .. } | Self::Structure { .. } => 500,
         }
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("the snapshot of writer {writer} cannot be decoded")]
-struct UndecodableSnapshot {
-    writer: WriterId,
-    source: DecodeError,
-}
-
-/// Reads the table and makes the page of it, if that is possible until the deadline.
-pub async fn scrape<T: ReadStats>(table: &T, settings: &TableSettings, deadline: Instant) -> Result<Page, ScrapeError> {
+/// Reads the table and makes the page of it, if that is possible until the deadline. `structures` keeps what can be kept for
+/// the next scrape.
+pub async fn scrape<T: ReadStats>(
+    table: &T,
+    structures: &Structures,
+    settings: &TableSettings,
+    deadline: Instant,
+) -> Result<Page, ScrapeError> {
     let started = Instant::now();
     let limit = (settings.grace / 2).min(deadline.saturating_duration_since(started));
     let (since_ms, scraped) =
-        tokio::time::timeout(limit, read(table)).await.map_err(|_| ScrapeError::TooSlow { limit })??;
+        tokio::time::timeout(limit, read(table, structures)).await.map_err(|_| ScrapeError::TooSlow { limit })??;
     // A process that was stopped in between does not notice by its own clock. The table's has whole seconds.
     let took_ms = table.answered_at_ms().saturating_sub(since_ms);
     if u128::from(took_ms) > (settings.grace / 2).as_millis() + 1000 {
@@ -84,21 +93,25 @@ pub async fn scrape<T: ReadStats>(table: &T, settings: &TableSettings, deadline:
 /// What was read of one shard.
 pub(crate) struct ShardContents {
     pub(crate) snapshots: Vec<Result<Snapshot, UnreadableItem>>,
+    pub(crate) structures: Named,
     pub(crate) base: Option<StoredBase>,
 }
 
 /// Reads all shards. Returns with them the table's time before.
-pub(crate) async fn read<T: ReadStats>(table: &T) -> Result<(u64, Vec<(u32, ShardContents)>), TableError> {
+pub(crate) async fn read<T: ReadStats>(
+    table: &T,
+    structures: &Structures,
+) -> Result<(u64, Vec<(u32, ShardContents)>), TableError> {
     let shards = table.shards().await?;
     let since_ms = table.answered_at_ms();
     let contents = stream::iter(0..shards)
         .map(|shard| async move {
-            // First the snapshots, then the base. A writer that is folded in between is then counted once: its snapshot
-            // was read, but the base that is read afterwards names it, and so its snapshot does not count. The other way
-            // round it could be missing from both.
-            let snapshots = table.snapshots(shard).await?;
-            let base = base::read(table, shard).await?;
-            Ok::<_, TableError>((shard, ShardContents { snapshots, base }))
+            let contents = read_shard(table, structures, shard).await?;
+            // A structure that is missing may have been deleted after its last snapshot had gone on to another one, or was
+            // folded: then a second look finds that it is not needed.
+            let complete = contents.structures.values().all(Result::is_ok);
+            let contents = if complete { contents } else { read_shard(table, structures, shard).await? };
+            Ok::<_, TableError>((shard, contents))
         })
         .buffer_unordered(SHARDS_AT_ONCE)
         .try_collect()
@@ -106,10 +119,24 @@ pub(crate) async fn read<T: ReadStats>(table: &T) -> Result<(u64, Vec<(u32, Shar
     Ok((since_ms, contents))
 }
 
+pub(crate) async fn read_shard<T: ReadStats>(
+    table: &T,
+    structures: &Structures,
+    shard: u32,
+) -> Result<ShardContents, TableError> {
+    // First the snapshots, then the base. A writer that is folded in between is then counted once: its snapshot was read,
+    // but the base that is read afterwards names it, and so its snapshot does not count. The other way round it could be
+    // missing from both.
+    let snapshots = table.snapshots(shard).await?;
+    let structures = structures.of(table, shard, snapshots.iter().flatten()).await?;
+    let base = base::read(table, shard).await?;
+    Ok(ShardContents { snapshots, structures, base })
+}
+
 /// What a scrape adds up.
 #[derive(Default)]
 pub(crate) struct Scrape {
-    pub(crate) families: Families,
+    pub(crate) total: Total,
     writers: BTreeMap<WriterLife, u64>,
     unreadable: u64,
     oldest_ms: Option<u64>,
@@ -125,6 +152,7 @@ impl Scrape {
     ) -> Result<(), ScrapeError> {
         let base = contents.base.map(StoredBase::content).transpose();
         let base = base.map_err(|source| ScrapeError::Base { shard, source })?.unwrap_or_default();
+        let mut structures = contents.structures;
         for snapshot in contents.snapshots {
             let snapshot = match snapshot {
                 Ok(snapshot) => snapshot,
@@ -136,18 +164,21 @@ impl Scrape {
             if base.folded.contains_key(&snapshot.writer) {
                 continue;
             }
-            match wire::decode(&snapshot.families) {
-                Ok(families) => {
-                    let life = WriterLife::of(&snapshot, now_ms, idle);
+            let life = WriterLife::of(&snapshot, now_ms, idle);
+            match self.total.add(&snapshot, &structures, life) {
+                Ok(()) => {
                     *self.writers.entry(life).or_default() += 1;
                     let age_ms = now_ms.saturating_sub(snapshot.updated_at_ms);
                     self.oldest_ms = self.oldest_ms.max(Some(age_ms));
-                    count(&mut self.families, families, life);
                 }
-                Err(source) => self.leave_out(&UndecodableSnapshot { writer: snapshot.writer, source }),
+                Err(UnusableSnapshot::NoStructure { structure: id, .. }) => {
+                    let source = structures.remove(&id).and_then(Result::err).unwrap_or(StructureError::Missing);
+                    return Err(ScrapeError::Structure { shard, id, source });
+                }
+                Err(error @ UnusableSnapshot::Damaged { .. }) => self.leave_out(&error),
             }
         }
-        merge(&mut self.families, base.families);
+        self.total.add_families(base.families);
         Ok(())
     }
 
@@ -158,7 +189,7 @@ impl Scrape {
     }
 
     fn into_page(self, started: Instant) -> Page {
-        let mut page = Page::new(self.families, &RESERVED);
+        let mut page = Page::new(self.total.into_families(), &RESERVED);
         for conflict in &page.conflicts {
             tracing::warn!(
                 metric = conflict.name,

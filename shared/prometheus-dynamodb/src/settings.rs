@@ -10,6 +10,7 @@ use faults::Faults;
 pub use faults::{SettingFault, SettingsError};
 
 use crate::publish::schedule::Pace;
+use crate::table::wire;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -26,6 +27,7 @@ const SHARDS: RangeInclusive<u32> = 1..=MAX_SHARDS;
 const BURST: RangeInclusive<u32> = 1..=1000;
 const BUDGET_PERCENT: RangeInclusive<u8> = 1..=100;
 const MAX_SERIES: RangeInclusive<u32> = 1..=20_000;
+const FORMATS: RangeInclusive<u64> = wire::FORMAT..=wire::FORMAT_STRUCTURED;
 const ANY_TIME: RangeInclusive<Duration> = Duration::ZERO..=DAY;
 
 /// What a publishing function needs to know.
@@ -46,6 +48,7 @@ pub struct WriterSettings {
     pub(crate) shards: u32,
     pub(crate) pace: Pace,
     pub(crate) max_series: u32,
+    pub(crate) format: u64,
 }
 
 impl WriterSettings {
@@ -59,6 +62,7 @@ impl WriterSettings {
     /// | `STATS_PUBLISH_INTERVAL`, `STATS_PUBLISH_BURST` | 1s, 10 | see [`pace`](WriterSettingsBuilder::pace) |
     /// | `STATS_PUBLISH_BUDGET_PERCENT` | 2 | see [`budget_percent`](WriterSettingsBuilder::budget_percent) |
     /// | `STATS_MAX_SERIES` | 2000 | see [`max_series`](WriterSettingsBuilder::max_series) |
+    /// | `STATS_FORMAT` | 2 | see [`format`](WriterSettingsBuilder::format) |
     ///
     /// # Errors
     ///
@@ -85,6 +89,7 @@ impl WriterSettings {
         let budget_percent = &mut builder.settings.pace.budget_percent;
         faults.number(&variable, "STATS_PUBLISH_BUDGET_PERCENT", &BUDGET_PERCENT, budget_percent);
         faults.number(&variable, "STATS_MAX_SERIES", &MAX_SERIES, &mut builder.settings.max_series);
+        faults.number(&variable, "STATS_FORMAT", &FORMATS, &mut builder.settings.format);
         faults.finish(builder.settings)
     }
 
@@ -102,6 +107,7 @@ impl WriterSettings {
                 shards: 1,
                 pace: Pace { interval: Duration::from_secs(1), burst: 10, budget_percent: 2 },
                 max_series: 2000,
+                format: wire::FORMAT_STRUCTURED,
             },
         }
     }
@@ -147,6 +153,13 @@ impl WriterSettingsBuilder {
         self
     }
 
+    /// Writes snapshots in this format: 2, in which what environments have in common is stored once, or 1, which versions of
+    /// this crate that know no other can read. Both are always read.
+    pub fn format(mut self, format: u64) -> Self {
+        self.settings.format = format;
+        self
+    }
+
     /// Checks the values.
     ///
     /// # Errors
@@ -163,6 +176,7 @@ impl WriterSettingsBuilder {
         faults.check_number("STATS_PUBLISH_BURST", settings.pace.burst, &BURST);
         faults.check_number("STATS_PUBLISH_BUDGET_PERCENT", settings.pace.budget_percent, &BUDGET_PERCENT);
         faults.check_number("STATS_MAX_SERIES", settings.max_series, &MAX_SERIES);
+        faults.check_number("STATS_FORMAT", settings.format, &FORMATS);
         faults.finish(settings)
     }
 }
@@ -173,6 +187,7 @@ pub struct TableSettings {
     pub(crate) table: String,
     pub(crate) writer_idle: Duration,
     pub(crate) grace: Duration,
+    pub(crate) created_series: bool,
 }
 
 impl TableSettings {
@@ -183,6 +198,7 @@ impl TableSettings {
     /// | `STATS_TABLE` | required | the stats table's name |
     /// | `STATS_WRITER_IDLE` | 15m | see [`writer_idle`](TableSettingsBuilder::writer_idle) |
     /// | `STATS_GRACE` | 35m | see [`grace`](TableSettingsBuilder::grace) |
+    /// | `STATS_CREATED_SERIES` | false | see [`created_series`](TableSettingsBuilder::created_series) |
     ///
     /// # Errors
     ///
@@ -201,6 +217,7 @@ impl TableSettings {
         let mut settings = Self::builder(faults.required(&variable, "STATS_TABLE")).settings;
         faults.duration(&variable, "STATS_WRITER_IDLE", &ANY_TIME, &mut settings.writer_idle);
         faults.duration(&variable, "STATS_GRACE", &ANY_TIME, &mut settings.grace);
+        faults.flag(&variable, "STATS_CREATED_SERIES", &mut settings.created_series);
         settings.warn();
         faults.finish(settings)
     }
@@ -208,7 +225,9 @@ impl TableSettings {
     /// Starts from the defaults, with the stats table's name.
     pub fn builder(table: impl Into<String>) -> TableSettingsBuilder {
         let writer_idle = Duration::from_secs(15 * 60);
-        TableSettingsBuilder { settings: Self { table: table.into(), writer_idle, grace: SAFE_GRACE } }
+        TableSettingsBuilder {
+            settings: Self { table: table.into(), writer_idle, grace: SAFE_GRACE, created_series: false },
+        }
     }
 
     /// Returns the stats table's name.
@@ -243,6 +262,13 @@ impl TableSettingsBuilder {
     /// still under way: less than 35 minutes is for tests, where nothing is delayed for so long, and is logged.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.settings.grace = grace;
+        self
+    }
+
+    /// Shows in OpenMetrics since when each counter and histogram counts, as a sample `…_created` beside it. A scraper that
+    /// makes nothing of it stores it as a series of its own. The protobuf format always says it.
+    pub fn created_series(mut self, created_series: bool) -> Self {
+        self.settings.created_series = created_series;
         self
     }
 
@@ -291,8 +317,9 @@ mod tests {
             ("STATS_PUBLISH_INTERVAL", "500ms"),
             ("STATS_PUBLISH_BURST", "1"),
             ("STATS_MAX_SERIES", "20000"),
+            ("STATS_FORMAT", "1"),
         ];
-        let built = built.shards(256).pace(Duration::from_millis(500), 1).max_series(20_000);
+        let built = built.shards(256).pace(Duration::from_millis(500), 1).max_series(20_000).format(1);
         assert_eq!(writer(&variables).unwrap(), built.build().unwrap());
     }
 

@@ -7,6 +7,7 @@
 //! | snapshot | `shard#` and a number from 0 | `writer#` and the writer's id, 32 hexadecimal digits | `seq` (N), `function` (S), `version` (S), `updated_at` (N), `closed` (BOOL), `sealed_at` (N, only once sealed), `format` (N), `families` (B) |
 //! | base | `shard#` and a number | `base` | `version` (N), `folded` (B), `format` (N), `families` (B), `parts` (L of S, only if there are any) |
 //! | part | `shard#` and a number | `part#` and the part's id, 32 hexadecimal digits | `version` (N), `folded` (B), `format` (N), `families` (B), `unnamed_at` (N, only once the base no longer names it) |
+//! | structure | `shard#` and a number | `structure#` and the structure's id, 32 hexadecimal digits | `format` (N), `families` (B), `renewed_at` (N) |
 //! | grave | `grave#` and the writer's id | `grave` | `format` (N), `families` (B), `ttl` (N) |
 //! | shards | `shards` | `shards` | `highest` (N): the highest number of shards that any writer has used; no such item means 1 |
 //!
@@ -16,6 +17,9 @@
 //! A base that outgrows an item stands in *parts*, which never change and which it names. Its `format` is then larger by
 //! [`PARTS_FORMAT`], so that a reader that knows nothing of parts refuses it rather than read less than all. A part's
 //! `version` is that of the one base that may name it, and its id is the start of the SHA-256 of what it holds.
+//!
+//! Snapshots of format 2 name a *structure* that is stored under the same partition key: what many of them have in common.
+//! A structure never changes, for its id follows from what it holds. Its life is told in [`crate::protocol::structure`].
 //!
 //! A writer chooses the shard of its item freely among those that this last item tells of.
 //!
@@ -28,6 +32,8 @@
 //! | put a base, once its parts are stored | `version = :before`, or `attribute_not_exists(pk)` for version 1 |
 //! | note that no base names a part: set `unnamed_at` | `attribute_exists(pk) AND attribute_not_exists(unnamed_at)` |
 //! | delete a part | `attribute_exists(unnamed_at)` |
+//! | put a structure | none |
+//! | delete a structure | `renewed_at = :renewed_at` |
 //! | put a grave | `attribute_not_exists(pk)` |
 //! | delete a snapshot | `attribute_exists(sealed_at)` |
 
@@ -47,7 +53,9 @@ use std::future::Future;
 use crate::clock;
 use crate::protocol::condition::PutCondition;
 use crate::protocol::writer::PutOutcome;
-use crate::table::item::{Base, Encoded, Part, PartId, Snapshot, StoredPart, WriterId};
+use crate::table::item::{
+    Base, Encoded, Part, PartId, Snapshot, StoredPart, StoredStructure, StructureId, StructureItem, WriterId,
+};
 
 /// The table's own time, by which sealing, burial and forgetting are timed: the clocks of those who use it can be wrong, and
 /// differ. A table in this process has its clock.
@@ -64,8 +72,26 @@ pub trait TableTime: Send + Sync + 'static {
     }
 }
 
+/// Reading what snapshots have in common: whoever reads a snapshot needs it, and so does whoever goes on from one.
+pub trait ReadStructures: TableTime {
+    /// The structure of this id that is stored in the shard, if it is. The read is strongly consistent.
+    fn structure(
+        &self,
+        shard: u32,
+        id: StructureId,
+    ) -> impl Future<Output = Result<Option<StructureItem>, TableError>> + Send;
+}
+
 /// Publishing: what every function with metrics needs.
-pub trait PublishStats: TableTime {
+pub trait PublishStats: ReadStructures {
+    /// Puts the structure of this id, whatever is stored: it can only be the same, renewed earlier.
+    fn put_structure(
+        &self,
+        shard: u32,
+        id: StructureId,
+        structure: &StructureItem,
+    ) -> impl Future<Output = Result<(), TableError>> + Send;
+
     /// Puts the snapshot if the condition holds. With [`PutCondition::Absent`] it is sent once and not repeated.
     fn put_snapshot(
         &self,
@@ -81,7 +107,7 @@ pub trait PublishStats: TableTime {
 }
 
 /// Reading everything: what the metrics function needs. All reads are strongly consistent.
-pub trait ReadStats: TableTime {
+pub trait ReadStats: ReadStructures {
     /// The largest number of partition keys that any writer ever announced, or 1.
     fn shards(&self) -> impl Future<Output = Result<u32, TableError>> + Send;
 
@@ -147,6 +173,17 @@ pub trait CompactStats: ReadStats {
 
     /// Deletes the part, on condition that it was noted to be unnamed.
     fn delete_part(&self, shard: u32, id: PartId) -> impl Future<Output = Result<bool, TableError>> + Send;
+
+    /// All stored structures of the shard, named or not, without what they hold.
+    fn structures(&self, shard: u32) -> impl Future<Output = Result<Vec<StoredStructure>, TableError>> + Send;
+
+    /// Deletes the structure, on condition that it was last renewed at `renewed_at_ms`.
+    fn delete_structure(
+        &self,
+        shard: u32,
+        id: StructureId,
+        renewed_at_ms: u64,
+    ) -> impl Future<Output = Result<bool, TableError>> + Send;
 
     /// Puts the shard's base, on condition that the stored one has the version before, or that there is none for version 1.
     fn put_base(&self, shard: u32, base: &Base) -> impl Future<Output = Result<bool, TableError>> + Send;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use crate::families::exact_sum::ExactSum;
-use crate::families::{Bounds, Families, Family, FamilyKey, GaugeMerge, Kind, Value};
+use crate::families::{Bounds, Families, Family, FamilyKey, GaugeMerge, Kind, Series, Value};
 
 /// Families that collide often: few names, kinds, labels and bounds.
 pub fn families() -> impl Strategy<Value = Families> {
@@ -42,14 +42,9 @@ fn key() -> impl Strategy<Value = FamilyKey> {
 
 fn family(key: &FamilyKey) -> impl Strategy<Value = Family> + use<> {
     let label_values = prop::collection::vec("[ab]", key.label_names.len());
-    let series = prop::collection::btree_map(label_values, value(&key.kind), 0..3);
-    let born = (0u64..3, 0u64..3).prop_map(|(a, b)| (a.min(b), a.max(b)));
-    ("[a-c]?", born, series).prop_map(|(help, (created_at_ms, born_at_ms), series)| Family {
-        help,
-        born_at_ms,
-        created_at_ms,
-        series,
-    })
+    let one = (0u64..3, value(&key.kind)).prop_map(|(created_at_ms, value)| Series { created_at_ms, value });
+    let series = prop::collection::btree_map(label_values, one, 0..3);
+    ("[a-c]?", 0u64..3, series).prop_map(|(help, born_at_ms, series)| Family { help, born_at_ms, series })
 }
 
 fn value(kind: &Kind) -> BoxedStrategy<Value> {
@@ -71,10 +66,33 @@ fn value(kind: &Kind) -> BoxedStrategy<Value> {
     }
 }
 
+/// These families as one writer has them: all of them were born when it was.
+pub fn of_one_writer(mut families: Families) -> Families {
+    families.values_mut().for_each(|family| family.born_at_ms = 1);
+    families
+}
+
+/// What another writer of the same structure has.
+pub fn values_like(families: Families) -> impl Strategy<Value = Families> {
+    let series: Vec<_> =
+        families.iter().flat_map(|(key, family)| family.series.values().map(|_| (0u64..4, value(&key.kind)))).collect();
+    (0u64..4, series).prop_map(move |(born_at_ms, values)| {
+        let mut families = families.clone();
+        let mut values = values.into_iter();
+        for family in families.values_mut() {
+            family.born_at_ms = born_at_ms;
+            for series in family.series.values_mut() {
+                (series.created_at_ms, series.value) = values.next().expect("there is one for each series");
+            }
+        }
+        families
+    })
+}
+
 /// One series of a metric without labels.
 pub fn one(name: &str, kind: Kind, value: Value) -> Families {
     let key = FamilyKey { name: name.into(), kind, label_names: Vec::new() };
-    let series = BTreeMap::from([(Vec::new(), value)]);
-    let family = Family { help: String::new(), born_at_ms: 0, created_at_ms: 0, series };
+    let series = BTreeMap::from([(Vec::new(), Series { created_at_ms: 0, value })]);
+    let family = Family { help: String::new(), born_at_ms: 0, series };
     Families::from([(key, family)])
 }

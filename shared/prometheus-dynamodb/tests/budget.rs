@@ -9,10 +9,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use lambda_runtime::LambdaInvocation;
 use local_bundle::lambda_event;
 use prometheus_dynamodb::MemoryStatsTable;
-use prometheus_dynamodb::item::{Encoded, Snapshot, WriterId};
+use prometheus_dynamodb::item::{Encoded, Snapshot, StructureId, StructureItem, WriterId};
 use prometheus_dynamodb::protocol::condition::PutCondition;
 use prometheus_dynamodb::protocol::writer::PutOutcome;
-use prometheus_dynamodb::table::{PublishStats, TableError, TableTime};
+use prometheus_dynamodb::table::{PublishStats, ReadStructures, TableError, TableTime};
 use support::{Environment, page, value};
 use tokio::time::{Instant, sleep};
 use tower::{Layer, Service, service_fn};
@@ -38,7 +38,17 @@ struct TroubledTable {
 
 impl TableTime for TroubledTable {}
 
+impl ReadStructures for TroubledTable {
+    async fn structure(&self, shard: u32, id: StructureId) -> Result<Option<StructureItem>, TableError> {
+        self.table.structure(shard, id).await
+    }
+}
+
 impl PublishStats for TroubledTable {
+    async fn put_structure(&self, shard: u32, id: StructureId, structure: &StructureItem) -> Result<(), TableError> {
+        self.table.put_structure(shard, id, structure).await
+    }
+
     async fn put_snapshot(
         &self,
         snapshot: &Snapshot,

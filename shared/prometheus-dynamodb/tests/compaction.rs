@@ -181,14 +181,14 @@ async fn a_base_that_outgrows_an_item_stands_in_parts<T: PublishStats + CompactS
 /// Mostly empty buckets compress so well that a base of them could fit into an item and yet be too large to be read.
 #[tokio::test]
 async fn a_base_never_becomes_too_large_to_be_read() {
-    const WRITERS: u32 = 20;
+    const WRITERS: u32 = 80;
     let table = MemoryStatsTable::default();
     for writer in 0..WRITERS {
         let registry = Registry::new();
         let bounds = (1..=100).map(f64::from).collect();
         let empty = HistogramVec::new(HistogramOpts::new("empty_seconds", "Empty.").buckets(bounds), &["id"]).unwrap();
         registry.register(Box::new(empty.clone())).unwrap();
-        (0..3000).for_each(|series| drop(empty.with_label_values(&[format!("{writer} {series}")])));
+        (0..700).for_each(|series| drop(empty.with_label_values(&[format!("{writer} {series}")])));
         let mut environment = Environment::with(registry, table.clone(), 1, 10);
         environment.requests(1).await;
         environment.publisher.close().await;

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 use aws_sdk_dynamodb::types::AttributeValue;
 use local_bundle::dynamodb_local::DynamoDbLocal;
 use local_bundle::tables;
-use prometheus_dynamodb::item::{Base, Part, PartId, Snapshot, WriterId};
-use prometheus_dynamodb::table::{CompactStats, Cursor, ReadStats, SnapshotPage, TableError, TableTime};
+use prometheus_dynamodb::item::{Base, Part, PartId, Snapshot, StructureId, StructureItem, WriterId};
+use prometheus_dynamodb::table::{
+    CompactStats, Cursor, ReadStats, ReadStructures, SnapshotPage, TableError, TableTime,
+};
 use prometheus_dynamodb::{
-    CompactReport, DynamoDbStatsTable, MemoryStatsTable, ScrapeError, TableSettings, compact, scrape,
+    CompactReport, DynamoDbStatsTable, MemoryStatsTable, ScrapeError, Structures, TableSettings, compact, scrape,
 };
 use support::{Environment, page, settings, value};
 
@@ -114,6 +116,12 @@ impl TableTime for Slow {
     }
 }
 
+impl ReadStructures for Slow {
+    async fn structure(&self, shard: u32, id: StructureId) -> Result<Option<StructureItem>, TableError> {
+        self.table.structure(shard, id).await
+    }
+}
+
 impl ReadStats for Slow {
     async fn shards(&self) -> Result<u32, TableError> {
         self.table.shards().await
@@ -144,7 +152,7 @@ async fn a_scrape_gives_up_after_half_a_grace_by_either_clock() {
     {
         let table = Slow { table: MemoryStatsTable::default(), page_takes_ms };
         table.table.set_time(NOON_MS);
-        let gave_up = match scrape(&table, &settings(), far).await {
+        let gave_up = match scrape(&table, &Structures::default(), &settings(), far).await {
             Ok(_) => None,
             Err(ScrapeError::TooSlow { limit }) => Some(limit),
             Err(error) => panic!("{error}"),
@@ -161,7 +169,7 @@ async fn a_scrape_and_a_run_refuse_a_base_whose_part_is_missing() {
     let part = Part { version: 1, folded: Default::default(), families: families.clone() };
     let root = Base { version: 1, folded: Default::default(), families, parts: vec![part.id()] };
     table.put_base(0, &root).await.unwrap();
-    let error = scrape(&table, &settings(), support::deadline()).await.unwrap_err();
+    let error = scrape(&table, &Structures::default(), &settings(), support::deadline()).await.unwrap_err();
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert_eq!(source, format!("its part {} is missing", part.id()));
     let (report, result) = compact(&table, &settings(), support::deadline()).await;

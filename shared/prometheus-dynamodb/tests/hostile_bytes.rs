@@ -15,15 +15,19 @@ use local_bundle::lambda_event;
 use prometheus::{Gauge, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 use prometheus_dynamodb::exposition::Format;
 use prometheus_dynamodb::families::Families;
-use prometheus_dynamodb::item::{Encoded, WriterId};
+use prometheus_dynamodb::item::{Encoded, StructureId, WriterId};
 use prometheus_dynamodb::page::Page;
 use prometheus_dynamodb::table::ReadStats;
+use prometheus_dynamodb::wire::NamedStructure;
 use prometheus_dynamodb::{GaugeMerge, MemoryStatsTable, Publisher, Sources, WriterSettings, wire};
 
 /// What is not compressed, to be compressed after it was damaged, and what is read as it stands.
 struct Corpus {
     messages: Vec<Vec<u8>>,
     items: Vec<Vec<u8>>,
+    /// A structure, and values of it.
+    structure: NamedStructure,
+    structured: Vec<Vec<u8>>,
 }
 
 #[tokio::test]
@@ -40,6 +44,8 @@ async fn reading_damaged_bytes_ends_well() {
         readable += usize::from(read(deflated(&message)));
         let item = damaged(&corpus.items, &mut random);
         readable += usize::from(read(item.clone()));
+        readable += usize::from(read_structure(&message));
+        readable += usize::from(read_structured(&corpus, damaged(&corpus.structured, &mut random)));
         let _ = wire::decode_folded(&item);
         let _ = wire::decode_folded(&message);
     }
@@ -61,6 +67,30 @@ fn read(bytes: Vec<u8>) -> bool {
     true
 }
 
+/// Reads the message as a structure, and what it is read as again.
+fn read_structure(message: &[u8]) -> bool {
+    let encoded = Encoded { format: wire::FORMAT_STRUCTURED, bytes: deflated(message) };
+    let id = StructureId::of(message);
+    let Ok(structure) = NamedStructure::decode(id, &encoded) else { return false };
+    // Whatever it is, values of it can be looked for in any bytes.
+    let bytes = [id.as_bytes().as_slice(), message].concat();
+    let _ = wire::decode_with(&Encoded { format: wire::FORMAT_STRUCTURED, bytes }, &structure);
+    true
+}
+
+/// Reads the bytes as a snapshot that names the structure of the corpus.
+fn read_structured(corpus: &Corpus, bytes: Vec<u8>) -> bool {
+    let bytes = [corpus.structure.id().as_bytes().as_slice(), &bytes].concat();
+    let encoded = Encoded { format: wire::FORMAT_STRUCTURED, bytes };
+    let Ok(families) = wire::decode_with(&encoded, &corpus.structure) else { return false };
+    // What was read is written as it was, but for what cannot be summed or has empty labels.
+    if let Some(again) = corpus.structure.encode(&families) {
+        let again = wire::decode_with(&again.encoded, &corpus.structure).expect("what was written can be read");
+        assert_eq!(format!("{again:?}"), format!("{families:?}"));
+    }
+    read(wire::encode(&families, 0).expect("what was read fits").bytes)
+}
+
 async fn corpus() -> Corpus {
     let table = MemoryStatsTable::default();
     let registry = Registry::new();
@@ -73,7 +103,11 @@ async fn corpus() -> Corpus {
     counter.with_label_values(&["200", "GET"]).inc_by(3);
     histogram.with_label_values(&["put"]).observe(0.3);
     gauge.set(-1.5);
-    let settings = WriterSettings::builder("stats", "encode", "1").pace(std::time::Duration::ZERO, 1).build().unwrap();
+    let settings = WriterSettings::builder("stats", "encode", "1")
+        .pace(std::time::Duration::ZERO, 1)
+        .format(wire::FORMAT)
+        .build()
+        .unwrap();
     let sources = Sources::new(registry).gauge("last", GaugeMerge::MostRecent);
     let publisher = Publisher::new(table.clone(), sources, settings, std::time::Instant::now()).unwrap();
     let handler = tower::service_fn(|_: LambdaInvocation| async { Ok::<_, ()>(()) });
@@ -94,7 +128,14 @@ async fn corpus() -> Corpus {
     let mut message = Vec::new();
     std::io::Read::read_to_end(&mut flate2::read::DeflateDecoder::new(item.as_slice()), &mut message).unwrap();
     messages.push(message);
-    Corpus { messages, items }
+    let families = wire::decode(&Encoded { format: wire::FORMAT, bytes: item }).unwrap();
+    let (structure, stored) = NamedStructure::of(&families).unwrap();
+    let id = structure.id().as_bytes().len();
+    let structured = vec![structure.encode(&families).unwrap().encoded.bytes.split_off(id)];
+    let mut message = Vec::new();
+    std::io::Read::read_to_end(&mut flate2::read::DeflateDecoder::new(stored.bytes.as_slice()), &mut message).unwrap();
+    messages.push(message);
+    Corpus { messages, items, structure, structured }
 }
 
 fn deflated(bytes: &[u8]) -> Vec<u8> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use prometheus_dynamodb::item::{Base, Encoded, Snapshot, WriterId};
 use prometheus_dynamodb::protocol::condition::PutCondition;
 use prometheus_dynamodb::table::{CompactStats, PublishStats, ReadStats};
-use prometheus_dynamodb::{MemoryStatsTable, scrape};
+use prometheus_dynamodb::{MemoryStatsTable, Structures, scrape};
 use support::faulty_table::FaultyTable;
 use support::{Environment, page, settings, value};
 
@@ -98,7 +98,7 @@ async fn a_damaged_snapshot_is_left_out_and_a_damaged_base_fails_the_scrape() {
     let good = table.snapshots(0).await.unwrap().remove(0).unwrap();
     let garbage = Encoded { format: 1, bytes: vec![1, 2, 3] };
     let damaged = Snapshot { writer: WriterId::random(), families: garbage.clone(), ..good.clone() };
-    let of_the_future = Encoded { format: 2, ..good.families.clone() };
+    let of_the_future = Encoded { format: 3, ..good.families.clone() };
     let newer = Snapshot { writer: WriterId::random(), families: of_the_future, ..good };
     for snapshot in [damaged, newer] {
         table.put_snapshot(&snapshot, PutCondition::Absent).await.unwrap();
@@ -114,7 +114,7 @@ async fn a_damaged_snapshot_is_left_out_and_a_damaged_base_fails_the_scrape() {
             .unwrap()
     );
     assert_eq!(
-        scrape(&table, &settings(), support::deadline()).await.unwrap_err().to_string(),
+        scrape(&table, &Structures::default(), &settings(), support::deadline()).await.unwrap_err().to_string(),
         "the base of shard 0 cannot be decoded"
     );
 }

@@ -2,7 +2,9 @@
 
 use local_bundle::dynamodb_local::DynamoDbLocal;
 use local_bundle::tables;
-use prometheus_dynamodb::item::{Base, Encoded, Part, Snapshot, StoredPart, WriterId};
+use prometheus_dynamodb::item::{
+    Base, Encoded, Part, Snapshot, StoredPart, StoredStructure, StructureId, StructureItem, WriterId,
+};
 use prometheus_dynamodb::protocol::condition::{PutCondition, StoredHead};
 use prometheus_dynamodb::protocol::writer::PutOutcome;
 use prometheus_dynamodb::table::{CompactStats, PublishStats, ReadStats};
@@ -79,6 +81,7 @@ async fn keeps_its_contract<T: PublishStats + CompactStats>(table: T) {
     assert_eq!(sizes, [200_000; 8]);
 
     seals_and_buries(&table).await;
+    keeps_structures(&table).await;
     replaces_bases_and_parts(&table).await;
 }
 
@@ -149,6 +152,27 @@ async fn replaces_bases_and_parts<T: CompactStats>(table: &T) {
     assert!(table.delete_part(SHARD, part.id()).await.unwrap());
     assert!(!table.delete_part(SHARD, part.id()).await.unwrap());
     assert_eq!(table.parts(SHARD).await.unwrap(), []);
+}
+
+async fn keeps_structures<T: PublishStats + CompactStats>(table: &T) {
+    const SHARD: u32 = 9;
+    let id = |byte| StructureId::from_bytes([byte; 16]);
+    let item = |renewed_at_ms| StructureItem { families: Encoded { format: 2, bytes: vec![7, 0] }, renewed_at_ms };
+    assert_eq!(table.structure(SHARD, id(1)).await.unwrap(), None);
+    assert!(!table.delete_structure(SHARD, id(1), 1).await.unwrap());
+    for renewed_at_ms in [1, 2] {
+        table.put_structure(SHARD, id(1), &item(renewed_at_ms)).await.unwrap();
+        assert_eq!(table.structure(SHARD, id(1)).await.unwrap(), Some(item(renewed_at_ms)));
+    }
+    table.put_structure(SHARD, id(2), &item(5)).await.unwrap();
+    assert_eq!(table.structure(SHARD + 1, id(1)).await.unwrap(), None);
+    let listed = [(1, 2), (2, 5)].map(|(byte, renewed_at_ms)| StoredStructure { id: id(byte), renewed_at_ms });
+    assert_eq!(table.structures(SHARD).await.unwrap(), listed);
+    // They are not among the snapshots, and one that was renewed is not deleted.
+    assert_eq!(table.snapshots(SHARD).await.unwrap(), []);
+    assert!(!table.delete_structure(SHARD, id(1), 1).await.unwrap());
+    assert!(table.delete_structure(SHARD, id(1), 2).await.unwrap());
+    assert_eq!(table.structures(SHARD).await.unwrap(), listed[1..]);
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use tower::{Layer, Service, service_fn};
 
 /// One request of an environment with these sources.
 async fn publish(table: &MemoryStatsTable, sources: Sources) {
-    let settings = writer_settings("stats", 1, 10);
+    let settings = writer_settings("stats", 1, 10).build().unwrap();
     let publisher = Publisher::new(table.clone(), sources, settings, Instant::now()).unwrap();
     let mut service = publisher.layer().layer(service_fn(async |_| Ok::<_, ()>(())));
     service.call(local_bundle::lambda_event::invocation(0)).await.unwrap();
@@ -82,7 +82,7 @@ async fn two_publishers_of_one_process_count_it_once() {
     let publishers = ["one", "two"].map(|name| {
         let registry = Registry::new();
         counter(&registry, &format!("{name}_total"), 1);
-        let settings = writer_settings("two publishers", 1, 10);
+        let settings = writer_settings("two publishers", 1, 10).build().unwrap();
         Publisher::new(table.clone(), Sources::new(registry), settings, Instant::now()).unwrap()
     });
     for publisher in &publishers {

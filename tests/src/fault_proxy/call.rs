@@ -36,6 +36,11 @@ impl Call {
         self.item["sk"]["S"].as_str().filter(|key| key.starts_with("writer#"))
     }
 
+    /// The id of the structure that is to be put, if that is what this call does.
+    pub fn structure_id(&self) -> Option<&str> {
+        self.item["sk"]["S"].as_str()?.strip_prefix("structure#")
+    }
+
     /// The request's body with nothing that would keep a put of a snapshot from being done.
     pub(super) fn without_condition(&self, body: &Bytes) -> Bytes {
         if self.snapshot_key().is_none() {

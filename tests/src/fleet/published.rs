@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::totals::{self, Totals};
+use super::totals::{self, Structures, Totals};
 use crate::fault_proxy::{Call, Observer};
 use crate::runtime_api::RuntimeApi;
 
@@ -21,8 +21,12 @@ struct State {
     environments: BTreeMap<String, Environment>,
     /// By the sort keys of the snapshots.
     writers: BTreeMap<String, Writer>,
+    /// What was put, stored or not: snapshots that name it are put only once it is stored.
+    structures: Structures,
     /// The sum of what all writers have stored.
     stored: Totals,
+    /// How many snapshots were stored in each format.
+    formats: BTreeMap<String, u64>,
     /// By whom, and why.
     unreadable: Vec<(String, String)>,
 }
@@ -110,6 +114,11 @@ impl Published {
         ids.values().filter(|ids| **ids > 1).count()
     }
 
+    /// How many snapshots were stored in each format.
+    pub fn formats(&self) -> BTreeMap<String, u64> {
+        self.state().formats.clone()
+    }
+
     /// Snapshots that could not be decoded: by whom, and why.
     pub fn unreadable(&self) -> Vec<(String, String)> {
         self.state().unreadable.clone()
@@ -122,14 +131,22 @@ impl Published {
 
 impl Observer for Arc<Published> {
     fn sent(&self, number: u64, call: &Call) {
+        if let Some(id) = call.structure_id() {
+            let structure = totals::structure(id, &call.item);
+            let mut state = self.state();
+            match structure {
+                Ok(structure) => drop(state.structures.insert(structure.id(), structure)),
+                Err(error) => state.unreadable.push((call.caller.clone(), format!("the structure {id}: {error:#}"))),
+            }
+        }
         let Some(key) = call.snapshot_key() else { return };
         // An empty sealed snapshot, by which a writer makes sure that its first put cannot arrive any more: nothing
         // new.
         if !call.item["sealed_at"].is_null() {
             return;
         }
-        let totals = totals::of_snapshot(&call.item);
         let mut state = self.state();
+        let totals = totals::of_snapshot(&call.item, &state.structures);
         match totals {
             Ok(totals) => {
                 let responses =
@@ -145,10 +162,12 @@ impl Observer for Arc<Published> {
     fn answered(&self, number: u64, call: &Call, status: Option<u16>) {
         let Some(key) = call.snapshot_key() else { return };
         let mut state = self.state();
-        let State { environments, writers, stored, .. } = &mut *state;
+        let State { environments, writers, stored, formats, .. } = &mut *state;
         let Some(writer) = writers.get_mut(key) else { return };
         let Some(put) = writer.on_their_way.remove(&number) else { return };
         if status == Some(200) {
+            let format = call.item["format"]["N"].as_str().unwrap_or_default();
+            *formats.entry(format.to_owned()).or_default() += 1;
             for (series, value) in &put.totals {
                 *stored.entry(series.clone()).or_default() += value - writer.stored.get(series).unwrap_or(&0.0);
             }

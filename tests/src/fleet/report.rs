@@ -1,5 +1,6 @@
 //! What a run shows.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub struct Report {
     pub frozen_past_folding: u32,
     /// Environments that have published under more than one id.
     pub fresh_ids: usize,
+    /// How many snapshots were stored in each format.
+    pub formats: BTreeMap<String, u64>,
     /// Invocations that were responded to and not published.
     pub lost: u64,
     /// The most of them in one environment.
@@ -68,6 +71,7 @@ impl fmt::Display for Report {
         let per_second = self.requests as f64 / self.duration.as_secs_f64();
         let seconds = self.duration.as_secs_f64();
         writeln!(f, "{} requests in {seconds:.0} s, {per_second:.0} a second", self.requests)?;
+        writeln!(f, "snapshots stored by format: {:?}", self.formats)?;
         writeln!(f, "{} never published, at most {} by one environment", self.lost, self.most_lost)?;
         let (calls, share) = (traffic.total(), 100.0 * self.faulty_share());
         writeln!(

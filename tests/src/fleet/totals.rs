@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use prometheus_dynamodb::families::{Kind, Value};
-use prometheus_dynamodb::item::Encoded;
-use prometheus_dynamodb::wire;
+use prometheus_dynamodb::item::{Encoded, StructureId};
+use prometheus_dynamodb::wire::{self, NamedStructure};
 
 use crate::exposition::Sample;
 
@@ -30,16 +30,36 @@ pub fn invocations(function: &str) -> String {
     format!("lambda_invocations_total{{function={function:?}}}")
 }
 
-/// What a snapshot says, given as the item of a put in DynamoDB's JSON.
-pub fn of_snapshot(item: &serde_json::Value) -> Result<Totals> {
+/// The structures that snapshots can name, by their ids.
+pub type Structures = BTreeMap<StructureId, NamedStructure>;
+
+/// The structure that an item holds, given its id and the item in DynamoDB's JSON.
+pub fn structure(id: &str, item: &serde_json::Value) -> Result<NamedStructure> {
+    let id = StructureId::parse(id).context("a structure has an id")?;
+    Ok(NamedStructure::decode(id, &encoded(item)?)?)
+}
+
+fn encoded(item: &serde_json::Value) -> Result<Encoded> {
     let bytes = item["families"]["B"].as_str().context("a snapshot has families")?;
     let format = item["format"]["N"].as_str().context("a snapshot has a format")?;
-    let families = wire::decode(&Encoded { format: format.parse()?, bytes: STANDARD.decode(bytes)? })?;
+    Ok(Encoded { format: format.parse()?, bytes: STANDARD.decode(bytes)? })
+}
+
+/// What a snapshot says, given as the item of a put in DynamoDB's JSON.
+pub fn of_snapshot(item: &serde_json::Value, structures: &Structures) -> Result<Totals> {
+    let encoded = encoded(item)?;
+    let families = match wire::structure_of(&encoded)? {
+        None => wire::decode(&encoded)?,
+        Some(id) => {
+            let structure = structures.get(&id).with_context(|| format!("no one has put the structure {id}"))?;
+            wire::decode_with(&encoded, structure)?
+        }
+    };
     let mut totals = Totals::new();
     for (key, family) in &families {
-        for (label_values, value) in &family.series {
+        for (label_values, one) in &family.series {
             let labels = || key.label_names.iter().zip(label_values);
-            match (&key.kind, value) {
+            match (&key.kind, &one.value) {
                 (Kind::Counter, Value::Sum(sum)) => {
                     totals.insert(series(&key.name, labels()), sum.value());
                 }

@@ -13,7 +13,9 @@ use crate::protocol::compaction::{
     Folded, is_over, is_to_be_buried, is_to_be_folded, is_to_be_sealed, is_unnamed, still_folded,
 };
 use crate::protocol::reading::{WriterLife, count};
-use crate::table::item::{PartId, Snapshot, StoredPart, WriterId};
+use crate::protocol::structure::is_to_be_deleted;
+use crate::structures::{Named, decode};
+use crate::table::item::{PartId, Snapshot, StoredPart, StoredStructure, StructureId, WriterId};
 use crate::table::{CompactStats, TableError, wire};
 
 /// How many conditional writes are under way at once.
@@ -31,6 +33,25 @@ struct Progress {
     writers: Vec<WriterId>,
 }
 
+/// The structures that the snapshots of a shard name.
+#[derive(Default)]
+struct NamedIds {
+    ids: BTreeSet<StructureId>,
+    /// Whether there are snapshots of which it is not known.
+    unknown: bool,
+}
+
+impl NamedIds {
+    fn extend(&mut self, snapshots: &[Snapshot]) {
+        for snapshot in snapshots {
+            match wire::structure_of(&snapshot.families) {
+                Ok(id) => self.ids.extend(id),
+                Err(_) => self.unknown = true,
+            }
+        }
+    }
+}
+
 impl<T: CompactStats> Run<'_, T> {
     /// Compacts a shard. It never holds more than one page of snapshots.
     pub(super) async fn shard(&mut self, shard: u32) -> Result<(), CompactError> {
@@ -42,6 +63,9 @@ impl<T: CompactStats> Run<'_, T> {
         let base = base.map_err(|source| CompactError::Base { shard, source })?.unwrap_or_default();
         let mut progress = Progress { version, base, parts, families: Families::new(), writers: Vec::new() };
         let stored_parts = self.table.parts(shard).await?;
+        let stored_structures = self.table.structures(shard).await?;
+        let read_from_ms = self.table.answered_at_ms();
+        let mut named = NamedIds::default();
 
         let mut present = BTreeSet::new();
         let mut after = None;
@@ -57,13 +81,17 @@ impl<T: CompactStats> Run<'_, T> {
                     Err(error) => {
                         // It is known whose it is: no one else's burial has to wait until it can be read.
                         present.extend(error.writer());
+                        named.unknown = true;
                         self.leave_alone(&error);
                     }
                 }
             }
+            named.extend(&snapshots);
             self.seal(&mut snapshots).await?;
-            self.bury(&snapshots, &progress.base.folded).await?;
-            self.add(snapshots, &mut progress);
+            let sealed = snapshots.iter().filter(|snapshot| snapshot.sealed_at_ms.is_some());
+            let structures = self.structures.of(self.table, shard, sealed).await?;
+            self.bury(&snapshots, &structures, &progress.base.folded).await?;
+            self.add(snapshots, &structures, &mut progress);
             after = page.next;
             if after.is_none() || self.is_late() {
                 break;
@@ -80,6 +108,7 @@ impl<T: CompactStats> Run<'_, T> {
             let last = present.last().copied();
             let behind = progress.base.folded.keys().filter(|writer| Some(**writer) > last);
             present.extend(behind.copied().collect::<Vec<_>>());
+            named.unknown = true;
         }
 
         let kept = still_folded(&progress.base.folded, &present, self.table.answered_at_ms(), self.settings.grace);
@@ -92,6 +121,9 @@ impl<T: CompactStats> Run<'_, T> {
         }
         if !self.is_late() {
             self.sweep_parts(shard, stored_parts, &progress).await?;
+        }
+        if !named.unknown && !self.is_late() {
+            self.sweep_structures(shard, stored_structures, &named.ids, read_from_ms).await?;
         }
         Ok(())
     }
@@ -118,18 +150,23 @@ impl<T: CompactStats> Run<'_, T> {
     }
 
     /// Buries whom a stored base has folded and whose grace is over.
-    async fn bury(&mut self, snapshots: &[Snapshot], folded: &Folded) -> Result<(), TableError> {
+    async fn bury(&mut self, snapshots: &[Snapshot], structures: &Named, folded: &Folded) -> Result<(), TableError> {
         let table = self.table;
         let (now_ms, grace) = (table.answered_at_ms(), self.settings.grace);
-        let due: Vec<_> =
-            snapshots.iter().filter(|snapshot| is_to_be_buried(snapshot, folded, now_ms, grace)).collect();
+        let mut due = Vec::new();
+        for snapshot in snapshots.iter().filter(|snapshot| is_to_be_buried(snapshot, folded, now_ms, grace)) {
+            match standing_alone(snapshot, structures) {
+                Ok(snapshot) => due.push(snapshot),
+                Err(error) => self.leave_alone(&*error),
+            }
+        }
         let late = is_late(self.deadline);
         let mut burials = stream::iter(due)
             .take_while(|_| ready(!late()))
             .map(|snapshot| async move {
                 // The grave first: a writer that thaws in between must find its content in one place or the other.
-                table.put_grave(snapshot, now_ms).await?;
-                table.delete_snapshot(snapshot).await
+                table.put_grave(&snapshot, now_ms).await?;
+                table.delete_snapshot(&snapshot).await
             })
             .buffer_unordered(WRITES_AT_ONCE);
         while let Some(buried) = burials.next().await {
@@ -139,12 +176,12 @@ impl<T: CompactStats> Run<'_, T> {
     }
 
     /// Adds up what is sealed and not folded.
-    fn add(&mut self, snapshots: Vec<Snapshot>, progress: &mut Progress) {
+    fn add(&mut self, snapshots: Vec<Snapshot>, structures: &Named, progress: &mut Progress) {
         for snapshot in snapshots {
             if !is_to_be_folded(&snapshot, &progress.base.folded) {
                 continue;
             }
-            match wire::decode(&snapshot.families) {
+            match decode(&snapshot, structures) {
                 Ok(families) => {
                     count(&mut progress.families, families, WriterLife::Sealed);
                     progress.writers.push(snapshot.writer);
@@ -209,4 +246,29 @@ impl<T: CompactStats> Run<'_, T> {
         }
         Ok(())
     }
+
+    /// Deletes the structures that no snapshot names and that no one has renewed for long.
+    async fn sweep_structures(
+        &mut self,
+        shard: u32,
+        stored: Vec<StoredStructure>,
+        named: &BTreeSet<StructureId>,
+        read_from_ms: u64,
+    ) -> Result<(), TableError> {
+        for StoredStructure { id, renewed_at_ms } in stored {
+            if !named.contains(&id) && is_to_be_deleted(renewed_at_ms, read_from_ms) {
+                self.table.delete_structure(shard, id, renewed_at_ms).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The snapshot with what it counted as it is, without a structure: a grave stays when structures are long gone.
+fn standing_alone(snapshot: &Snapshot, structures: &Named) -> Result<Snapshot, Box<dyn std::error::Error>> {
+    if wire::structure_of(&snapshot.families)?.is_none() {
+        return Ok(snapshot.clone());
+    }
+    let families = wire::encode(&decode(snapshot, structures)?, 0)?;
+    Ok(Snapshot { families, ..snapshot.clone() })
 }

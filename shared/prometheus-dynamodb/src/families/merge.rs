@@ -31,7 +31,7 @@ pub fn retire(families: Families) -> Families {
         .filter_map(|(key, mut family)| match key.kind {
             Kind::Gauge(GaugeMerge::LiveMax | GaugeMerge::LiveMin) => None,
             Kind::Gauge(GaugeMerge::LiveSum) => {
-                family.series.values_mut().for_each(|value| *value = Value::Sum(Default::default()));
+                family.series.values_mut().for_each(|series| series.value = Value::Sum(Default::default()));
                 Some((key, family))
             }
             _ => Some((key, family)),
@@ -43,8 +43,8 @@ pub fn retire(families: Families) -> Families {
 pub fn subtract(families: &mut Families, baseline: &Families) {
     for (key, family) in families {
         let (Kind::Counter | Kind::Histogram(_), Some(baseline)) = (&key.kind, baseline.get(key)) else { continue };
-        for (label_values, value) in &mut family.series {
-            match (value, baseline.series.get(label_values)) {
+        for (label_values, series) in &mut family.series {
+            match (&mut series.value, baseline.series.get(label_values).map(|series| &series.value)) {
                 (Value::Sum(sum), Some(Value::Sum(baseline))) => sum.subtract(baseline),
                 (Value::Histogram { counts, sum }, Some(Value::Histogram { counts: baseline, sum: baseline_sum })) => {
                     counts
@@ -72,18 +72,21 @@ fn merge_family(kind: &Kind, merged: &mut Family, other: Family) {
         merged.born_at_ms = other.born_at_ms;
         merged.help = other.help;
     }
-    merged.created_at_ms = merged.created_at_ms.min(other.created_at_ms);
-    for (label_values, value) in other.series {
+    for (label_values, series) in other.series {
         match merged.series.entry(label_values) {
             Entry::Vacant(entry) => {
-                entry.insert(value);
+                entry.insert(series);
             }
-            Entry::Occupied(mut entry) => merge_value(kind, entry.get_mut(), value),
+            Entry::Occupied(mut entry) => {
+                let merged = entry.get_mut();
+                merged.created_at_ms = merged.created_at_ms.min(series.created_at_ms);
+                merge_value(kind, &mut merged.value, series.value);
+            }
         }
     }
 }
 
-fn merge_value(kind: &Kind, merged: &mut Value, other: Value) {
+pub(crate) fn merge_value(kind: &Kind, merged: &mut Value, other: Value) {
     match (merged, other) {
         (Value::Sum(merged), Value::Sum(other)) => merged.merge(&other),
         (Value::Extreme(merged), Value::Extreme(other)) => {

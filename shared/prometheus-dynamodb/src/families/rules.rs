@@ -55,6 +55,13 @@ pub fn is_summable(number: f64) -> bool {
     number.abs() <= 1e300
 }
 
+/// Families without labels whose value is empty.
+pub fn normal(families: Families) -> Families {
+    let mut normal = Families::new();
+    families.into_iter().for_each(|(key, family)| merge(&mut normal, without_empty_labels(key, family)));
+    normal
+}
+
 /// The family without labels whose value is empty: to Prometheus that is the same as no label. The series may then belong to
 /// several families.
 pub fn without_empty_labels(key: FamilyKey, family: Family) -> Families {
@@ -62,22 +69,14 @@ pub fn without_empty_labels(key: FamilyKey, family: Family) -> Families {
         return Families::from([(key, family)]);
     }
     let mut families = Families::new();
-    for (label_values, value) in family.series {
+    for (label_values, one) in family.series {
         let (label_names, label_values) =
             key.label_names.iter().cloned().zip(label_values).filter(|(_, value)| !value.is_empty()).unzip();
         let key = FamilyKey { label_names, ..key.clone() };
-        let series = BTreeMap::from([(label_values, value)]);
+        let series = BTreeMap::from([(label_values, one)]);
         merge(
             &mut families,
-            Families::from([(
-                key,
-                Family {
-                    help: family.help.clone(),
-                    born_at_ms: family.born_at_ms,
-                    created_at_ms: family.created_at_ms,
-                    series,
-                },
-            )]),
+            Families::from([(key, Family { help: family.help.clone(), born_at_ms: family.born_at_ms, series })]),
         );
     }
     families

@@ -12,8 +12,12 @@ use std::{cell::Cell, future::poll_fn};
 use crate::protocol::condition::PutCondition;
 use crate::protocol::publish::{PublishPort, Put, publish};
 use crate::protocol::writer::{PutOutcome, Writer};
-use crate::table::item::{Base, Part, PartId, Snapshot, StoredPart, WriterId};
-use crate::table::{CompactStats, Cursor, ReadStats, SnapshotPage, TableError, TableTime};
+use crate::table::item::{
+    Base, Encoded, Part, PartId, Snapshot, StoredPart, StoredStructure, StructureId, StructureItem, WriterId,
+};
+use crate::table::{
+    CompactStats, Cursor, PublishStats, ReadStats, ReadStructures, SnapshotPage, TableError, TableTime,
+};
 
 /// What a run asks of the table.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -29,6 +33,11 @@ pub enum Request {
     PutBase(Base),
     PutGrave(Snapshot),
     Delete(Snapshot),
+    Structure(StructureId),
+    Structures,
+    PutStructure(StructureId, StructureItem),
+    DeleteStructure(StructureId, u64),
+    PutSnapshot(Snapshot, PutCondition),
 }
 
 /// What the table answers.
@@ -38,6 +47,9 @@ pub enum Response {
     Base(Option<Base>),
     Part(Option<Part>),
     Parts(Vec<StoredPart>),
+    Structure(Option<StructureItem>),
+    Structures(Vec<StoredStructure>),
+    Put(PutOutcome<Encoded>),
     Written(bool),
 }
 
@@ -82,6 +94,8 @@ pub fn replay<F: Future>(exchanges: &[Exchange], run: impl FnOnce(Script) -> F) 
 #[derive(Debug, Clone, Default)]
 pub struct Script {
     state: Arc<Mutex<State>>,
+    /// Whether there are structures. If not, then no one asks for them, so that there are fewer states.
+    structures: bool,
 }
 
 #[derive(Debug, Default)]
@@ -91,6 +105,11 @@ struct State {
 }
 
 impl Script {
+    /// The same with structures.
+    pub fn with_structures(self) -> Self {
+        Self { structures: true, ..self }
+    }
+
     fn answer(&self, exchange: &Exchange) {
         let mut state = self.state.lock().unwrap();
         let asked = state.waiting.iter().position(|(request, _)| *request == exchange.request);
@@ -136,6 +155,38 @@ impl TableTime for Script {
     }
 }
 
+impl ReadStructures for Script {
+    async fn structure(&self, _shard: u32, id: StructureId) -> Result<Option<StructureItem>, TableError> {
+        let Response::Structure(item) = self.ask(Request::Structure(id)).await else { unreachable!("as asked") };
+        Ok(item)
+    }
+}
+
+impl PublishStats for Script {
+    async fn put_structure(&self, _shard: u32, id: StructureId, structure: &StructureItem) -> Result<(), TableError> {
+        self.write(Request::PutStructure(id, structure.clone())).await?;
+        Ok(())
+    }
+
+    async fn put_snapshot(
+        &self,
+        snapshot: &Snapshot,
+        condition: PutCondition,
+    ) -> Result<PutOutcome<Encoded>, TableError> {
+        let request = Request::PutSnapshot(snapshot.clone(), condition);
+        let Response::Put(outcome) = self.ask(request).await else { unreachable!("as asked") };
+        Ok(outcome)
+    }
+
+    async fn grave(&self, _writer: WriterId) -> Result<Option<Encoded>, TableError> {
+        unreachable!("a publish reads it by its port")
+    }
+
+    async fn announce_shards(&self, _shards: u32) -> Result<(), TableError> {
+        unreachable!("there is one shard")
+    }
+}
+
 impl ReadStats for Script {
     async fn shards(&self) -> Result<u32, TableError> {
         Ok(1)
@@ -177,6 +228,18 @@ impl CompactStats for Script {
 
     async fn delete_part(&self, _shard: u32, id: PartId) -> Result<bool, TableError> {
         self.write(Request::DeletePart(id)).await
+    }
+
+    async fn structures(&self, _shard: u32) -> Result<Vec<StoredStructure>, TableError> {
+        if !self.structures {
+            return Ok(Vec::new());
+        }
+        let Response::Structures(structures) = self.ask(Request::Structures).await else { unreachable!("as asked") };
+        Ok(structures)
+    }
+
+    async fn delete_structure(&self, _shard: u32, id: StructureId, renewed_at_ms: u64) -> Result<bool, TableError> {
+        self.write(Request::DeleteStructure(id, renewed_at_ms)).await
     }
 
     async fn put_base(&self, _shard: u32, base: &Base) -> Result<bool, TableError> {

@@ -106,6 +106,7 @@ fn gc_action(number: usize, what: &str, state: &State, parts: bool) -> Option<Ac
         Request::PutBase(_) => what == "folds or forgets",
         Request::PutGrave(_) => what == "puts the grave",
         Request::Delete(_) => what == "deletes the snapshot",
+        _ => false,
     };
     Some(Action::StepGc(number, requests.iter().position(told)?))
 }

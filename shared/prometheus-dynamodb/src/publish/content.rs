@@ -17,7 +17,7 @@ const BUCKET_GROWTH: usize = 4;
 /// Series that are new must leave room for the numbers of all to grow. Where not all of them fit, whole families are left out, the
 /// largest first; those that have been published stay.
 pub fn content(sources: &Sources, ledger: &mut Ledger, baseline: &Families, born_at_ms: u64, now_ms: u64) -> Families {
-    sources.gather(ledger);
+    sources.gather(ledger, now_ms);
     let mut families = ledger.families(born_at_ms, now_ms);
     subtract(&mut families, baseline);
     let claims = ledger.without_place();

@@ -149,7 +149,7 @@ impl EnvironmentMetrics {
         let reason = match error {
             PublishError::Table(error) => error.reason(),
             PublishError::TimedOut => TIMEOUT,
-            PublishError::Sealed(_) => UNREADABLE,
+            PublishError::Sealed(_) | PublishError::Structure { .. } => UNREADABLE,
             PublishError::TooLarge(_) => TOO_LARGE,
         };
         self.publish_failures.with_label_values(&[reason]).inc();

@@ -46,12 +46,12 @@ impl Sources {
         self
     }
 
-    /// Enters the present values of all metrics into the ledger.
+    /// Enters the present values of all metrics into the ledger. `now_ms` is now, in milliseconds since the epoch.
     ///
     /// Summaries and untyped metrics cannot be merged and are refused; `prometheus` itself makes neither, only a
     /// hand-written collector could.
-    pub(crate) fn gather(&self, ledger: &mut Ledger) {
-        ledger.begin();
+    pub(crate) fn gather(&self, ledger: &mut Ledger, now_ms: u64) {
+        ledger.begin(now_ms);
         let own = self.own.iter().map(|registry| (registry, true));
         for (registry, first) in own.chain(self.registries.iter().map(|registry| (registry, false))) {
             for family in registry.gather() {
@@ -133,12 +133,12 @@ mod tests {
 
         let sources = Sources::new(registry).gauge("last_success_timestamp_seconds", GaugeMerge::Max);
         let mut ledger = Ledger::new(4, &[]);
-        sources.gather(&mut ledger);
+        sources.gather(&mut ledger, 20);
         let families = ledger.families(10, 20);
         let found: Vec<_> = families
             .iter()
             .flat_map(|(key, family)| {
-                family.series.iter().map(|(labels, value)| (key.name.as_str(), labels.join(","), value.clone()))
+                family.series.iter().map(|(labels, series)| (key.name.as_str(), labels.join(","), series.value.clone()))
             })
             .collect();
         assert_eq!(

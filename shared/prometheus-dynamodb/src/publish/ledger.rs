@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::families::exact_sum::ExactSum;
 use crate::families::rules::{check_names, is_summable};
-use crate::families::{Families, Family, FamilyKey, GaugeMerge, Kind, Value};
+use crate::families::{Families, Family, FamilyKey, GaugeMerge, Kind, Series, Value};
 use crate::publish::counted::{Counted, Reading};
 use crate::publish::refusal::{Refusal, Refusals};
 use crate::scrape::page::{go_together, sample_names};
@@ -35,6 +35,8 @@ pub struct Ledger {
     reserved: &'static [&'static str],
     /// Counts the gatherings.
     gathering: u64,
+    /// When the present gathering and the one before it began, in milliseconds since the epoch.
+    began_at_ms: [Option<u64>; 2],
     dropped: u64,
     refusals: Refusals,
     changed: bool,
@@ -52,6 +54,8 @@ struct Entry {
 
 #[derive(Debug)]
 struct Line {
+    /// When the gathering before the one that first had it began, unless that was the first one.
+    absent_at_ms: Option<u64>,
     state: State,
     /// The last gathering in which the program had it.
     seen: u64,
@@ -74,15 +78,17 @@ impl Ledger {
             families: BTreeMap::new(),
             reserved,
             gathering: 0,
+            began_at_ms: [None; 2],
             dropped: 0,
             refusals: Refusals::default(),
             changed: false,
         }
     }
 
-    /// Begins a gathering.
-    pub fn begin(&mut self) {
+    /// Begins a gathering at `now_ms`, in milliseconds since the epoch.
+    pub fn begin(&mut self, now_ms: u64) {
         self.gathering += 1;
+        self.began_at_ms = [Some(now_ms), self.began_at_ms[0]];
         self.dropped = 0;
         self.refusals.begin();
     }
@@ -123,9 +129,11 @@ impl Ledger {
     pub fn families(&self, born_at_ms: u64, now_ms: u64) -> Families {
         let entries = self.families.iter().filter(|(_, entry)| !entry.series.is_empty());
         let family = |(key, entry): (&FamilyKey, &Entry)| {
-            let series = entry.series.iter().map(|(labels, line)| (labels.clone(), line.value(&key.kind, now_ms)));
-            let family =
-                Family { help: entry.help.clone(), born_at_ms, created_at_ms: born_at_ms, series: series.collect() };
+            let series = entry.series.iter().map(|(labels, line)| {
+                let created_at_ms = line.absent_at_ms.unwrap_or(born_at_ms);
+                (labels.clone(), Series { created_at_ms, value: line.value(&key.kind, now_ms) })
+            });
+            let family = Family { help: entry.help.clone(), born_at_ms, series: series.collect() };
             (key.clone(), family)
         };
         entries.map(family).collect()
@@ -218,7 +226,8 @@ impl Ledger {
             }
             None => {
                 self.series += 1;
-                let line = Line { state: State::new(sample), seen: self.gathering, placed: false };
+                let [_, absent_at_ms] = self.began_at_ms;
+                let line = Line { absent_at_ms, state: State::new(sample), seen: self.gathering, placed: false };
                 entry.series.insert(label_values, line);
                 true
             }
@@ -303,7 +312,7 @@ mod tests {
 
     /// One gathering, and the series that are there after it.
     fn gather(ledger: &mut Ledger, samples: &[(FamilyKey, &str, Sample)]) -> Vec<(String, String)> {
-        ledger.begin();
+        ledger.begin(0);
         for (key, user, sample) in samples {
             ledger.enter(key.clone(), vec![(*user).to_owned()], "", false, sample.clone());
         }

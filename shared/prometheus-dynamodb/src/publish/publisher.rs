@@ -15,6 +15,7 @@ use crate::protocol::writer::{PutOutcome, Writer};
 use crate::publish::budget::LONGEST_HOLD;
 use crate::publish::content::content;
 use crate::publish::elapsed::ElapsedClock;
+use crate::publish::encoder::Encoder;
 use crate::publish::environment::EnvironmentMetrics;
 use crate::publish::failure_log::FailureLog;
 use crate::publish::gather::Sources;
@@ -23,7 +24,8 @@ use crate::publish::ledger::Ledger;
 use crate::publish::schedule::{Arm, By, OnTimer, Schedule};
 use crate::scrape::RESERVED;
 use crate::settings::WriterSettings;
-use crate::table::item::{Encoded, Snapshot, WriterId};
+use crate::structures::{StructureError, Structures};
+use crate::table::item::{Encoded, Snapshot, StructureId, WriterId};
 use crate::table::wire::{self, DecodeError, TooLarge};
 use crate::table::{PublishStats, TableError};
 
@@ -62,6 +64,7 @@ struct Publishing {
     /// share an id.
     writer: Option<Writer<Families>>,
     ledger: Ledger,
+    encoder: Encoder,
     /// Whether readers are known to look under as many partition keys as this writer chooses from.
     shards_announced: bool,
 }
@@ -91,6 +94,7 @@ impl<T: PublishStats> Publisher<T> {
         let mut clock = ElapsedClock::new();
         let schedule = Schedule::new(settings.pace, clock.now());
         let ledger = Ledger::new(settings.max_series as usize, &RESERVED);
+        let encoder = Encoder::new(settings.format);
         let inner = Inner {
             table,
             sources: metrics.add_to(sources),
@@ -100,7 +104,7 @@ impl<T: PublishStats> Publisher<T> {
             born_at_ms: now_ms(),
             timing: Mutex::new(Timing { clock, schedule, log: FailureLog::default() }),
             wake_timer: Notify::new(),
-            publishing: tokio::sync::Mutex::new(Publishing { writer: None, ledger, shards_announced: false }),
+            publishing: tokio::sync::Mutex::new(Publishing { writer: None, ledger, encoder, shards_announced: false }),
             closed: AtomicBool::new(false),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -159,8 +163,8 @@ impl<T: PublishStats> Publisher<T> {
     /// Publishes now. A failure is logged and counted, and the next publish carries what this one would have; it never
     /// fails a request.
     async fn publish(&self, by: By, contents: Contents) {
-        let mut attempt = Begun { publisher: self, by, succeeded: false };
-        attempt.succeeded = self.publish_in_time(contents).await;
+        let mut begun = Begun { publisher: self, by, succeeded: false };
+        begun.succeeded = self.publish_in_time(contents).await;
     }
 
     /// Publishes, for no longer than an environment may be held. Returns whether it succeeded.
@@ -194,7 +198,7 @@ impl<T: PublishStats> Publisher<T> {
         let mut publishing = inner.publishing.lock().await;
         let publishing = &mut *publishing;
         if contents == Contents::Changes {
-            inner.sources.gather(&mut publishing.ledger);
+            inner.sources.gather(&mut publishing.ledger, inner.table.now_ms());
             if !publishing.ledger.has_changed() {
                 return Ok(());
             }
@@ -207,7 +211,8 @@ impl<T: PublishStats> Publisher<T> {
             publishing.shards_announced = true;
         }
         let writer = publishing.writer.get_or_insert_with(|| Writer::new(WriterId::random()));
-        let mut attempt = Attempt { inner, ledger: &mut publishing.ledger, bytes: 0 };
+        let (ledger, encoder) = (&mut publishing.ledger, &mut publishing.encoder);
+        let mut attempt = Attempt { inner, ledger, encoder, bytes: 0 };
         publish(writer, &mut attempt).await?;
         inner.metrics.published(attempt.bytes);
         publishing.ledger.published();
@@ -225,6 +230,7 @@ impl<T: PublishStats> Publisher<T> {
 struct Attempt<'a, T> {
     inner: &'a Inner<T>,
     ledger: &'a mut Ledger,
+    encoder: &'a mut Encoder,
     /// The size of the families that were put last.
     bytes: usize,
 }
@@ -253,11 +259,17 @@ impl<T: PublishStats> PublishPort<Families> for Attempt<'_, T> {
 
     async fn put(&mut self, put: Put<'_, Families>) -> Result<PutOutcome<Families>, PublishError> {
         let inner = self.inner;
-        let families = wire::encode(put.content, 0)?;
+        let shard = put.writer.shard(inner.settings.shards);
+        // A fence has nothing in it.
+        let families = if put.sealed {
+            wire::encode(put.content, 0)?
+        } else {
+            self.encoder.encode(&inner.table, (shard, put.writer), put.content).await?
+        };
         self.bytes = families.bytes.len();
         let snapshot = Snapshot {
             writer: put.writer,
-            shard: put.writer.shard(inner.settings.shards),
+            shard,
             seq: put.seq,
             function: inner.settings.function.clone(),
             version: inner.settings.version.clone(),
@@ -266,12 +278,28 @@ impl<T: PublishStats> PublishPort<Families> for Attempt<'_, T> {
             closed: inner.closed.load(Ordering::SeqCst),
             families,
         };
-        Ok(decoded(inner.table.put_snapshot(&snapshot, put.condition).await?)?)
+        Ok(match inner.table.put_snapshot(&snapshot, put.condition).await? {
+            PutOutcome::Stored => PutOutcome::Stored,
+            PutOutcome::Refused(None) => PutOutcome::Refused(None),
+            PutOutcome::Refused(Some((head, stored))) => {
+                // Only of what is sealed it matters what it holds.
+                let content = if head.sealed { self.decode(shard, &stored).await? } else { Families::new() };
+                PutOutcome::Refused(Some((head, content)))
+            }
+        })
     }
 
     async fn grave(&mut self, writer: WriterId) -> Result<Option<Families>, PublishError> {
         let grave = self.inner.table.grave(writer).await?;
         Ok(grave.as_ref().map(wire::decode).transpose()?)
+    }
+}
+
+impl<T: PublishStats> Attempt<'_, T> {
+    async fn decode(&self, shard: u32, encoded: &Encoded) -> Result<Families, PublishError> {
+        let Some(id) = wire::structure_of(encoded)? else { return Ok(wire::decode(encoded)?) };
+        let structure = Structures::default().get(&self.inner.table, shard, id).await?;
+        Ok(wire::decode_with(encoded, &structure.map_err(|source| PublishError::Structure { id, source })?)?)
     }
 }
 
@@ -325,17 +353,12 @@ pub(crate) enum PublishError {
     /// What was sealed under this writer's id cannot be decoded, so it is not known what was counted already.
     #[error("what was published before cannot be decoded: {0}")]
     Sealed(#[from] DecodeError),
+    /// What was sealed names this structure.
+    #[error("the structure {id} of what was published before cannot be used")]
+    Structure { id: StructureId, source: StructureError },
     /// It does not fit into an item.
     #[error("the snapshot is too large: set STATS_MAX_SERIES lower: {0}")]
     TooLarge(#[from] TooLarge),
-}
-
-fn decoded(outcome: PutOutcome<Encoded>) -> Result<PutOutcome<Families>, DecodeError> {
-    match outcome {
-        PutOutcome::Stored => Ok(PutOutcome::Stored),
-        PutOutcome::Refused(None) => Ok(PutOutcome::Refused(None)),
-        PutOutcome::Refused(Some((head, families))) => Ok(PutOutcome::Refused(Some((head, wire::decode(&families)?)))),
-    }
 }
 
 /// A request that was received and whose response is not out yet.

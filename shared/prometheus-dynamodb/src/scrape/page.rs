@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::families::merge::merge;
-use crate::families::{Bounds, Families, Family, FamilyKey, Kind, Value};
+use crate::families::{Bounds, Families, Family, FamilyKey, Kind, Series, Value};
 
 /// The families of a scrape, in ascending order of their names.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -131,6 +131,11 @@ impl Page {
         page
     }
 
+    /// Leaves out since when series count: in OpenMetrics each of these is a sample of its own.
+    pub(crate) fn forget_created(&mut self) {
+        self.families.iter_mut().flat_map(|family| &mut family.series).for_each(|series| series.created_at_ms = None);
+    }
+
     /// A sample that stands twice makes the whole page invalid.
     fn drop_clashes(&mut self, reserved: &[&str]) {
         let mut taken: BTreeSet<String> = reserved.iter().map(|&name| name.to_owned()).collect();
@@ -167,10 +172,10 @@ impl Page {
 
         let mut series = Vec::new();
         for (key, family) in on_common_bounds(shown) {
-            for (label_values, value) in family.series {
+            for (label_values, Series { created_at_ms, value }) in family.series {
                 let labels = key.label_names.iter().cloned().zip(label_values).collect();
-                let counts = !matches!(key.kind, Kind::Gauge(_)) && family.created_at_ms > 0;
-                let created_at_ms = counts.then_some(family.created_at_ms);
+                let counts = !matches!(key.kind, Kind::Gauge(_)) && created_at_ms > 0;
+                let created_at_ms = counts.then_some(created_at_ms);
                 series.push(PageSeries { labels, value: shown_value(&key.kind, value), created_at_ms });
             }
         }
@@ -187,14 +192,15 @@ impl Page {
 /// side by side, that does not change with each environment that is born. A type that no environment has been born with for
 /// [`WITHDRAWN_AFTER_MS`] while others were is one that was rolled back, and does not count.
 fn shown_kind(variants: &[(FamilyKey, Family)]) -> Option<Kind> {
-    // Each type, when the first environment with it was born, and when the last one was.
+    // Each type, since when the oldest of its series counts, and when the last environment with it was born.
     let mut types: Vec<(&Kind, u64, u64)> = Vec::new();
     for (key, family) in variants {
+        let oldest_ms = family.series.values().map(|series| series.created_at_ms).min().unwrap_or(family.born_at_ms);
         match types.iter_mut().find(|(kind, _, _)| go_together(kind, &key.kind)) {
             Some((_, first, last)) => {
-                (*first, *last) = ((*first).min(family.created_at_ms), (*last).max(family.born_at_ms));
+                (*first, *last) = ((*first).min(oldest_ms), (*last).max(family.born_at_ms));
             }
-            None => types.push((&key.kind, family.created_at_ms, family.born_at_ms)),
+            None => types.push((&key.kind, oldest_ms, family.born_at_ms)),
         }
     }
     let youngest = types.iter().map(|(_, _, last)| *last).max()?;
@@ -221,8 +227,8 @@ fn on_common_bounds(variants: Vec<(FamilyKey, Family)>) -> Families {
     let mut merged = Families::new();
     for (mut key, mut family) in variants {
         if let (Some(bounds), Some(common)) = (bounds_of(&key), &common) {
-            for value in family.series.values_mut() {
-                if let Value::Histogram { counts, .. } = value {
+            for series in family.series.values_mut() {
+                if let Value::Histogram { counts, .. } = &mut series.value {
                     *counts = rebucketed(counts, &bounds, common);
                 }
             }
@@ -302,7 +308,8 @@ mod tests {
     fn born(mut families: Families, first: u64, last: u64) -> Families {
         const HOUR_MS: u64 = 60 * 60 * 1000;
         for family in families.values_mut() {
-            (family.created_at_ms, family.born_at_ms) = (first * HOUR_MS, last * HOUR_MS);
+            family.born_at_ms = last * HOUR_MS;
+            family.series.values_mut().for_each(|series| series.created_at_ms = first * HOUR_MS);
         }
         families
     }
@@ -333,7 +340,7 @@ mod tests {
         let mut labelled = counter("x", 4.0);
         let (mut key, mut family) = labelled.pop_first().unwrap();
         key.label_names = vec!["verdict".into()];
-        family.series = family.series.into_values().map(|value| (vec!["valid".into()], value)).collect();
+        family.series = family.series.into_values().map(|series| (vec!["valid".into()], series)).collect();
         let page = page([counter("x", 3.0), Families::from([(key, family)])]);
         assert_eq!(page.conflicts, [Conflict { name: "x".into(), kind: ConflictKind::Labels }]);
         let total: Vec<_> = page.families[0].series.iter().map(|series| series.value.clone()).collect();

@@ -8,6 +8,7 @@ use std::time::Instant;
 use crate::scrape::exposition::{Format, accepts_gzip, gzip};
 use crate::scrape::{ScrapeError, scrape};
 use crate::settings::TableSettings;
+use crate::structures::Structures;
 use crate::table::ReadStats;
 use selection::Selection;
 use time_allowed::time_allowed;
@@ -104,7 +105,7 @@ fn shortened(text: &str) -> String {
 }
 
 /// Answers a request for the page: in the format and the coding that `Accept` and `Accept-Encoding` ask for, restricted by
-/// the query, and no later than the scraper and the invocation allow.
+/// the query, and no later than the scraper and the invocation allow. `structures` keeps what can be kept for the next request.
 ///
 /// A page that Lambda would not take as it is, is compressed even though nobody asked for it, unless that was ruled out:
 /// every scraper understands gzip.
@@ -114,6 +115,7 @@ fn shortened(text: &str) -> String {
 /// See [`PageError`]. The request's faults are found before the table is read.
 pub async fn respond<T: ReadStats>(
     table: &T,
+    structures: &Structures,
     settings: &TableSettings,
     request: PageRequest<'_>,
 ) -> Result<PageResponse, PageError> {
@@ -125,11 +127,14 @@ pub async fn respond<T: ReadStats>(
     let selection = Selection::parse(request.query).map_err(|parameter| PageError::Query { parameter })?;
     let time_left = request.deadline.map(|deadline| deadline.saturating_duration_since(request.received_at));
     let allowed = time_allowed((request.header)(SCRAPE_TIMEOUT).as_deref(), time_left);
-    let mut page = scrape(table, settings, request.received_at + allowed).await?;
+    let mut page = scrape(table, structures, settings, request.received_at + allowed).await?;
     selection.apply(&mut page);
 
     let accept = (request.header)("accept").unwrap_or_default();
     let format = Format::of(&accept);
+    if format == Format::OpenMetrics && !settings.created_series {
+        page.forget_created();
+    }
     let coding = Coding::of((request.header)("accept-encoding").as_deref());
     let (body, compressed) = body(format.render(&page), format, coding)?;
     let mut headers = vec![
@@ -218,7 +223,7 @@ mod tests {
         let header =
             |wanted: &str| headers.iter().find(|(name, _)| *name == wanted).map(|(_, value)| (*value).to_owned());
         let request = PageRequest { method, query, header: &header, received_at: Instant::now(), deadline: None };
-        respond(&MemoryStatsTable::default(), &settings, request).await
+        respond(&MemoryStatsTable::default(), &Structures::default(), &settings, request).await
     }
 
     #[tokio::test]

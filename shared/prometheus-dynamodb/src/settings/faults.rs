@@ -112,6 +112,15 @@ impl Faults {
         }
     }
 
+    /// Replaces `value` by a variable, if that is there.
+    pub(super) fn flag(&mut self, find: &impl Fn(&str) -> Option<String>, variable: &'static str, value: &mut bool) {
+        let Some(text) = find(variable) else { return };
+        match text.parse() {
+            Ok(flag) => *value = flag,
+            Err(_) => self.add(variable, format!("is {text:?}: true or false is needed")),
+        }
+    }
+
     pub(super) fn check_text(&mut self, variable: &'static str, text: &str) {
         if text.trim().is_empty() {
             self.add(variable, format!("is {text:?}: a text that is not blank is needed"));

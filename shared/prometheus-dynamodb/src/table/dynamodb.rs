@@ -12,14 +12,18 @@ use aws_sdk_dynamodb::{Client, Config};
 use dynamodb_failure::{Cause, Failure};
 
 use super::server_time::ServerTime;
-use super::{CompactStats, Cursor, PublishStats, ReadStats, SnapshotPage, TableError, TableTime, WRITER_PREFIX};
+use super::{
+    CompactStats, Cursor, PublishStats, ReadStats, ReadStructures, SnapshotPage, TableError, TableTime, WRITER_PREFIX,
+};
 use crate::protocol::condition::PutCondition;
 use crate::protocol::writer::{GRAVE_LIFE, PutOutcome};
 use crate::settings::MAX_SHARDS;
-use crate::table::item::{Base, Encoded, Part, PartId, Snapshot, StoredPart, WriterId};
+use crate::table::item::{
+    Base, Encoded, Part, PartId, Snapshot, StoredPart, StoredStructure, StructureId, StructureItem, WriterId,
+};
 use attributes::{
     Attributes, Item, base_attributes, base_from, item_from, key_of, number, part_attributes, part_from, snapshot_from,
-    stored_from, stored_part_from,
+    stored_from, stored_part_from, stored_structure_from, structure_attributes, structure_from,
 };
 
 /// The table's partition key.
@@ -29,6 +33,7 @@ pub const SORT_KEY: &str = "sk";
 
 const SHARD_PREFIX: &str = "shard#";
 const PART_PREFIX: &str = "part#";
+const STRUCTURE_PREFIX: &str = "structure#";
 const BASE: &str = "base";
 const GRAVE_PREFIX: &str = "grave#";
 const GRAVE: &str = "grave";
@@ -96,7 +101,22 @@ impl TableTime for DynamoDbStatsTable {
     }
 }
 
+impl ReadStructures for DynamoDbStatsTable {
+    async fn structure(&self, shard: u32, id: StructureId) -> Result<Option<StructureItem>, TableError> {
+        let item = self.get(format!("{SHARD_PREFIX}{shard}"), &format!("{STRUCTURE_PREFIX}{id}")).await?;
+        Ok(item.as_ref().map(structure_from).transpose()?)
+    }
+}
+
 impl PublishStats for DynamoDbStatsTable {
+    async fn put_structure(&self, shard: u32, id: StructureId, structure: &StructureItem) -> Result<(), TableError> {
+        let mut item = structure_key(shard, id);
+        item.extend(structure_attributes(structure));
+        let put = self.client.put_item().table_name(&self.name).set_item(Some(item));
+        put.send().await.map_err(table_error)?;
+        Ok(())
+    }
+
     async fn put_snapshot(
         &self,
         snapshot: &Snapshot,
@@ -235,6 +255,30 @@ impl CompactStats for DynamoDbStatsTable {
         held(delete.send().await)
     }
 
+    async fn structures(&self, shard: u32) -> Result<Vec<StoredStructure>, TableError> {
+        let query = self.query(shard, STRUCTURE_PREFIX);
+        let query = query.projection_expression(format!("{PARTITION_KEY}, {SORT_KEY}, renewed_at"));
+        let mut pages = query.into_paginator().send();
+        let mut structures = Vec::new();
+        while let Some(page) = pages.next().await {
+            for item in page.map_err(table_error)?.items() {
+                structures.push(stored_structure_from(item)?);
+            }
+        }
+        Ok(structures)
+    }
+
+    async fn delete_structure(&self, shard: u32, id: StructureId, renewed_at_ms: u64) -> Result<bool, TableError> {
+        let delete = self
+            .client
+            .delete_item()
+            .table_name(&self.name)
+            .set_key(Some(structure_key(shard, id)))
+            .condition_expression("renewed_at = :renewed_at")
+            .expression_attribute_values(":renewed_at", number(renewed_at_ms));
+        held(delete.send().await)
+    }
+
     async fn put_base(&self, shard: u32, base: &Base) -> Result<bool, TableError> {
         let mut item = shard_key(shard, BASE.to_owned());
         item.extend(base_attributes(base));
@@ -281,6 +325,10 @@ fn shard_key(shard: u32, sort_key: String) -> Item {
         (SORT_KEY.to_owned(), AttributeValue::S(sort_key)),
     ]
     .into()
+}
+
+fn structure_key(shard: u32, id: StructureId) -> Item {
+    shard_key(shard, format!("{STRUCTURE_PREFIX}{id}"))
 }
 
 fn part_key(shard: u32, id: PartId) -> Item {

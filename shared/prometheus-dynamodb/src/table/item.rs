@@ -155,6 +155,65 @@ impl fmt::Debug for PartId {
     }
 }
 
+/// A structure's id: the start of the SHA-256 of its message. 128 bits are enough, for whoever wanted two structures of one
+/// id would have to be a writer, and to try 2^64 of them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StructureId([u8; 16]);
+
+impl StructureId {
+    /// Returns the id of the structure that has this message, before compression.
+    pub fn of(message: &[u8]) -> Self {
+        let mut id = [0; 16];
+        id.copy_from_slice(&Sha256::digest(message)[..16]);
+        Self(id)
+    }
+
+    /// Returns the id of these bytes.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// Returns the id that [`Display`](fmt::Display) wrote: 32 hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        WriterId::parse(text).map(|WriterId(bytes)| Self(bytes))
+    }
+
+    /// Returns the id's bytes.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Display for StructureId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for StructureId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StructureId({self})")
+    }
+}
+
+/// A structure as it is stored: what many snapshots have in common.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct StructureItem {
+    /// The structure; see [`crate::table::wire`].
+    pub families: Encoded,
+    /// When a writer last saw to it, in milliseconds since the epoch.
+    pub renewed_at_ms: u64,
+}
+
+/// What a gc run knows of a structure that it has not read.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct StoredStructure {
+    /// The structure's id.
+    pub id: StructureId,
+    /// When a writer last saw to it, in milliseconds since the epoch.
+    pub renewed_at_ms: u64,
+}
+
 /// What a gc run knows of a part that it has not read.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct StoredPart {

@@ -5,7 +5,9 @@ use std::ops::Bound;
 
 use crate::protocol::condition::{PutCondition, StoredHead};
 use crate::protocol::writer::PutOutcome;
-use crate::table::item::{Base, Encoded, Part, PartId, Snapshot, StoredPart, WriterId};
+use crate::table::item::{
+    Base, Encoded, Part, PartId, Snapshot, StoredPart, StoredStructure, StructureId, StructureItem, WriterId,
+};
 
 /// All items of a stats table. What the methods do, and on what condition, is told by the ports in [`super`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -14,6 +16,7 @@ pub(crate) struct Items {
     bases: BTreeMap<u32, Base>,
     /// Each with when it was noted to be unnamed.
     parts: BTreeMap<(u32, PartId), (Part, Option<u64>)>,
+    structures: BTreeMap<(u32, StructureId), StructureItem>,
     graves: BTreeMap<WriterId, Encoded>,
     shards: u32,
 }
@@ -91,6 +94,24 @@ impl Items {
             self.parts.remove(&(shard, id));
         }
         unnamed
+    }
+
+    pub(crate) fn structure(&self, shard: u32, id: StructureId) -> Option<&StructureItem> {
+        self.structures.get(&(shard, id))
+    }
+
+    pub(crate) fn put_structure(&mut self, shard: u32, id: StructureId, structure: &StructureItem) {
+        self.structures.insert((shard, id), structure.clone());
+    }
+
+    pub(crate) fn structures(&self, shard: u32) -> Vec<StoredStructure> {
+        let of_shard = self.structures.iter().filter(|((of, _), _)| *of == shard);
+        of_shard.map(|((_, id), item)| StoredStructure { id: *id, renewed_at_ms: item.renewed_at_ms }).collect()
+    }
+
+    pub(crate) fn delete_structure(&mut self, shard: u32, id: StructureId, renewed_at_ms: u64) -> bool {
+        let as_read = self.structure(shard, id).is_some_and(|item| item.renewed_at_ms == renewed_at_ms);
+        as_read && self.structures.remove(&(shard, id)).is_some()
     }
 
     /// What DynamoDB does to graves whose time is over.

@@ -4,11 +4,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::items::Items;
-use super::{CompactStats, Cursor, PublishStats, ReadStats, SnapshotPage, TableError, TableTime};
+use super::{CompactStats, Cursor, PublishStats, ReadStats, ReadStructures, SnapshotPage, TableError, TableTime};
 use crate::clock;
 use crate::protocol::condition::PutCondition;
 use crate::protocol::writer::PutOutcome;
-use crate::table::item::{Base, Encoded, Part, PartId, Snapshot, StoredPart, WriterId};
+use crate::table::item::{
+    Base, Encoded, Part, PartId, Snapshot, StoredPart, StoredStructure, StructureId, StructureItem, WriterId,
+};
 
 /// How many snapshots a page has: few, so that tests read in pages, too.
 const PAGE: usize = 100;
@@ -45,7 +47,18 @@ impl TableTime for MemoryStatsTable {
     }
 }
 
+impl ReadStructures for MemoryStatsTable {
+    async fn structure(&self, shard: u32, id: StructureId) -> Result<Option<StructureItem>, TableError> {
+        Ok(self.items().structure(shard, id).cloned())
+    }
+}
+
 impl PublishStats for MemoryStatsTable {
+    async fn put_structure(&self, shard: u32, id: StructureId, structure: &StructureItem) -> Result<(), TableError> {
+        self.items().put_structure(shard, id, structure);
+        Ok(())
+    }
+
     async fn put_snapshot(
         &self,
         snapshot: &Snapshot,
@@ -108,6 +121,14 @@ impl CompactStats for MemoryStatsTable {
 
     async fn delete_part(&self, shard: u32, id: PartId) -> Result<bool, TableError> {
         Ok(self.items().delete_part(shard, id))
+    }
+
+    async fn structures(&self, shard: u32) -> Result<Vec<StoredStructure>, TableError> {
+        Ok(self.items().structures(shard))
+    }
+
+    async fn delete_structure(&self, shard: u32, id: StructureId, renewed_at_ms: u64) -> Result<bool, TableError> {
+        Ok(self.items().delete_structure(shard, id, renewed_at_ms))
     }
 
     async fn put_base(&self, shard: u32, base: &Base) -> Result<bool, TableError> {

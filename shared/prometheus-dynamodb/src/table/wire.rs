@@ -14,7 +14,7 @@
 //!   repeated double bound = 6;         // histograms only: the buckets' upper bounds, finite and ascending, without +Inf
 //!   uint64 born_at_ms = 7;             // when the writer was born, in milliseconds since the epoch; in a base, the youngest
 //!   repeated Series series = 8;
-//!   uint64 created_at_ms = 9;          // in a base: when the oldest writer was born; absent where it is born_at_ms
+//!   uint64 created_at_ms = 9;          // since when the oldest of the series counts; absent where it is born_at_ms
 //! }
 //! message Series {
 //!   repeated string label_value = 1;   // in the order of label_name
@@ -22,8 +22,26 @@
 //!                                      // other gauges: one number
 //!   repeated uint64 bucket_count = 3;  // histograms only: per bucket, not cumulated; one more than there are bounds
 //!   uint64 at_ms = 4;                  // MOST_RECENT only: when it was published
+//!   uint64 created_at_ms = 5;          // since when it counts; absent where it is the family's created_at_ms
 //! }
 //! ```
+//!
+//! That is format 1. In format 2 a snapshot names a *structure*: families as in format 1 in which series have nothing but their
+//! `label_value`, and families no times. Its id is the first 16 bytes of the SHA-256 of the message before compression. A
+//! snapshot's bytes are the id; the values, in the [structure's order](crate::families::structure::Structure); and, if there
+//! is more, families of format 1 that the structure does not have, or more series of those that it has.
+//!
+//! Values begin with a varint, when the writer was born in milliseconds since the epoch. (A varint is that of protocol
+//! buffers.) Starts are counted from it, as is when a MOST_RECENT gauge was published, modulo 2^64. What follows goes through the slots in order; each step begins with a varint *t*:
+//!
+//! | *t* | slots | they hold |
+//! |---|---|---|
+//! | odd | 1 | the whole number (*t* - 1) / 2; of a sum or number, 2^53 at most |
+//! | divisible by 4 | *t* / 4 + 1 | 0 each |
+//! | 2 more than a multiple of 4, in a slot for a sum or number | 1 | the sum of the next (*t* - 2) / 4 + 1 doubles, 8 bytes each, little-endian; a number has exactly one |
+//! | 2, in a slot for a whole number | 1 | the next 8 bytes, little-endian: what is 2^63 and more |
+//!
+//! A writer in another language need not write format 2; whoever reads must know both.
 //!
 //! A base's list of folded writers is not compressed, for random ids cannot be:
 //!
@@ -35,6 +53,11 @@
 //! }
 //! ```
 
+mod structure;
+mod values;
+
+pub use structure::{FORMAT_STRUCTURED, NamedStructure, Structured, decode_structured, decode_with, structure_of};
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 
@@ -44,9 +67,8 @@ use flate2::write::DeflateEncoder;
 use prost::Message;
 
 use crate::families::exact_sum::ExactSum;
-use crate::families::merge::merge;
-use crate::families::rules::{FamilyFault, check_names, is_summable, without_empty_labels};
-use crate::families::{Bounds, Families, Family, FamilyKey, GaugeMerge, Kind, Value};
+use crate::families::rules::{FamilyFault, check_names, is_summable, normal};
+use crate::families::{Bounds, Families, Family, FamilyKey, GaugeMerge, Kind, Series, Value};
 use crate::protocol::compaction::Folded;
 use crate::table::item::{Encoded, MAX_ENCODED_BYTES, WriterId};
 
@@ -75,6 +97,15 @@ pub enum DecodeError {
     /// The bytes are not the expected protocol buffers message.
     #[error("the message cannot be read")]
     Message(#[source] prost::DecodeError),
+    /// The values are not those of the structure that they name.
+    #[error("the values do not fit their structure")]
+    Values,
+    /// A structure is not the one of its id.
+    #[error("the structure is not the one of its id")]
+    StructureId,
+    /// A structure has a family or a series twice.
+    #[error("a family or series of the structure stands twice")]
+    DuplicateInStructure,
     /// A family contradicts itself.
     #[error("family {family:?}: {fault}")]
     Family {
@@ -100,15 +131,23 @@ pub struct TooLarge {
 /// Encodes families, if they leave `spare` bytes of an item free, and if [`decode`] will take them: what compresses very
 /// well can fit into an item and yet be too large to be read.
 pub fn encode(families: &Families, spare: usize) -> Result<Encoded, TooLarge> {
+    Ok(Encoded { format: FORMAT, bytes: encode_families(families, spare)? })
+}
+
+fn encode_families(families: &Families, spare: usize) -> Result<Vec<u8>, TooLarge> {
     let message = FamiliesMessage { family: families.iter().map(|(key, family)| to_message(key, family)).collect() };
     let message = message.encode_to_vec();
-    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
-    let written = encoder.write_all(&message).and_then(|()| encoder.finish());
-    let bytes = written.expect("writing into memory does not fail");
+    let bytes = deflated(&message);
     if bytes.len() + spare > MAX_ENCODED_BYTES || message.len() > MAX_MESSAGE_BYTES {
         return Err(TooLarge { bytes: bytes.len(), message_bytes: message.len() });
     }
-    Ok(Encoded { format: FORMAT, bytes })
+    Ok(bytes)
+}
+
+fn deflated(message: &[u8]) -> Vec<u8> {
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
+    let written = encoder.write_all(message).and_then(|()| encoder.finish());
+    written.expect("writing into memory does not fail")
 }
 
 /// Decodes what [`encode`] made, and checks everything that merging and rendering rely on.
@@ -116,15 +155,23 @@ pub fn decode(encoded: &Encoded) -> Result<Families, DecodeError> {
     if encoded.format != FORMAT {
         return Err(DecodeError::Format { found: encoded.format });
     }
-    let mut decompressed = Vec::new();
-    DeflateDecoder::new(encoded.bytes.as_slice())
+    decode_families(&encoded.bytes)
+}
+
+fn inflated(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    let mut message = Vec::new();
+    DeflateDecoder::new(bytes)
         .take(MAX_MESSAGE_BYTES as u64 + 1)
-        .read_to_end(&mut decompressed)
+        .read_to_end(&mut message)
         .map_err(DecodeError::Compression)?;
-    if decompressed.len() > MAX_MESSAGE_BYTES {
+    if message.len() > MAX_MESSAGE_BYTES {
         return Err(DecodeError::TooLarge);
     }
-    let message = FamiliesMessage::decode(decompressed.as_slice()).map_err(DecodeError::Message)?;
+    Ok(message)
+}
+
+fn decode_families(bytes: &[u8]) -> Result<Families, DecodeError> {
+    let message = FamiliesMessage::decode(inflated(bytes)?.as_slice()).map_err(DecodeError::Message)?;
     let mut families = Families::new();
     for family in message.family {
         let name = family.name.clone();
@@ -135,9 +182,7 @@ pub fn decode(encoded: &Encoded) -> Result<Families, DecodeError> {
         }
     }
     // Earlier versions wrote empty labels.
-    let mut normal = Families::new();
-    families.into_iter().for_each(|(key, family)| merge(&mut normal, without_empty_labels(key, family)));
-    Ok(normal)
+    Ok(normal(families))
 }
 
 /// Encodes the list of folded writers.
@@ -208,6 +253,8 @@ struct SeriesMessage {
     bucket_count: Vec<u64>,
     #[prost(uint64, tag = "4")]
     at_ms: u64,
+    #[prost(uint64, optional, tag = "5")]
+    created_at_ms: Option<u64>,
 }
 
 /// How gauges merge; the position is the number that is stored.
@@ -220,7 +267,8 @@ const GAUGE_MERGES: [GaugeMerge; 6] = [
     GaugeMerge::Min,
 ];
 
-fn to_message(key: &FamilyKey, family: &Family) -> FamilyMessage {
+/// What a family's key says of it.
+fn kind_message(key: &FamilyKey) -> FamilyMessage {
     let (kind, gauge_merge, bound) = match &key.kind {
         Kind::Counter => (0, 0, Vec::new()),
         Kind::Gauge(merge) => {
@@ -229,50 +277,66 @@ fn to_message(key: &FamilyKey, family: &Family) -> FamilyMessage {
         }
         Kind::Histogram(bounds) => (2, 0, bounds.as_slice().to_vec()),
     };
-    let series = family.series.iter().map(|(label_values, value)| {
+    FamilyMessage {
+        name: key.name.clone(),
+        kind,
+        gauge_merge,
+        label_name: key.label_names.clone(),
+        bound,
+        ..FamilyMessage::default()
+    }
+}
+
+fn to_message(key: &FamilyKey, family: &Family) -> FamilyMessage {
+    let born_at_ms = family.born_at_ms;
+    let oldest_ms = family.series.values().map(|series| series.created_at_ms).min().unwrap_or(born_at_ms);
+    let series = family.series.iter().map(|(label_values, Series { created_at_ms, value })| {
         let (value, bucket_count, at_ms) = match value {
             Value::Sum(sum) => (sum.parts(), Vec::new(), 0),
             Value::Extreme(value) => (vec![*value], Vec::new(), 0),
             Value::Latest { at_ms, value } => (vec![*value], Vec::new(), *at_ms),
             Value::Histogram { counts, sum } => (sum.parts(), counts.clone(), 0),
         };
-        SeriesMessage { label_value: label_values.clone(), value, bucket_count, at_ms }
+        let created_at_ms = (*created_at_ms != oldest_ms).then_some(*created_at_ms);
+        SeriesMessage { label_value: label_values.clone(), value, bucket_count, at_ms, created_at_ms }
     });
     FamilyMessage {
-        name: key.name.clone(),
         help: family.help.clone(),
-        kind,
-        gauge_merge,
-        label_name: key.label_names.clone(),
-        bound,
-        born_at_ms: family.born_at_ms,
+        born_at_ms,
         series: series.collect(),
-        created_at_ms: (family.created_at_ms != family.born_at_ms).then_some(family.created_at_ms),
+        created_at_ms: (oldest_ms != born_at_ms).then_some(oldest_ms),
+        ..kind_message(key)
     }
 }
 
-fn from_message(message: FamilyMessage) -> Result<(FamilyKey, Family), FamilyFault> {
+fn family_key(message: &FamilyMessage) -> Result<FamilyKey, FamilyFault> {
     let kind = match message.kind {
         0 => Kind::Counter,
         1 => Kind::Gauge(*GAUGE_MERGES.get(message.gauge_merge as usize).ok_or(FamilyFault::Kind)?),
-        2 => Kind::Histogram(Bounds::new(message.bound).ok_or(FamilyFault::Bounds)?),
+        2 => Kind::Histogram(Bounds::new(message.bound.clone()).ok_or(FamilyFault::Bounds)?),
         _ => return Err(FamilyFault::Kind),
     };
-    let key = FamilyKey { name: message.name, kind, label_names: message.label_name };
+    let key = FamilyKey { name: message.name.clone(), kind, label_names: message.label_name.clone() };
     check_names(&key)?;
+    Ok(key)
+}
+
+fn from_message(message: FamilyMessage) -> Result<(FamilyKey, Family), FamilyFault> {
+    let key = family_key(&message)?;
+    let born_at_ms = message.born_at_ms;
+    let oldest_ms = message.created_at_ms.unwrap_or(born_at_ms);
     let mut series = BTreeMap::new();
     for message_series in message.series {
         if message_series.label_value.len() != key.label_names.len() {
             return Err(FamilyFault::LabelValues);
         }
         let value = value_from(&key.kind, message_series.value, message_series.bucket_count, message_series.at_ms)?;
-        if series.insert(message_series.label_value, value).is_some() {
+        let created_at_ms = message_series.created_at_ms.unwrap_or(oldest_ms);
+        if series.insert(message_series.label_value, Series { created_at_ms, value }).is_some() {
             return Err(FamilyFault::Duplicate);
         }
     }
-    let born_at_ms = message.born_at_ms;
-    let created_at_ms = message.created_at_ms.unwrap_or(born_at_ms);
-    Ok((key, Family { help: message.help, born_at_ms, created_at_ms, series }))
+    Ok((key, Family { help: message.help, born_at_ms, series }))
 }
 
 fn value_from(kind: &Kind, numbers: Vec<f64>, counts: Vec<u64>, at_ms: u64) -> Result<Value, FamilyFault> {

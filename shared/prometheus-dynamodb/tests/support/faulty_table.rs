@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use prometheus_dynamodb::MemoryStatsTable;
-use prometheus_dynamodb::item::{Encoded, Snapshot, WriterId};
+use prometheus_dynamodb::item::{Encoded, Snapshot, StructureId, StructureItem, WriterId};
 use prometheus_dynamodb::protocol::condition::PutCondition;
 use prometheus_dynamodb::protocol::writer::PutOutcome;
-use prometheus_dynamodb::table::{PublishStats, TableError, TableTime};
+use prometheus_dynamodb::table::{PublishStats, ReadStructures, TableError, TableTime};
 
 /// A table whose puts fail a given number of times.
 #[derive(Debug, Clone, Default)]
@@ -20,7 +20,17 @@ pub struct FaultyTable {
 
 impl TableTime for FaultyTable {}
 
+impl ReadStructures for FaultyTable {
+    async fn structure(&self, shard: u32, id: StructureId) -> Result<Option<StructureItem>, TableError> {
+        self.table.structure(shard, id).await
+    }
+}
+
 impl PublishStats for FaultyTable {
+    async fn put_structure(&self, shard: u32, id: StructureId, structure: &StructureItem) -> Result<(), TableError> {
+        self.table.put_structure(shard, id, structure).await
+    }
+
     async fn put_snapshot(
         &self,
         snapshot: &Snapshot,

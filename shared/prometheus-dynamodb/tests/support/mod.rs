@@ -11,7 +11,9 @@ use prometheus::{IntCounter, Registry};
 use prometheus_dynamodb::item::WriterId;
 use prometheus_dynamodb::page::PageValue;
 use prometheus_dynamodb::table::{PublishStats, ReadStats};
-use prometheus_dynamodb::{Page, PublishService, Publisher, Sources, TableSettings, WriterSettings, scrape};
+use prometheus_dynamodb::{
+    Page, PublishService, Publisher, Sources, Structures, TableSettings, WriterSettings, WriterSettingsBuilder, scrape,
+};
 use tower::{Layer, Service};
 
 /// An environment whose handler counts its requests.
@@ -45,10 +47,25 @@ impl<T: PublishStats> Environment<T> {
 
     /// One that has more metrics.
     pub fn with(registry: Registry, table: T, shards: u32, burst: u32) -> Self {
+        Self::with_settings(
+            registry,
+            table,
+            writer_settings(&WriterId::random().to_string(), shards, burst).build().unwrap(),
+        )
+    }
+
+    /// One that has more metrics and publishes in this format.
+    pub fn with_format(format: u64, registry: Registry, table: T) -> Self {
+        Self::with_settings(
+            registry,
+            table,
+            writer_settings(&WriterId::random().to_string(), 1, 10).format(format).build().unwrap(),
+        )
+    }
+
+    fn with_settings(registry: Registry, table: T, settings: WriterSettings) -> Self {
         let requests = IntCounter::new("requests_total", "Requests.").unwrap();
         registry.register(Box::new(requests.clone())).unwrap();
-        // One environment is one process, and these share one. Each has a table's name of its own to have a process's metrics.
-        let settings = writer_settings(&WriterId::random().to_string(), shards, burst);
         let publisher = Publisher::new(table, Sources::new(registry), settings, Instant::now()).unwrap();
         let service = publisher.layer().layer(Handler(requests));
         Self { publisher, service }
@@ -61,9 +78,9 @@ impl<T: PublishStats> Environment<T> {
     }
 }
 
-pub fn writer_settings(table: &str, shards: u32, burst: u32) -> WriterSettings {
+pub fn writer_settings(table: &str, shards: u32, burst: u32) -> WriterSettingsBuilder {
     let settings = WriterSettings::builder(table, "encode", "1").shards(shards).max_series(20_000);
-    settings.pace(Duration::from_secs(1), burst).build().unwrap()
+    settings.pace(Duration::from_secs(1), burst)
 }
 
 pub fn settings() -> TableSettings {
@@ -76,7 +93,7 @@ pub fn deadline() -> Instant {
 }
 
 pub async fn page<T: ReadStats>(table: &T) -> Page {
-    scrape(table, &settings(), deadline()).await.unwrap()
+    scrape(table, &Structures::default(), &settings(), deadline()).await.unwrap()
 }
 
 /// The sum over the series of this name that have all of these labels.

@@ -5,10 +5,12 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::{PART_PREFIX, PARTITION_KEY, PARTS_FORMAT, SORT_KEY, shard_key};
+use super::{PART_PREFIX, PARTITION_KEY, PARTS_FORMAT, SORT_KEY, STRUCTURE_PREFIX, shard_key};
 use crate::protocol::compaction::Folded;
 use crate::protocol::condition::StoredHead;
-use crate::table::item::{Base, Encoded, Part, PartId, Snapshot, StoredPart, WriterId};
+use crate::table::item::{
+    Base, Encoded, Part, PartId, Snapshot, StoredPart, StoredStructure, StructureId, StructureItem, WriterId,
+};
 use crate::table::{UnreadableItem, WRITER_PREFIX, wire};
 
 pub(super) type Item = HashMap<String, AttributeValue>;
@@ -93,6 +95,32 @@ pub(super) fn stored_part_from(item: &Item) -> Result<StoredPart, UnreadableItem
         version: attributes.u64("version")?,
         unnamed_at_ms: attributes.time("unnamed_at")?,
     })
+}
+
+pub(super) fn structure_from(item: &Item) -> Result<StructureItem, UnreadableItem> {
+    let attributes = Attributes::new(item);
+    Ok(StructureItem { families: attributes.families()?, renewed_at_ms: attributes.u64("renewed_at")? })
+}
+
+pub(super) fn stored_structure_from(item: &Item) -> Result<StoredStructure, UnreadableItem> {
+    let attributes = Attributes::new(item);
+    let id = attributes.text(SORT_KEY)?.strip_prefix(STRUCTURE_PREFIX).and_then(StructureId::parse);
+    Ok(StoredStructure {
+        id: id.ok_or_else(|| attributes.unreadable(SORT_KEY))?,
+        renewed_at_ms: attributes.u64("renewed_at")?,
+    })
+}
+
+/// The attributes of a structure without its key.
+pub(super) fn structure_attributes(
+    structure: &StructureItem,
+) -> impl Iterator<Item = (String, AttributeValue)> + use<> {
+    let attributes = [
+        ("format", number(structure.families.format)),
+        ("families", AttributeValue::B(Blob::new(structure.families.bytes.clone()))),
+        ("renewed_at", number(structure.renewed_at_ms)),
+    ];
+    attributes.into_iter().map(|(name, value)| (name.to_owned(), value))
 }
 
 fn content_attributes(

@@ -1,0 +1,315 @@
+//! Snapshots that name a structure: what becomes of them, and of the structure, in whatever order things happen.
+
+mod support;
+
+use std::time::Duration;
+
+use prometheus::{IntCounterVec, Opts, Registry};
+use prometheus_dynamodb::exposition::Format;
+use prometheus_dynamodb::item::{Encoded, Snapshot, StructureId, StructureItem, WriterId};
+use prometheus_dynamodb::protocol::condition::PutCondition;
+use prometheus_dynamodb::protocol::structure::STRUCTURE_LIFE;
+use prometheus_dynamodb::protocol::writer::PutOutcome;
+use prometheus_dynamodb::table::{CompactStats, PublishStats, ReadStats, ReadStructures, TableError, TableTime};
+use prometheus_dynamodb::{MemoryStatsTable, ScrapeError, Structures, TableSettings, compact, scrape, wire};
+use support::{Environment, deadline, page, settings, value};
+
+const NOON_MS: u64 = 1_763_985_600_000;
+const MINUTE_MS: u64 = 60_000;
+
+/// As many publishes as it takes until a structure is taken for one that stays.
+const STABLE: u32 = 10;
+
+fn table() -> MemoryStatsTable {
+    let table = MemoryStatsTable::default();
+    table.set_time(NOON_MS);
+    table
+}
+
+async fn snapshots(table: &MemoryStatsTable) -> Vec<Snapshot> {
+    table.snapshots(0).await.unwrap().into_iter().map(Result::unwrap).collect()
+}
+
+async fn formats(table: &MemoryStatsTable) -> Vec<u64> {
+    snapshots(table).await.iter().map(|snapshot| snapshot.families.format).collect()
+}
+
+/// Publishes after each of so many requests, however fast they follow each other.
+async fn requests<T: PublishStats>(environment: &mut Environment<T>, number: u32) {
+    for _ in 0..number {
+        environment.requests(1).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+}
+
+async fn gc(table: &MemoryStatsTable) -> prometheus_dynamodb::CompactReport {
+    let (report, result) = compact(table, &settings(), deadline()).await;
+    result.unwrap();
+    report
+}
+
+async fn refusal(table: &MemoryStatsTable) -> String {
+    let error = scrape(table, &Structures::default(), &settings(), deadline()).await.unwrap_err();
+    assert!(matches!(error, ScrapeError::Structure { .. }), "{error}");
+    format!("{error}: {}", std::error::Error::source(&error).unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_environment_stores_the_structure_and_all_others_name_it() {
+    let table = table();
+    let mut first = Environment::new(table.clone(), 1, 10);
+    requests(&mut first, STABLE - 1).await;
+    assert_eq!((formats(&table).await, table.structures(0).await.unwrap().len()), (vec![1], 0));
+    requests(&mut first, 1).await;
+    assert_eq!((formats(&table).await, table.structures(0).await.unwrap().len()), (vec![2], 1));
+    let mut second = Environment::new(table.clone(), 1, 10);
+    requests(&mut second, 1).await;
+    assert_eq!((formats(&table).await, table.structures(0).await.unwrap().len()), (vec![2, 2], 1));
+    assert_eq!(value(&page(&table).await, "requests_total", &[]), f64::from(STABLE + 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_page_is_the_same_in_both_formats() {
+    let table = table();
+    for _ in 0..3 {
+        requests(&mut Environment::new(table.clone(), 1, 10), STABLE).await;
+    }
+    let inline = MemoryStatsTable::default();
+    inline.set_time(NOON_MS);
+    let structures: Vec<_> = table.structures(0).await.unwrap();
+    for snapshot in snapshots(&table).await {
+        assert_eq!(snapshot.families.format, 2);
+        let id = wire::structure_of(&snapshot.families).unwrap().unwrap();
+        assert!(structures.iter().any(|stored| stored.id == id));
+        let item = table.structure(0, id).await.unwrap().unwrap();
+        let structure = wire::NamedStructure::decode(id, &item.families).unwrap();
+        let families = wire::decode_with(&snapshot.families, &structure).unwrap();
+        let alone = Snapshot { families: wire::encode(&families, 0).unwrap(), ..snapshot };
+        inline.put_snapshot(&alone, PutCondition::Absent).await.unwrap();
+    }
+    for format in [Format::Text, Format::OpenMetrics, Format::Protobuf] {
+        let rendered = async |table| {
+            let mut page = page(table).await;
+            page.families.retain(|family| family.name != "prometheus_dynamodb_scrape_duration_seconds");
+            format.render(&page)
+        };
+        assert_eq!(rendered(&table).await, rendered(&inline).await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn labels_that_come_up_later_ride_along_without_a_structure_of_their_own() {
+    let table = table();
+    let registry = Registry::new();
+    let paths = IntCounterVec::new(Opts::new("paths_total", "By path."), &["path"]).unwrap();
+    registry.register(Box::new(paths.clone())).unwrap();
+    let mut environment = Environment::with(registry, table.clone(), 1, 10);
+    requests(&mut environment, STABLE).await;
+    for number in 0..3 * STABLE {
+        paths.with_label_values(&[format!("/{}", number % 5)]).inc();
+        requests(&mut environment, 1).await;
+        assert_eq!(formats(&table).await, [2]);
+    }
+    assert_eq!(value(&page(&table).await, "paths_total", &[]), f64::from(3 * STABLE));
+    assert_eq!(table.structures(0).await.unwrap().len(), 1, "they fit into the same unit");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_folded_and_buried_stands_alone_and_the_structure_goes_when_no_one_names_it() {
+    let table = table();
+    let mut environment = Environment::new(table.clone(), 1, 10);
+    requests(&mut environment, STABLE).await;
+    let writer = snapshots(&table).await[0].writer;
+    // Silent for long: sealed and folded, then buried.
+    for minutes in [20, 60, 61] {
+        table.set_time(NOON_MS + minutes * MINUTE_MS);
+        gc(&table).await;
+    }
+    assert_eq!((snapshots(&table).await, table.structures(0).await.unwrap().len()), (vec![], 1));
+    assert_eq!(table.base(0).await.unwrap().unwrap().families.format, 1);
+    assert_eq!(table.grave(writer).await.unwrap().unwrap().format, 1);
+    // It goes on from what was buried, and names the structure that is still there.
+    requests(&mut environment, 1).await;
+    assert_eq!(formats(&table).await, [2]);
+    assert_eq!(value(&page(&table).await, "requests_total", &[]), f64::from(STABLE + 1));
+
+    let life_ms = u64::try_from(STRUCTURE_LIFE.as_millis()).unwrap();
+    for minutes in [100, 160, 161] {
+        table.set_time(NOON_MS + life_ms + minutes * MINUTE_MS);
+        gc(&table).await;
+    }
+    assert_eq!((snapshots(&table).await, table.structures(0).await.unwrap()), (vec![], vec![]));
+    // It puts the structure again.
+    requests(&mut environment, 1).await;
+    assert_eq!((formats(&table).await, table.structures(0).await.unwrap().len()), (vec![2], 1));
+    assert_eq!(value(&page(&table).await, "requests_total", &[]), f64::from(STABLE + 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_structure_that_is_missing_or_damaged_fails_the_scrape_until_a_writer_has_mended_it() {
+    let table = table();
+    let mut environment = Environment::new(table.clone(), 1, 10);
+    requests(&mut environment, STABLE).await;
+    let stored = table.structures(0).await.unwrap().remove(0);
+    let good = table.structure(0, stored.id).await.unwrap().unwrap();
+
+    assert!(table.delete_structure(0, stored.id, stored.renewed_at_ms).await.unwrap());
+    let told = format!("the structure {}, which snapshots of shard 0 name, cannot be used", stored.id);
+    assert_eq!(refusal(&table).await, format!("{told}: it is missing"));
+    let damaged = Encoded { format: 2, bytes: good.families.bytes[1..].to_vec() };
+    let damaged = StructureItem { families: damaged, ..good.clone() };
+    table.put_structure(0, stored.id, &damaged).await.unwrap();
+    assert_eq!(refusal(&table).await, format!("{told}: it cannot be decoded"));
+
+    // A gc run leaves what names it alone, and does not take what it cannot read for nothing.
+    table.set_time(NOON_MS + 20 * MINUTE_MS);
+    let report = gc(&table).await;
+    assert_eq!((report.sealed, report.folded, report.unreadable), (1, 0, 1));
+
+    // The environment goes on under a fresh id. It has to know what was sealed, and only then is it mended.
+    table.set_time(NOON_MS + 12 * 60 * MINUTE_MS);
+    let mut other = Environment::new(table.clone(), 1, 10);
+    requests(&mut other, STABLE).await;
+    assert_eq!(table.structure(0, stored.id).await.unwrap().unwrap().families, good.families);
+    requests(&mut environment, 1).await;
+    assert_eq!(value(&page(&table).await, "requests_total", &[]), f64::from(2 * STABLE + 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn formats_side_by_side_add_up_and_after_going_back_to_the_first_only_that_is_left() {
+    let table = table();
+    let mut new = Environment::new(table.clone(), 1, 10);
+    requests(&mut new, STABLE).await;
+    let mut old = Environment::with_format(1, Registry::new(), table.clone());
+    requests(&mut old, STABLE).await;
+    let mut found = formats(&table).await;
+    found.sort_unstable();
+    assert_eq!(found, [1, 2]);
+    assert_eq!(value(&page(&table).await, "requests_total", &[]), f64::from(2 * STABLE));
+    new.publisher.close().await;
+    gc(&table).await;
+    // What counts can be read by a version that knows format 1 alone: the base, and what is not folded.
+    let base = table.base(0).await.unwrap().unwrap();
+    let unfolded: Vec<_> =
+        snapshots(&table).await.into_iter().filter(|one| !base.folded.contains_key(&one.writer)).collect();
+    assert_eq!((base.families.format, unfolded.len(), unfolded[0].families.format), (1, 1, 1));
+    assert_eq!(value(&page(&table).await, "requests_total", &[]), f64::from(2 * STABLE));
+}
+
+/// Since when the series of this metric count, by the value of their only label.
+async fn created(table: &MemoryStatsTable, name: &str) -> Vec<(String, u64)> {
+    let page = page(table).await;
+    let family = page.families.iter().find(|family| family.name == name).unwrap();
+    let series = family.series.iter().map(|one| (one.labels[0].1.clone(), one.created_at_ms.unwrap()));
+    series.collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_series_counts_since_the_publish_before_the_one_that_first_had_it_also_after_it_was_folded() {
+    for format in [1, 2] {
+        let table = table();
+        let registry = Registry::new();
+        let paths = IntCounterVec::new(Opts::new("paths_total", "By path."), &["path"]).unwrap();
+        registry.register(Box::new(paths.clone())).unwrap();
+        paths.with_label_values(&["/first"]).inc();
+        let mut environment = Environment::with_format(format, registry, table.clone());
+        let mut at = async |minutes: u64, path: &str| {
+            table.set_time(NOON_MS + minutes * MINUTE_MS);
+            paths.with_label_values(&[path]).inc();
+            environment.requests(1).await;
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        };
+        at(0, "/first").await;
+        for minutes in 1..=u64::from(STABLE) {
+            at(minutes, "/first").await;
+        }
+        at(11, "/second").await;
+        at(12, "/second").await;
+        at(13, "/third").await;
+        let since = |minutes: u64| NOON_MS + minutes * MINUTE_MS;
+        let expected = [("/second".to_owned(), since(10)), ("/third".to_owned(), since(12))];
+        let found = created(&table, "paths_total").await;
+        assert_eq!(found[1..], expected, "format {format}");
+        let born = found[0].1;
+
+        // Another environment has had one of them for longer, and the other one for less long.
+        for minutes in [40, 90, 91] {
+            table.set_time(since(minutes));
+            gc(&table).await;
+        }
+        assert_eq!(snapshots(&table).await, []);
+        at(120, "/third").await;
+        let found = created(&table, "paths_total").await;
+        assert_eq!(found[1..], expected, "format {format}");
+        assert_eq!(found[0].1, born);
+    }
+}
+
+#[tokio::test]
+async fn lines_of_when_series_were_created_are_there_when_they_are_asked_for() {
+    use prometheus_dynamodb::{PageBody, PageRequest, respond};
+    let table = MemoryStatsTable::default();
+    Environment::new(table.clone(), 1, 10).requests(1).await;
+    let lines = async |settings: TableSettings| {
+        let request = PageRequest {
+            method: "GET",
+            query: "",
+            header: &|name| (name == "accept").then(|| "application/openmetrics-text".to_owned()),
+            received_at: std::time::Instant::now(),
+            deadline: None,
+        };
+        let response = respond(&table, &Structures::default(), &settings, request).await.unwrap();
+        let PageBody::Text(text) = response.body else { panic!("it is text") };
+        text.lines().filter(|line| line.contains("_created")).count()
+    };
+    assert_eq!(lines(settings()).await, 0);
+    assert!(lines(TableSettings::builder("stats").created_series(true).build().unwrap()).await > 3);
+}
+
+/// A table whose structures cannot be used, as for a writer that may only write snapshots.
+#[derive(Debug, Clone)]
+struct WithoutStructures {
+    table: MemoryStatsTable,
+}
+
+impl TableTime for WithoutStructures {}
+
+impl ReadStructures for WithoutStructures {
+    async fn structure(&self, _: u32, _: StructureId) -> Result<Option<StructureItem>, TableError> {
+        Err(TableError::Failed("not authorized".into()))
+    }
+}
+
+impl PublishStats for WithoutStructures {
+    async fn put_structure(&self, _: u32, _: StructureId, _: &StructureItem) -> Result<(), TableError> {
+        Err(TableError::Failed("not authorized".into()))
+    }
+
+    async fn put_snapshot(
+        &self,
+        snapshot: &Snapshot,
+        condition: PutCondition,
+    ) -> Result<PutOutcome<Encoded>, TableError> {
+        self.table.put_snapshot(snapshot, condition).await
+    }
+
+    async fn grave(&self, writer: WriterId) -> Result<Option<Encoded>, TableError> {
+        self.table.grave(writer).await
+    }
+
+    async fn announce_shards(&self, shards: u32) -> Result<(), TableError> {
+        self.table.announce_shards(shards).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_structures_snapshots_have_all_in_them() {
+    let table = table();
+    let mut environment = Environment::new(WithoutStructures { table: table.clone() }, 1, 10);
+    for expected in 1..=3 * STABLE {
+        requests(&mut environment, 1).await;
+        assert_eq!(formats(&table).await, [1]);
+        assert_eq!(value(&page(&table).await, "requests_total", &[]), f64::from(expected));
+    }
+    assert_eq!(value(&page(&table).await, "prometheus_dynamodb_publish_failures_total", &[]), 0.0);
+}

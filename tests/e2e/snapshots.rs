@@ -1,0 +1,127 @@
+//! What the snapshots of the bundle's own functions cost in the table, and since when their series count.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
+use local_bundle::dynamodb_local::DynamoDbLocal;
+use local_bundle::environment::Environment;
+use local_bundle::execution_environment::{ExecutionEnvironment, Function};
+use local_bundle::runtime_api::Outcome;
+use local_bundle::settings::DEFAULT_METRICS_TOKEN;
+use local_bundle::{functions, lambda_event, tables, workspace};
+use serde_json::{Value, json};
+
+/// An environment stores a structure after so many publishes, unless another one has.
+const STABLE: usize = 10;
+
+/// The most bytes of an item.
+const MOST_BYTES: usize = 600;
+
+struct Desk {
+    dynamodb: DynamoDbLocal,
+    logs: PathBuf,
+    programs: HashMap<&'static str, PathBuf>,
+    variables: Environment,
+}
+
+impl Desk {
+    async fn new() -> Result<Self> {
+        let logs = workspace::local("logs/snapshots");
+        std::fs::create_dir_all(&logs)?;
+        let dynamodb = DynamoDbLocal::start_in_memory(&logs.join("dynamodb.log")).await?;
+        tables::create(&dynamodb.client()).await?;
+        let mut built = functions::build().await?;
+        let programs = ["encode", "verify", "gc"].map(|name| Some((name, built.remove(name)?)));
+        let programs = programs.into_iter().collect::<Option<_>>().context("they were built")?;
+        let keys = sigil::keys::generate("snapshots");
+        let mut variables = Environment::new(&dynamodb.url(), &keys, DEFAULT_METRICS_TOKEN);
+        variables.set("STATS_PUBLISH_INTERVAL", "0s");
+        variables.set("STATS_PUBLISH_BUDGET_PERCENT", "100");
+        Ok(Self { dynamodb, logs, programs, variables })
+    }
+
+    /// A new environment of the function, after so many events.
+    async fn environment(&self, function: &'static str, events: usize) -> Result<ExecutionEnvironment> {
+        let program = self.programs[function].clone();
+        let log = self.logs.join(format!("{function}-{events}.log"));
+        let environment =
+            ExecutionEnvironment::start(&Function { name: function, program }, &self.variables, &log).await?;
+        let api = Arc::clone(&environment.api());
+        for _ in 0..events {
+            let outcome = api.invoke(&event(function)).await?;
+            ensure!(matches!(outcome, Outcome::Response(_)), "{outcome:?}\n{}", environment.process().log_tail(20));
+            // The publish comes after the response, and before the next event.
+            api.asks_for_event().await;
+        }
+        Ok(environment)
+    }
+
+    /// The items of all snapshots, and how many units reading them took.
+    async fn snapshots(&self) -> Result<(Vec<HashMap<String, AttributeValue>>, f64)> {
+        let page = self
+            .dynamodb
+            .client()
+            .query()
+            .table_name(tables::STATS)
+            .key_condition_expression("pk = :shard AND begins_with(sk, :writer)")
+            .expression_attribute_values(":shard", AttributeValue::S("shard#0".into()))
+            .expression_attribute_values(":writer", AttributeValue::S("writer#".into()))
+            .consistent_read(true)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await?;
+        let units = page.consumed_capacity.as_ref().and_then(|consumed| consumed.capacity_units);
+        Ok((page.items.unwrap_or_default(), units.context("it says what it took")?))
+    }
+}
+
+fn event(function: &str) -> Value {
+    match function {
+        "encode" => {
+            let body = json!({ "data": "snapshots" });
+            lambda_event::http_request("POST", "/api/consciousness/sigils", &[], Some(&body))
+        }
+        "verify" => {
+            let body = json!({ "token": "not a token" });
+            lambda_event::http_request("POST", "/api/consciousness/sigils/verify", &[], Some(&body))
+        }
+        _ => lambda_event::scheduled(),
+    }
+}
+
+/// As DynamoDB reckons; see
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>.
+fn bytes_of(item: &HashMap<String, AttributeValue>) -> usize {
+    let value = |value: &AttributeValue| match value {
+        AttributeValue::S(text) => text.len(),
+        AttributeValue::N(digits) => digits.len().div_ceil(2) + 1,
+        AttributeValue::B(bytes) => bytes.as_ref().len(),
+        AttributeValue::Bool(_) => 1,
+        other => panic!("no snapshot has {other:?}"),
+    };
+    item.iter().map(|(name, one)| name.len() + value(one)).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_of_each_function_is_one_write_unit() -> Result<()> {
+    let desk = Desk::new().await?;
+    let mut environments = Vec::new();
+    for function in ["encode", "verify", "gc"] {
+        // The first stores the structure, and another one names it from its first publish.
+        environments.push(desk.environment(function, STABLE + 1).await?);
+        environments.push(desk.environment(function, 1).await?);
+    }
+    let (snapshots, _) = desk.snapshots().await?;
+    assert_eq!(snapshots.len(), environments.len());
+    for item in &snapshots {
+        let text = |name: &str| item[name].as_s().cloned().unwrap_or_default();
+        let bytes = bytes_of(item);
+        println!("{} {bytes} bytes, seq {:?}", text("function"), item["seq"]);
+        assert_eq!(item["format"], AttributeValue::N("2".into()), "{}", text("function"));
+        assert!(bytes <= MOST_BYTES, "{} has {bytes} bytes", text("function"));
+    }
+    Ok(())
+}
