@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help up test check soak package bench fuzz dashboards dashboards-json
+.PHONY: help up test check soak package bench fuzz mutants dashboards dashboards-json
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -24,6 +24,9 @@ bench: ## start the release artifacts under an emulator of Lambda, and measure s
 
 fuzz: ## fuzz the reading of the stats table's items, events and tokens, guided by coverage (FUZZ_SECONDS=60 each)
 	@scripts/fuzz
+
+mutants: ## change the code that exactness stands on, one place after the other, and see a test fail each time (hours)
+	@scripts/mutants
 
 dashboards: ## run an incident, compare every panel and alert with what was sent, and draw the pictures (5 minutes)
 	@scripts/dashboards
