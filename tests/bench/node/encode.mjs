@@ -30,7 +30,7 @@ export class Encoder {
     const stop = duration.startTimer();
     try {
       const request = JSON.parse(event.isBase64Encoded ? Buffer.from(event.body, "base64").toString() : event.body);
-      const sigil = await this.#encode(request);
+      const sigil = await this.encode(request);
       encoded.inc();
       return respond(201, { success: true, sigil }, { location: `/api/consciousness/sigils/${sigil.id}` });
     } catch (error) {
@@ -42,7 +42,7 @@ export class Encoder {
     }
   }
 
-  async #encode(request) {
+  async encode(request) {
     const id = randomUUID();
     const data = canonical(request.data);
     const metadata = request.metadata && canonical(request.metadata);
@@ -57,7 +57,7 @@ export class Encoder {
       sigil_digest: digest.toString("base64url"),
       ...(metadata && { metadata_digest: sha256(metadata).toString("base64url") }),
     });
-    await this.#insert({
+    const record = {
       id: { S: id },
       token: { S: token },
       data: { S: data },
@@ -67,19 +67,9 @@ export class Encoder {
       gc_shard: { S: String(parseInt(id.slice(-2), 16) % GC_SHARDS) },
       due: { N: String(due) },
       ttl: { N: String(due + EXPIRY_AFTER_DUE_SECONDS) },
-    });
-    const timestamp = (seconds) => new Date(seconds * 1000).toISOString().replace(".000Z", "Z");
-    return {
-      id,
-      state: "active",
-      digest: digest.toString("base64url"),
-      dna: dna(digest),
-      created_at: timestamp(createdAt),
-      expires_at: timestamp(expiresAt),
-      revoked_at: null,
-      token,
-      metadata: request.metadata,
     };
+    await this.#insert(record);
+    return { ...view(record), token, metadata: request.metadata };
   }
 
   #sign(claims) {
@@ -98,6 +88,21 @@ export class Encoder {
       throw error;
     }
   }
+}
+
+// What the holder of a token may see of its record.
+export function view(record) {
+  const timestamp = (seconds) => new Date(Number(seconds) * 1000).toISOString().replace(".000Z", "Z");
+  const digest = sha256(record.data.S);
+  return {
+    id: record.id.S,
+    state: record.revoked_at ? "revoked" : "active",
+    digest: digest.toString("base64url"),
+    dna: dna(digest),
+    created_at: timestamp(record.created_at.N),
+    expires_at: timestamp(record.expires_at.N),
+    revoked_at: record.revoked_at ? timestamp(record.revoked_at.N) : null,
+  };
 }
 
 function dna(digest) {
