@@ -72,7 +72,7 @@ def number_at(key):
 
 
 for written in list(folder.glob("*.db")):
-    positions = MmapedDict(str(written), read_mode=True)._positions
+    positions = MmapedDict(str(written))._positions
     content = written.read_bytes()
     used = bytearray(content[: struct.unpack_from("i", content)[0]])
     places = [(place, number_at(key)) for key, place in positions.items()]

@@ -91,3 +91,28 @@ async fn pass_on(
     }
     Ok(passed.body(body)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn units_are_asked_for_and_added_up() {
+        let database = HttpServer::answering(async |request: Request<Bytes>| {
+            let input: Value = serde_json::from_slice(request.body())?;
+            anyhow::ensure!(input["ReturnConsumedCapacity"] == "TOTAL", "{input}");
+            Ok(Response::new(Bytes::from(r#"{"ConsumedCapacity":{"CapacityUnits":1.5}}"#)))
+        });
+        let database = database.await.unwrap();
+        let meter = CapacityMeter::start(&database.url()).await.unwrap();
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        for (table, operation) in [("stats", "Query"), ("stats", "Query"), ("sigils", "Query"), ("stats", "GetItem")] {
+            let call = http.post(meter.url()).header("x-amz-target", format!("DynamoDB_20120810.{operation}"));
+            let answer = call.body(format!(r#"{{"TableName":"{table}"}}"#)).send().await.unwrap();
+            assert_eq!(answer.status(), 200);
+        }
+        let used = meter.used("stats", "Query");
+        assert_eq!((used.calls, used.units), (2, 3.0));
+        assert_eq!(meter.used("stats", "PutItem").calls, 0);
+    }
+}

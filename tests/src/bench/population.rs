@@ -140,3 +140,18 @@ pub async fn page<T: ReadStats>(table: &T) -> Result<String> {
     let page = scrape(table, &settings(), Instant::now() + Duration::from_secs(60)).await?;
     Ok(String::from_utf8(Format::Text.render(&page))?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_shape_has_as_many_series_as_it_says() {
+        for series in [10, 150, 20_000] {
+            let stats = prometheus_dynamodb::MemoryStatsTable::default();
+            populate(&stats, 0..2, Shape::of(series), 1).await.unwrap();
+            let page = page(&stats).await.unwrap();
+            assert_eq!(page.lines().filter(|line| line.starts_with("bench_")).count(), series);
+        }
+    }
+}

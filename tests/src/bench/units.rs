@@ -1,11 +1,12 @@
 //! The part `units`: what DynamoDB charges for publishing, beside counters that are added to in the table.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
+use tokio::time::MissedTickBehavior;
 
 use super::capacity::CapacityMeter;
 use super::desk::Desk;
@@ -89,9 +90,12 @@ async fn publish(desk: &Desk, rate: u32) -> Result<Published> {
     variables.set("STATS_PUBLISH_INTERVAL", &format!("{}ms", (SPACING * rate).as_millis()));
     let environment = desk.environment_with(&subject, &variables).await?;
     let mut ledger = Ledger::default();
-    let started = tokio::time::Instant::now();
-    for request in 0..REQUESTS {
-        tokio::time::sleep_until(started + SPACING * request).await;
+    let started = Instant::now();
+    let mut pace = tokio::time::interval(SPACING);
+    // Catching up would put requests closer together, and so let fewer of them be published.
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for _ in 0..REQUESTS {
+        pace.tick().await;
         serve(&subject, &environment, &mut ledger).await?;
     }
     environment.api().asks_for_event().await;
