@@ -69,7 +69,7 @@ impl Curves {
         let at = x as f64;
         let stats = stats.clone();
         self.ours.push((at, tokio::task::spawn_blocking(move || ours(&stats)).await??));
-        if processes <= PEERS_UP_TO {
+        if x <= PEERS_UP_TO {
             self.python.push((at, theirs(Peer::python(processes, shape).await?).await?));
             self.node.push((at, theirs(Peer::prom_client(processes, shape).await?).await?));
         }
