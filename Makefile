@@ -4,14 +4,14 @@
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
-up: ## run the whole bundle here until Ctrl-C (PORT, DYNAMODB_PORT, METRICS_TOKEN, CONCURRENCY, PERSIST=1; OBSERVE=1 with dashboards, PROMETHEUS_PORT)
+up: ## run the whole bundle here until Ctrl-C (PORT, INDEX_PORT, DYNAMODB_PORT, METRICS_TOKEN, CONCURRENCY, PERSIST=1; OBSERVE=1 with dashboards, PROMETHEUS_PORT)
 	@scripts/up
 
 test: ## run every check and test
 	@scripts/test
 
 check: ## check formatting and lints
-	@cargo fmt --all --check && cargo clippy --workspace --all-targets --locked -- -D warnings
+	@scripts/check
 
 guard: ## count the instructions of a scrape, a publish and an encode, and compare them with what they were (UPDATE=1 notes them)
 	@scripts/guard
@@ -28,7 +28,7 @@ bench: ## measure what this project costs beside what one would take instead (PA
 bench-document: ## write BENCHMARKS.md from what make bench has measured
 	@scripts/bench-document --write
 
-fuzz: ## fuzz the reading of the stats table's items, guided by coverage (FUZZ_SECONDS=60)
+fuzz: ## fuzz the reading of the stats table's items, events and tokens, guided by coverage (FUZZ_SECONDS=60 each)
 	@scripts/fuzz
 
 dashboards: ## run an incident, compare every panel and alert with what was sent, and draw the pictures (5 minutes)

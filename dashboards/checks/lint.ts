@@ -4,7 +4,7 @@
 import type { Panel } from "@grafana/schema/dist/esm/raw/dashboard/x/Dashboard_types.gen";
 
 import type { DashboardFile, Target } from "./inputs.js";
-import { type Query, parse, RATE_INTERVAL } from "./promql.js";
+import { type Query, ENDS, parse, RATE_INTERVAL, RISES } from "./promql.js";
 
 const DATASOURCE = "${datasource}";
 const LABEL_VALUES = /^label_values\((?:(?<selector>.+),\s*)?(?<label>\w+)\)$/s;
@@ -57,6 +57,11 @@ const OF_PANELS: RuleSet<Panel> = {
     const unit = fieldConfig?.defaults.unit;
     if (unit === undefined || !UNITS.includes(unit)) complain(`the unit is ${unit}`);
   },
+  // Not among theirs. Zeros would be drawn on an axis up to 100.
+  "panel-axis-rule": ({ type, fieldConfig }, complain) => {
+    const { axisSoftMax } = (fieldConfig?.defaults.custom ?? {}) as { axisSoftMax?: number };
+    if (type === "timeseries" && axisSoftMax === undefined) complain("its axis has no end where nothing reaches it");
+  },
   "panel-no-targets-rule": ({ targets }, complain) => {
     if (!targets || targets.length === 0) complain("it asks for nothing");
   },
@@ -76,7 +81,7 @@ const OF_TARGETS: RuleSet<Target> = {
   "target-instance-rule": (target, complain) => checkMatcher(target, "instance", complain),
   "target-counter-agg-rule": ({ expression }, complain) => {
     for (const { metric, within } of parsed(expression)?.selectors ?? []) {
-      if (metric.endsWith("_total") && !["rate", "irate", "increase"].includes(within[0]!)) {
+      if (metric.endsWith("_total") && ![...RISES, ...ENDS].includes(within[0]!)) {
         complain(`${metric} is a counter, and its value means nothing`);
       }
     }

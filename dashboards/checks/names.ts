@@ -4,7 +4,7 @@
 import { readFileSync } from "node:fs";
 
 import { type DashboardFile, type Rule, type Section, type Series, queriesOf } from "./inputs.js";
-import { type Query, parse } from "./promql.js";
+import { type Query, ENDS, parse, RISES } from "./promql.js";
 
 // What Prometheus itself adds to each scrape.
 const OF_PROMETHEUS = ["up", "scrape_duration_seconds", "scrape_samples_scraped"];
@@ -110,9 +110,9 @@ export class Names {
 
   /** Counters are only good for how they rise, and gauges for what they are. */
   private use(type: string, metric: string, within: string[], complain: (complaint: string) => void) {
-    const rises = ["rate", "irate", "increase"].includes(within[0]!);
+    const rises = RISES.includes(within[0]!);
     if (type === "gauge" && rises) complain(`${metric} is a gauge, and has no rate`);
-    if (type !== "gauge" && !rises) complain(`${metric} is a ${type}, and only its rate means something`);
+    if (type !== "gauge" && !rises && !ENDS.includes(within[0]!)) complain(`${metric} is a ${type}, and only its rate means something`);
   }
 
   private matcher(

@@ -29,6 +29,11 @@ export interface Query {
   groupings: Grouping[];
 }
 
+/** Functions that say how much a counter has risen. */
+export const RISES = ["rate", "irate", "increase"];
+/** Functions that read a counter at an end of a range: of one that never falls, the difference is exact. */
+export const ENDS = ["max_over_time", "min_over_time", "last_over_time"];
+
 // Names that no expression would contain by itself, so that a check can tell a variable from a fixed duration.
 export const RATE_INTERVAL = "8869990787ms";
 const VARIABLES: Record<string, string> = { __rate_interval: RATE_INTERVAL, __range: "6069770749ms" };

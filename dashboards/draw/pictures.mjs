@@ -2,17 +2,14 @@
 //
 // What to draw comes as JSON on the standard input: the pages' address, the time range, and the numbers that must be seen.
 
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { fileURLToPath } from "node:url";
-import { chromium } from "playwright-core";
 
-const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+import { ROOT, drawn, launch } from "./browser.mjs";
+
 const FOLDER = join(ROOT, "dashboards/pictures");
 const WIDTH = 1500;
-const PATIENCE_MS = 30_000;
 
 // Each picture shows these rows of a dashboard, which follow each other there.
 const PICTURES = {
@@ -37,21 +34,7 @@ const order = JSON.parse(await text(process.stdin));
 const faults = [];
 const expect = (holds, fault) => void (holds || faults.push(fault));
 
-const profile = mkdtempSync(join(tmpdir(), "pictures-"));
-const browser = await chromium.launchPersistentContext(profile, {
-  ...installed(),
-  viewport: { width: WIDTH, height: 1000 },
-  args: [
-    // The only pages are this project's own, on a loopback address; and a sandbox needs what a container may not give.
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-  ],
-});
+const browser = await launch({ viewport: { width: WIDTH, height: 1000 } });
 try {
   mkdirSync(FOLDER, { recursive: true });
   const page = await browser.newPage();
@@ -68,46 +51,15 @@ try {
   }
 } finally {
   await browser.close();
-  rmSync(profile, { recursive: true });
 }
 faults.forEach((fault) => console.error(`  ${fault}`));
 if (faults.length > 0) process.exit(1);
 console.log(`  ${Object.values(PICTURES).flatMap(Object.keys).length} pictures are drawn, and the numbers in them are right`);
 
-/** The browser on the PATH, or the one that scripts/fetch-tools has put aside with the libraries that it needs. */
-function installed() {
-  const own = join(ROOT, ".tools/chromium/usr/lib/chromium/chromium");
-  if (existsSync(own)) {
-    const folder = join(ROOT, ".tools/chromium/usr/lib");
-    const libraries = readdirSync(folder)
-      .filter((name) => name.includes("-linux-gnu"))
-      .flatMap((name) => [join(folder, name), join(folder, name, "pulseaudio")]);
-    return { executablePath: own, env: { ...process.env, LD_LIBRARY_PATH: libraries.join(":") } };
-  }
-  const found = (process.env.PATH ?? "")
-    .split(":")
-    .flatMap((folder) => ["chromium", "chromium-browser", "google-chrome"].map((name) => join(folder, name)))
-    .find(existsSync);
-  if (found === undefined) throw new Error("Chromium is missing: run scripts/fetch-tools draw");
-  return { executablePath: found };
-}
-
 async function open(page, dashboard) {
   const parameters = { dashboard, from: order.from, to: order.to, rate_interval: order.rateInterval };
   await page.goto(`${order.url}?${new URLSearchParams(parameters)}`);
-  await page.waitForFunction(
-    () => {
-      const panels = [...document.querySelectorAll("[data-panel]")];
-      return panels.length > 0 && panels.every((panel) => panel.dataset.state !== "loading");
-    },
-    undefined,
-    { timeout: PATIENCE_MS },
-  );
-  await page.evaluate(async () => {
-    await document.fonts.ready;
-    // Curves are drawn on canvases, in the frames after their data came.
-    for (let frame = 0; frame < 3; frame++) await new Promise(requestAnimationFrame);
-  });
+  await drawn(page);
 }
 
 async function compare(page, dashboard) {

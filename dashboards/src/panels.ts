@@ -35,6 +35,21 @@ export interface About {
   queries: DataqueryBuilder[];
 }
 
+/**
+ * Where an axis ends that nothing reaches. Without it, Grafana draws zeros on an axis up to 100, and shares of them on one
+ * up to 10,000 %.
+ */
+const LEAST_TOP: Record<string, number> = {
+  bytes: 4096,
+  none: 1,
+  ops: 1,
+  percentunit: 0.01,
+  reqps: 1,
+  s: 0.1,
+  short: 4,
+  wps: 1,
+};
+
 /** Below the plot there is room for two entries; a longer legend stands beside it. */
 type LegendAt = "below" | "beside";
 
@@ -67,8 +82,12 @@ function describe<P extends AnyPanel>(panel: P, about: About): P {
 
 /** Curves, with their last and largest values in the legend. */
 export function curves(about: About, legend: LegendAt = "below"): TimeSeries {
-  return describe(new TimeSeries(), about)
+  const panel = describe(new TimeSeries(), about);
+  // Counts are whole.
+  if (about.unit === "short") panel.decimals(0);
+  return panel
     .min(0)
+    .axisSoftMax(LEAST_TOP[about.unit]!)
     .lineWidth(2)
     .fillOpacity(10)
     .showPoints(common.VisibilityMode.Never)

@@ -2,7 +2,7 @@
 
 import { type Row, dashboard } from "./layout.js";
 import { bands, badFrom, bars, curves, curvesWithLimit, NEUTRAL, number, stacked } from "./panels.js";
-import { curve, OF_FUNCTIONS, rate, series, value } from "./query.js";
+import { curve, OF_FUNCTIONS, rate, risenInAnHour, series, value } from "./query.js";
 
 // An item of DynamoDB holds no more, and a snapshot is one item.
 const LARGEST_ITEM = 400 * 1024;
@@ -134,12 +134,13 @@ const compacting: Row = {
     }, 10800)],
     [8, curves({
       title: "Folds and burials",
-      description: "Environments whose metrics were added to a base, and their snapshots that were deleted afterwards.",
+      description:
+        "Environments whose metrics were added to a base within the last hour, and their snapshots that were deleted afterwards.",
       runbook: "prometheusdynamodbcompactionoverdue",
-      unit: "ops",
+      unit: "short",
       queries: [
-        curve(`sum(${rate("prometheus_dynamodb_folds_total")})`, "folded"),
-        curve(`sum(${rate("prometheus_dynamodb_burials_total")})`, "buried"),
+        curve(`sum(${risenInAnHour("prometheus_dynamodb_folds_total")})`, "folded"),
+        curve(`sum(${risenInAnHour("prometheus_dynamodb_burials_total")})`, "buried"),
       ],
     })],
     [8, curves({
@@ -148,7 +149,7 @@ const compacting: Row = {
       runbook: "prometheusdynamodbconflict",
       unit: "short",
       queries: [curve(`sum by (kind) (${series("prometheus_dynamodb_conflicts")})`, "{{kind}}")],
-    })],
+    }, "beside")],
     [8, curves({
       title: "Left out or not folded",
       description: "Items left out of a scrape, and environments not folded because a base is full.",

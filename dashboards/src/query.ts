@@ -18,9 +18,19 @@ export function rate(metric: string, matchers = ""): string {
   return `rate(${series(metric, matchers)}[$__rate_interval])`;
 }
 
-/** What a counter has risen by within the dashboard's time range. */
-export function increase(metric: string, matchers = ""): string {
-  return `increase(${series(metric, matchers)}[$__range])`;
+/**
+ * What a counter has risen by within a range: its last value less the one at the start, or the first that there is. The
+ * counters never fall, so this is a whole number and exact, where `increase()` extrapolates to the ends of the range.
+ */
+export function risen(metric: string, matchers = "", range = "$__range"): string {
+  const counter = series(metric, matchers);
+  const start = `last_over_time(${counter}[5m] offset ${range}) or min_over_time(${counter}[${range}])`;
+  return `max_over_time(${counter}[${range}]) - (${start})`;
+}
+
+/** The same for the last hour, for what happens every hour: within a shorter range there would mostly be nothing. */
+export function risenInAnHour(metric: string, matchers = ""): string {
+  return risen(metric, matchers, "1h");
 }
 
 /** A quantile of a histogram, for all series or for each value of these labels. */

@@ -2,7 +2,7 @@
 
 import { type Row, dashboard } from "./layout.js";
 import { type About, bands, badFrom, coloured, curves, curvesWithLimit, heatmap, number, NEUTRAL, stacked } from "./panels.js";
-import { buckets, curve, FAILED, increase, OF_FUNCTIONS, quantile, rate, series, value } from "./query.js";
+import { buckets, curve, FAILED, OF_FUNCTIONS, quantile, rate, risen, risenInAnHour, series, value } from "./query.js";
 
 // The share of requests that may fail: 99.9 % are to succeed. The alerts' burn rates are multiples of it.
 const ERROR_BUDGET = 0.001;
@@ -10,7 +10,10 @@ const ERROR_BUDGET = 0.001;
 // Requests over HTTP: what the functions were invoked for, apart from gc, which is invoked by the schedule. Where gc has
 // not run yet there is nothing to take off.
 const requestsPerSecond = `(sum(${rate("lambda_invocations_total")}) - (sum(${rate("sigil_gc_total")}) or vector(0)))`;
-const requestsInRange = `(sum(${increase("lambda_invocations_total")}) - (sum(${increase("sigil_gc_total")}) or vector(0)))`;
+const requestsInRange = `(sum(${risen("lambda_invocations_total")}) - (sum(${risen("sigil_gc_total")}) or vector(0)))`;
+
+// Until a first run has succeeded the gauge is 0, which would be decades ago.
+const SINCE_GC_SUCCESS = `time() - max(${series("sigil_gc_last_success_timestamp_seconds")} > 0)`;
 
 const VERDICTS = {
   valid: "green",
@@ -32,6 +35,9 @@ const REASONS = {
   unknown: "purple",
   conflict: "light-purple",
   too_large: "dark-purple",
+  not_found: "light-green",
+  method_not_allowed: "green",
+  unsupported_event: "dark-green",
 };
 const OPERATIONS = { put: "green", get: "blue", update: "purple", query: "yellow", delete: "orange" };
 const OUTCOMES = { ok: "green", too_large: "blue", throttled: "yellow", timeout: "orange", unavailable: "red" };
@@ -48,24 +54,24 @@ const overview: Row = {
   panels: [
     [4, number({
       title: "Sigils encoded",
-      description: "Requests to encode that were answered with a sigil, within the time range.",
+      description: "Sigils that were created, within the time range: a count, not an estimate.",
       runbook: "traffic",
       unit: "locale",
-      queries: [value(`sum(${increase("sigil_encode_total")})`, "encoded")],
+      queries: [value(`sum(${risen("sigil_encode_total")})`, "encoded")],
     }, NEUTRAL).decimals(0)],
     [4, number({
       title: "Tokens verified",
-      description: "Tokens that got a verdict, whatever it was, within the time range.",
+      description: "Tokens that got a verdict, whatever it was, within the time range: a count, not an estimate.",
       runbook: "traffic",
       unit: "locale",
-      queries: [value(`sum(${increase("sigil_verify_total")})`, "verified")],
+      queries: [value(`sum(${risen("sigil_verify_total")})`, "verified")],
     }, NEUTRAL).decimals(0)],
     [4, number({
       title: "Failed requests",
       description: "Share of requests in the time range that failed by the service's fault. 0.1 % may.",
       runbook: "sigilerrorbudgetfastburn",
       unit: "percentunit",
-      queries: [value(`(sum(${increase("sigil_error_total", FAILED)}) or vector(0)) / ${requestsInRange}`, "failed")],
+      queries: [value(`(sum(${risen("sigil_error_total", FAILED)}) or vector(0)) / ${requestsInRange}`, "failed")],
     }, badFrom(0.01, ERROR_BUDGET)).decimals(2)],
     [4, number({
       title: "Open circuit breakers",
@@ -79,7 +85,7 @@ const overview: Row = {
       description: "Time since a gc run last succeeded. It is scheduled every hour.",
       runbook: "sigilgcoverdue",
       unit: "s",
-      queries: [value(`time() - max(${series("sigil_gc_last_success_timestamp_seconds")})`, "since")],
+      queries: [value(SINCE_GC_SUCCESS, "since")],
     }, badFrom(9000, 4500)).decimals(1)],
     [4, number({
       title: "Live environments",
@@ -98,7 +104,7 @@ const traffic: Row = {
     [12, curves({
       title: "Sigils encoded per second",
       description:
-        "Requests to encode that were answered with a sigil. The second curve is the mean of five minutes, of every job.",
+        "Sigils that were created. The second curve is the mean of five minutes, of every job.",
       runbook: "traffic",
       unit: "reqps",
       queries: [
@@ -133,10 +139,10 @@ const traffic: Row = {
     }), REASONS)],
     [12, curves({
       title: "GC cycles",
-      description: "Runs of gc. The schedule starts one every hour, which is 1 in this unit.",
+      description: "Runs of gc within the last hour, at each moment. The schedule starts one every hour.",
       runbook: "sigilgcoverdue",
-      unit: "none",
-      queries: [curve(`sum(${rate("sigil_gc_total")}) * 3600`, "runs an hour")],
+      unit: "short",
+      queries: [curve(`sum(${risenInAnHour("sigil_gc_total")})`, "runs in the last hour")],
     })],
     [12, curves({
       title: "Revocations",
@@ -215,24 +221,27 @@ const gc: Row = {
   panels: [
     [8, stacked({
       title: "Records deleted",
-      description: "Records that gc deleted after their retention, by why they were due.",
+      description: "Records that gc deleted after their retention within the last hour, at each moment, by why they were due.",
       runbook: "sigilgcoverdue",
       unit: "short",
-      queries: [curve(`sum by (reason) (${rate("sigil_gc_deleted_total")})`, "{{reason}} a second")],
+      queries: [curve(`sum by (reason) (${risenInAnHour("sigil_gc_deleted_total")})`, "{{reason}}")],
     }, "below")],
     [8, curves({
       title: "GC duration",
-      description: "How long gc runs take. A run stops by itself before its time-out of 60 s, and the next goes on.",
+      description:
+        "How long the runs of the last hour took. A run stops by itself before its time-out of 60 s, and the next goes on.",
       runbook: "sigilgcoverdue",
       unit: "s",
-      queries: [curve(quantile(0.95, "sigil_gc_duration_seconds"), "p95")],
+      queries: [
+        curve(`histogram_quantile(0.95, sum by (le) (${risenInAnHour("sigil_gc_duration_seconds_bucket")}))`, "p95"),
+      ],
     })],
     [8, curvesWithLimit({
       title: "Age of the last successful gc run",
       description: "Rises by itself and falls with each run that succeeds. Two runs missed are an alert.",
       runbook: "sigilgcoverdue",
       unit: "s",
-      queries: [curve(`time() - max(${series("sigil_gc_last_success_timestamp_seconds")})`, "age")],
+      queries: [curve(SINCE_GC_SUCCESS, "age")],
     }, 9000)],
   ],
 };

@@ -1,7 +1,7 @@
 //! Dashboards, alerts and runbook agree with each other and with what the functions export; and each mistake that one could
 //! make in them is noticed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 use std::thread;
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use local_bundle::bundle::{Bundle, Options};
 use local_bundle::client::Client;
 use local_bundle::settings::DEFAULT_METRICS_TOKEN;
-use local_bundle::workspace;
+use local_bundle::{prometheus, workspace};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -44,8 +44,8 @@ const IN_RULES: [Mistake; 16] = [
     ("alerts.yml", r#"reason=~"throttled|circuit_open|unavailable|damaged""#, r#"reason=~".+""#),
     (
         "alerts.yml",
-        "sum by (job, operation) (rate(sigil_storage_throttles_total[5m]))",
-        "sum by (job) (rate(sigil_storage_throttles_total[5m]))",
+        "sum by (job, stack, operation) (rate(sigil_storage_throttles_total[5m]))",
+        "sum by (job, stack) (rate(sigil_storage_throttles_total[5m]))",
     ),
     // No rate, or another window.
     (
@@ -63,20 +63,24 @@ const IN_RULES: [Mistake; 16] = [
     ("alerts.yml", "> 2.5 * 3600", "> 0.5 * 3600"),
     (
         "alerts.yml",
-        "max by (job) (prometheus_dynamodb_scrape_duration_seconds) > 4",
-        "max by (job) (prometheus_dynamodb_scrape_duration_seconds) > 2",
+        "max by (job, stack) (prometheus_dynamodb_scrape_duration_seconds) > 4",
+        "max by (job, stack) (prometheus_dynamodb_scrape_duration_seconds) > 2",
     ),
     ("alerts.yml", "for: 2h30m", "for: 10m"),
     // A part that makes an alert silent when it should be, or loud when it should be.
-    ("alerts.yml", "and job:sigil_failures:rate1h * 3600 >= 10", ""),
-    ("alerts.yml", "and job:sigil_failures:ratio_rate30m > 6 * 0.001", ""),
+    ("alerts.yml", "and stack:sigil_failures:rate1h * 3600 >= 10", ""),
+    ("alerts.yml", "and stack:sigil_failures:ratio_rate30m > 6 * 0.001", ""),
     ("alerts.yml", " or 0 * sum", " and 0 * sum"),
-    ("alerts.yml", r#"and on (job) sum by (job) (rate(sigil_error_total{reason="circuit_open"}[5m])) > 0"#, ""),
+    (
+        "alerts.yml",
+        r#"and on (job, stack) sum by (job, stack) (rate(sigil_error_total{reason="circuit_open"}[5m])) > 0"#,
+        "",
+    ),
     ("alerts.yml", r#" or absent(up{job="sigils"})"#, ""),
 ];
 
 /// Caught by the checks of dashboards and documents against a page. With each, what must be said.
-const IN_DASHBOARDS: [(Mistake, &str); 17] = [
+const IN_DASHBOARDS: [(Mistake, &str); 19] = [
     (
         ("service.json", "rate(sigil_revoke_total{", "rate(sigil_revoked_total{"),
         "there is no metric sigil_revoked_total",
@@ -93,6 +97,8 @@ const IN_DASHBOARDS: [(Mistake, &str); 17] = [
     (("service.json", r#", instance=~\"$instance\""#, ""), "target-instance-rule"),
     (("service.json", "[$__rate_interval]", "[1m]"), "target-rate-interval-rule"),
     (("service.json", "time() - max(", "rate("), "is a gauge, and has no rate"),
+    (("service.json", r#""axisSoftMax": 0.1,"#, ""), "panel-axis-rule"),
+    (("service.json", "sum(max_over_time(sigil_encode_total{", "sum((sigil_encode_total{"), "target-counter-agg-rule"),
     (("service.json", r#""unit": "reqps""#, r#""unit": "request/s""#), "panel-units-rule"),
     (("service.json", r#""editable": false"#, r#""editable": true"#), "uneditable-dashboard"),
     (("service.json", "${runbook}#traffic", "${runbook}#trafic"), "links to no section"),
@@ -128,14 +134,23 @@ fn the_json_is_of_the_types_that_grafana_publishes() -> Result<()> {
 
 #[test]
 fn the_rules_are_sound() -> Result<()> {
-    succeeds(&promtool(&dashboards(), &["check", "rules", "--lint=all", "--lint-fatal", "alerts.yml"])?)
+    for promtool in promtools() {
+        succeeds(&promtool_at(
+            &promtool,
+            &dashboards(),
+            &["check", "rules", "--lint=all", "--lint-fatal", "alerts.yml"],
+        )?)?;
+    }
+    Ok(())
 }
 
 #[test]
 fn each_alert_fires_when_it_must_and_only_then() -> Result<()> {
     let cases = |folder: &Path, file: &str| promtool(folder, &["test", "rules", file]);
-    for file in ["alerts_test.yml", "alerts_hours_test.yml"] {
-        succeeds(&cases(&dashboards(), file)?)?;
+    for promtool in promtools() {
+        for file in ["alerts_test.yml", "alerts_hours_test.yml"] {
+            succeeds(&promtool_at(&promtool, &dashboards(), &["test", "rules", file])?)?;
+        }
     }
     let noticed = |mistake: Mistake| -> Result<()> {
         let folder = copy_with(mistake)?;
@@ -206,8 +221,16 @@ fn copy_with((file, right, wrong): Mistake) -> Result<TempDir> {
     Ok(folder)
 }
 
+/// The rules are for whatever Prometheus their user has: the one that all tests run, and the oldest that they are written for.
+fn promtools() -> [PathBuf; 2] {
+    [prometheus::promtool(), workspace::tool_or_path("prometheus-2/usr/bin/promtool", "promtool-2")]
+}
+
 fn promtool(folder: &Path, arguments: &[&str]) -> Result<Output> {
-    let promtool = workspace::tool_or_path("prometheus/usr/bin/promtool", "promtool");
+    promtool_at(&prometheus::promtool(), folder, arguments)
+}
+
+fn promtool_at(promtool: &Path, folder: &Path, arguments: &[&str]) -> Result<Output> {
     Ok(Command::new(promtool).current_dir(folder).args(arguments).output()?)
 }
 

@@ -131,6 +131,7 @@ impl Stage {
         let mut variables = Environment::new(&url, &sigil::keys::generate("deploy"), DEFAULT_METRICS_TOKEN);
         variables.set("STATS_GRACE", &format!("{}ms", Settings::GRACE.as_millis()));
         variables.set("STATS_PUBLISH_INTERVAL", "0s");
+        variables.set("STATS_PUBLISH_BUDGET_PERCENT", "100");
         let start = async |name: &'static str| {
             let function = Function { name, program: programs[name].clone() };
             ExecutionEnvironment::start(&function, &variables, &logs.join(format!("{name}.log"))).await

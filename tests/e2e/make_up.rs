@@ -1,7 +1,9 @@
-//! What `make up` does apart from running: it ends what it started, and says in one line what it lacks.
+//! What a newcomer meets: `make up` says what it lacks in one line and before it builds, shows what the README shows, every
+//! link that it prints answers, and it ends what it started.
 
+use std::collections::BTreeSet;
 use std::fs::Permissions;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -14,6 +16,8 @@ use local_bundle::{port, workspace};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+/// The ports that `make up OBSERVE=1` listens on, by their variables.
+const PORTS: [&str; 4] = ["PORT", "INDEX_PORT", "DYNAMODB_PORT", "PROMETHEUS_PORT"];
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How long everything may take to be gone after its owner was told to end, or was killed.
 const ENDING: Duration = Duration::from_secs(15);
@@ -47,11 +51,14 @@ async fn nothing_outlives_a_killed_owner() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_taken_port_is_said_by_name() -> Result<()> {
-    for variable in ["PORT", "DYNAMODB_PORT"] {
+    for variable in PORTS {
         let holder = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let taken = holder.local_addr()?.port();
         let mut command = Command::new(env!("CARGO_BIN_EXE_local-bundle"));
-        command.arg("up").env("PORT", port::free()?.to_string()).env("DYNAMODB_PORT", port::free()?.to_string());
+        command.arg("up").env("OBSERVE", "1");
+        for port in PORTS {
+            command.env(port, port::free()?.to_string());
+        }
         let output = command.env(variable, taken.to_string()).output()?;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(!output.status.success() && output.stdout.is_empty(), "{output:?}");
@@ -59,6 +66,217 @@ async fn a_taken_port_is_said_by_name() -> Result<()> {
         ensure!(said.trim_end().lines().count() == 1, "{said}");
     }
     Ok(())
+}
+
+/// Settings that are wrong, and how many faults there are.
+const WRONG_SETTINGS: [(&[(&str, &str)], usize); 6] = [
+    (&[("PORT", "http")], 1),
+    (&[("PORT", "0"), ("INDEX_PORT", "65536"), ("DYNAMODB_PORT", "8000.0"), ("PROMETHEUS_PORT", "-1")], 4),
+    (&[("CONCURRENCY", "17"), ("PERSIST", "yes"), ("OBSERVE", "2")], 3),
+    (&[("METRICS_TOKEN", "two words")], 1),
+    (&[("PORT", "99999999999999999999")], 1),
+    (&[("OBSERVE", "true"), ("PORT", "$(id)")], 2),
+];
+
+/// Where there is no cargo, nothing can have been built; and the program, which reads them again, says the same.
+#[test]
+fn a_wrong_setting_is_refused_before_the_build_in_the_words_of_the_program() -> Result<()> {
+    let tools = path_without(&["cargo", "rustc"])?;
+    for (settings, faults) in WRONG_SETTINGS {
+        let refused = |mut command: Command| -> Result<String> {
+            let output = command.envs(settings.iter().copied()).output()?;
+            ensure!(!output.status.success() && output.stdout.is_empty(), "{settings:?}: {output:?}");
+            Ok(String::from_utf8(output.stderr)?)
+        };
+        let mut script = Command::new(which("bash")?);
+        script.arg(workspace::root().join("scripts/up")).env("PATH", tools.path());
+        let mut program = Command::new(env!("CARGO_BIN_EXE_local-bundle"));
+        program.arg("up");
+        let (script, program) = (refused(script)?, refused(program)?);
+        ensure!(script == program, "{settings:?}: the script says {script}, and the program {program}");
+        for (variable, _) in settings {
+            ensure!(script.matches(&format!(" {variable} is ")).count() == 1, "{variable} in {script}");
+        }
+        ensure!(script.lines().count() == if faults == 1 { 1 } else { faults + 1 }, "{script}");
+    }
+    Ok(())
+}
+
+/// Before the first build, the script looks itself.
+#[test]
+fn a_taken_port_is_refused_before_the_first_build() -> Result<()> {
+    let (tools, nothing_built) = (path_without(&["cargo", "rustc"])?, TempDir::new()?);
+    for variable in PORTS {
+        let holder = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let taken = holder.local_addr()?.port();
+        let mut script = Command::new(which("bash")?);
+        script.arg(workspace::root().join("scripts/up")).env("PATH", tools.path()).env("OBSERVE", "1");
+        for port in PORTS {
+            script.env(port, port::free()?.to_string());
+        }
+        script.env("CARGO_TARGET_DIR", nothing_built.path()).env(variable, taken.to_string());
+        let output = script.output()?;
+        let said = String::from_utf8(output.stderr)?;
+        ensure!(said == format!("{variable} {taken} is taken: choose another with {variable}=…\n"), "{said}");
+        ensure!(!output.status.success(), "it went on");
+    }
+    Ok(())
+}
+
+/// Every target that needs cargo, and not only the first that one tries.
+#[test]
+fn without_cargo_every_target_says_so_in_one_line() -> Result<()> {
+    let tools = path_without(&["cargo", "rustc"])?;
+    for script in ["up", "check", "test", "fuzz", "soak", "package", "dashboards", "dashboards-json"] {
+        let mut command = Command::new(which("bash")?);
+        command.arg(workspace::root().join("scripts").join(script)).env("PATH", tools.path());
+        let output = command.output()?;
+        let said = String::from_utf8(output.stderr)?;
+        ensure!(said.starts_with("Rust 1.") && said.contains("or later with cargo is missing: "), "{script}: {said}");
+        ensure!(!output.status.success() && said.lines().count() == 1, "{script}: {said}");
+    }
+    Ok(())
+}
+
+/// The transcript in the README, against a fresh bundle: what is typed is run, and what is shown must come, but for ids, keys'
+/// signatures and times. Only the page of metrics is asked again, for a publish follows its response.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_readme_shows_what_comes() -> Result<()> {
+    let readme = std::fs::read_to_string(workspace::root().join("README.md"))?;
+    let (_, rest) = readme.split_once("```console\n$ make up\n").context("a transcript that begins with make up")?;
+    let (transcript, _) = rest.split_once("\n```").context("its end")?;
+    let (started, typed) = transcript.split_once("\n$ # in another shell").context("a second shell")?;
+    let (_, typed) = typed.split_once('\n').context("more than a comment")?;
+
+    let mut up = Up::start()?;
+    let said = up.is_up().await?;
+    let here = |text: &str| {
+        let [port, index, dynamodb, _] = up.ports;
+        text.replace("127.0.0.1:9000", &format!("127.0.0.1:{port}"))
+            .replace("127.0.0.1:9001", &format!("127.0.0.1:{index}"))
+            .replace("on port 8000", &format!("on port {dynamodb}"))
+            .replace("logs/up-9000", &format!("logs/up-{port}"))
+    };
+    let shown = here(started);
+    let first: Vec<&str> = said.lines().take(shown.trim_end().lines().count()).collect();
+    ensure_shown(&shown, &first.join("\n"))?;
+
+    const NEXT: &str = "--- next";
+    let typed = format!("\n{}", here(typed));
+    let steps: Vec<(&str, &str)> =
+        typed.split("\n$ ").skip(1).map(|step| step.split_once('\n').unwrap_or((step, ""))).collect();
+    let all: String = steps.iter().map(|(command, _)| format!("{command}\necho; echo '{NEXT}'\n")).collect();
+    let came = in_a_shell(&all)?;
+    for ((command, shown), came) in steps.iter().zip(came.split(NEXT)) {
+        if command.contains("/metrics") {
+            wait::until("the page counts what was typed", ENDING, async || {
+                ensure_shown(shown, &in_a_shell(command)?).map_err(Setback::Later)
+            })
+            .await?;
+        } else {
+            ensure_shown(shown, came).with_context(|| (*command).to_owned())?;
+        }
+    }
+    up.delete_logs()
+}
+
+fn in_a_shell(commands: &str) -> Result<String> {
+    let output = Command::new("bash").current_dir(workspace::root()).args(["-c", commands]).output()?;
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// An error unless the same lines came, in this order.
+fn ensure_shown(shown: &str, came: &str) -> Result<()> {
+    let lines = |text: &str| text.trim().lines().map(without_what_changes).collect::<Vec<_>>();
+    let (shown, came) = (lines(shown), lines(came));
+    ensure!(shown == came, "the README shows\n{}\nand there came\n{}", shown.join("\n"), came.join("\n"));
+    Ok(())
+}
+
+/// The line with letters in the place of ids, times and signatures.
+fn without_what_changes(line: &str) -> String {
+    let words = line.split_inclusive(|c: char| !c.is_ascii_alphanumeric() && !"-:_.…".contains(c));
+    let words = words.map(|word| {
+        let bare = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric() && c != '…');
+        let digits = |c: char| if c.is_ascii_digit() { '0' } else { c };
+        let kind = if bare.starts_with("eyJ") {
+            "TOKEN"
+        } else if bare.len() == 36 && bare.bytes().filter(|byte| *byte == b'-').count() == 4 {
+            "ID"
+        } else if bare.chars().map(digits).eq("0000-00-00T00:00:00Z".chars()) {
+            "TIME"
+        } else {
+            bare
+        };
+        format!("{kind}{}", &word[bare.len()..])
+    });
+    let line: String = words.collect();
+    // How long a step of the self-check took.
+    match line.rsplit_once(" (") {
+        Some((step, time)) if time.ends_with(" ms)") => step.to_owned(),
+        _ => line,
+    }
+}
+
+/// Beside the bundle: every link that is printed or on the page of links answers, and in a browser the dashboards show what
+/// the self-check has just done, at a desk and on a phone, and say in one line when Prometheus hangs or is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_linked_answers_and_what_is_drawn_is_true() -> Result<()> {
+    let mut up = Up::start_observed()?;
+    let said = up.is_up().await?;
+    let [_, index, _, prometheus] = up.ports;
+    let index = format!("http://127.0.0.1:{index}/");
+    // Commands have addresses, too, which answer to more than a click.
+    let printed = said.lines().filter(|line| !line.contains("curl ")).flat_map(str::split_whitespace);
+    let printed: BTreeSet<String> = printed.filter(|word| word.starts_with("http")).map(str::to_owned).collect();
+    let pages = ["", "metrics", "tables"].map(|path| format!("{index}{path}"));
+    ensure!(printed.is_superset(&BTreeSet::from(pages)), "{said}");
+
+    let http = reqwest::Client::builder().no_proxy().build()?;
+    let get = async |url: &str| -> Result<String> {
+        let answer = http.get(url).send().await?;
+        ensure!(answer.status() == 200, "{} for {url}", answer.status());
+        Ok(answer.text().await?)
+    };
+    let linked: BTreeSet<String> = get(&index)
+        .await?
+        .split("href=\"")
+        .skip(1)
+        .filter_map(|rest| Some(rest.split_once('"')?.0.to_owned()))
+        .filter(|link| !link.starts_with("data:"))
+        .map(|link| if link.starts_with('/') { format!("{}{link}", index.trim_end_matches('/')) } else { link })
+        .collect();
+    let logs = ["functions.log", "dynamodb.log", "prometheus.log"].map(|name| format!("{index}logs/{name}"));
+    ensure!(linked.is_superset(&BTreeSet::from(logs)), "{linked:?}");
+    for link in printed.union(&linked) {
+        ensure!(!get(link).await?.is_empty(), "{link} is empty");
+    }
+
+    let order = serde_json::json!({
+        "url": format!("http://127.0.0.1:{prometheus}/user/"),
+        "prometheus": up.process_of("--web.listen-address")?,
+        "numbers": { "Sigils encoded": 1, "Tokens verified": 2 },
+        "alerts": std::fs::read_to_string(workspace::root().join("dashboards/alerts.yml"))?.matches("- alert:").count(),
+        "folder": workspace::local("logs/tests/pages"),
+    });
+    let mut browser = Command::new("node")
+        .current_dir(workspace::root().join("dashboards/draw"))
+        .arg("pages.mjs")
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    browser.stdin.take().context("it has an input")?.write_all(order.to_string().as_bytes())?;
+    let seen = tokio::task::spawn_blocking(move || browser.wait_with_output()).await??;
+    ensure!(seen.status.success(), "{}", String::from_utf8_lossy(&seen.stderr));
+
+    // Which has killed Prometheus in the end.
+    let status = wait::until("it ends", ENDING, async || {
+        up.process.try_wait().map_err(|error| Setback::Final(error.into()))?.map_or_else(|| not_yet("it runs"), Ok)
+    })
+    .await?;
+    let said = up.output()?;
+    ensure!(!status.success() && said.matches("Prometheus has ended").count() == 1, "{said}");
+    up.delete_logs()
 }
 
 #[test]
@@ -73,23 +291,34 @@ fn a_missing_tool_is_one_clear_line() -> Result<()> {
         ensure!(!output.status.success(), "without {missing} it went well");
         ensure!(error.starts_with(said) && error.trim_end().lines().count() == 1, "without {missing}: {error}");
     }
-    let all = String::from_utf8(fetch_tools_without(&["java", "node", "python3", "cargo"])?.stderr)?;
+    let all = String::from_utf8(fetch_tools_without(&["java", "node", "python3", "cargo", "rustc"])?.stderr)?;
     ensure!(all.trim_end().lines().count() == 4, "{all}");
     Ok(())
 }
 
 /// Runs the script with a PATH on which there is everything that it uses but these.
 fn fetch_tools_without(missing: &[&str]) -> Result<Output> {
-    const USED: [&str; 17] = [
+    let tools = path_without(missing)?;
+    let script = workspace::root().join("scripts/fetch-tools");
+    Ok(Command::new(which("bash")?).arg(script).arg("up").env("PATH", tools.path()).output()?)
+}
+
+/// A PATH on which there is everything that the scripts use but these.
+fn path_without(missing: &[&str]) -> Result<TempDir> {
+    const USED: [&str; 18] = [
         "bash", "cargo", "cat", "cc", "cksum", "cp", "dirname", "env", "java", "make", "mkdir", "mv", "node", "npm",
-        "python3", "rm", "sed",
+        "python3", "rm", "rustc", "sed",
     ];
     let folder = TempDir::new()?;
     for name in USED.iter().filter(|name| !missing.contains(name)) {
-        write_wrapper(&folder.path().join(name), &which(name)?)?;
+        let file = folder.path().join(name);
+        match *name {
+            // What these start must be given this PATH as well.
+            "bash" | "env" => std::os::unix::fs::symlink(which(name)?, file)?,
+            _ => write_wrapper(&file, &which(name)?)?,
+        }
     }
-    let script = workspace::root().join("scripts/fetch-tools");
-    Ok(Command::new(which("bash")?).arg(script).arg("up").env("PATH", folder.path()).output()?)
+    Ok(folder)
 }
 
 /// Not a link: version managers put scripts on the PATH, which look for each other there.
@@ -109,52 +338,59 @@ fn which(name: &str) -> Result<PathBuf> {
 struct Up {
     process: Child,
     mark: String,
-    ports: [u16; 2],
+    ports: [u16; 4],
+    observe: bool,
 }
 
 impl Up {
     fn start() -> Result<Self> {
-        Self::on([port::free()?, port::free()?])
+        Self::on([port::free()?, port::free()?, port::free()?, port::free()?], false)
+    }
+
+    /// One with Prometheus and the dashboards beside it.
+    fn start_observed() -> Result<Self> {
+        Self::on([port::free()?, port::free()?, port::free()?, port::free()?], true)
     }
 
     /// Another one on the same ports, in its place.
     fn again(&mut self) -> Result<Self> {
-        Self::on(self.ports)
+        Self::on(self.ports, self.observe)
     }
 
-    fn on(ports: [u16; 2]) -> Result<Self> {
+    fn on(ports: [u16; 4], observe: bool) -> Result<Self> {
         let mark = format!("{}-{}", std::process::id(), ports[0]);
         let process = Command::new(env!("CARGO_BIN_EXE_local-bundle"))
             .arg("up")
-            .env("PORT", ports[0].to_string())
-            .env("DYNAMODB_PORT", ports[1].to_string())
+            .envs(PORTS.into_iter().zip(ports.map(|port| port.to_string())))
+            .env("OBSERVE", if observe { "1" } else { "0" })
             .env("MAKE_UP_TEST", &mark)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
-        Ok(Self { process, mark, ports })
+        Ok(Self { process, mark, ports, observe })
     }
 
-    /// Waits until it has said so.
-    async fn is_up(&mut self) -> Result<()> {
+    /// Waits until it has said so, and returns all that it has said.
+    async fn is_up(&mut self) -> Result<String> {
         let mut stdout = self.process.stdout.take().context("it was taken")?;
         let said = tokio::task::spawn_blocking(move || {
-            let (mut said, mut chunk) = (String::new(), [0; 4096]);
+            let (mut said, mut chunk) = (Vec::new(), [0; 4096]);
             loop {
                 match stdout.read(&mut chunk)? {
-                    0 => anyhow::bail!("it ended after saying: {said}"),
-                    length => said.push_str(&String::from_utf8_lossy(&chunk[..length])),
+                    0 => anyhow::bail!("it ended after saying: {}", String::from_utf8_lossy(&said)),
+                    length => said.extend_from_slice(&chunk[..length]),
                 }
-                if said.contains("The bundle is up") && said.contains("/metrics\n") {
-                    return Ok((said, stdout));
+                // Its last line but for an empty one.
+                if said.ends_with(b"/metrics\n\n") {
+                    return Ok((String::from_utf8(said)?, stdout));
                 }
             }
         });
         let (said, stdout) = tokio::time::timeout(PATIENCE, said).await???;
         self.process.stdout = Some(stdout);
-        ensure!(!said.contains('✗'), "{said}");
+        ensure!(said.contains("The bundle is up") && !said.contains('✗'), "{said}");
         ensure!(!self.processes().is_empty() || !Path::new("/proc/self").exists(), "the mark finds nothing");
-        Ok(())
+        Ok(said)
     }
 
     async fn signal_and_wait(&mut self, signal: Signal) -> Result<std::process::ExitStatus> {
@@ -182,9 +418,19 @@ impl Up {
         Ok(std::fs::remove_dir_all(workspace::local(&format!("logs/up-{}", self.ports[0])))?)
     }
 
-    /// The commands of every process that has the mark. Only Linux lets one look; elsewhere the list is empty, and a
-    /// process that is left shows as a taken port at the next start.
+    /// The process whose command has this in it.
+    fn process_of(&self, part: &str) -> Result<u32> {
+        let found = self.marked().into_iter().find(|(_, command)| command.contains(part));
+        Ok(found.with_context(|| format!("no process has {part} in its command"))?.0)
+    }
+
     fn processes(&self) -> Vec<String> {
+        self.marked().into_iter().map(|(_, command)| command).collect()
+    }
+
+    /// The ids and commands of every process that has the mark. Only Linux lets one look; elsewhere the list is empty, and a
+    /// process that is left shows as a taken port at the next start.
+    fn marked(&self) -> Vec<(u32, String)> {
         let mark = format!("MAKE_UP_TEST={}", self.mark);
         let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
         entries
@@ -193,8 +439,10 @@ impl Up {
                 let environment = std::fs::read(process.join("environ")).unwrap_or_default();
                 environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
             })
-            .filter_map(|process| std::fs::read_to_string(process.join("cmdline")).ok())
-            .map(|command| command.replace('\0', " "))
+            .filter_map(|process| {
+                let id = process.file_name()?.to_str()?.parse().ok()?;
+                Some((id, std::fs::read_to_string(process.join("cmdline")).ok()?.replace('\0', " ")))
+            })
             .collect()
     }
 }

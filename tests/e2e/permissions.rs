@@ -95,7 +95,7 @@ async fn what_is_called_is_what_is_allowed() -> Result<()> {
     gc.client.gc().await?;
     metrics.client.metrics().await?;
     for (function, recorded) in [("encode", &encode), ("verify", &verify), ("gc", &gc)] {
-        let publish = Permission::new("dynamodb:PutItem", "StatsTable");
+        let publish = Permission::new("dynamodb:PutItem", "StatsTable/shard#*");
         recorded.has_called(&publish).await.with_context(|| function)?;
     }
 
@@ -111,7 +111,7 @@ async fn what_is_called_is_what_is_allowed() -> Result<()> {
     verify.client.get(&sigil.id).await?.expect(200)?;
     gc.client.gc().await?;
     for recorded in [&encode, &verify, &gc] {
-        recorded.has_called(&Permission::new("dynamodb:GetItem", "StatsTable")).await?;
+        recorded.has_called(&Permission::new("dynamodb:GetItem", "StatsTable/grave#*")).await?;
     }
 
     let template = Expanded::of(&expanded::source()?)?;

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use local_bundle::bundle::{Bundle, Options};
 use local_bundle::client::{Client, Sigil};
 use local_bundle::prometheus::Prometheus;
-use local_bundle::secrets_manager::{SecretsManager, arn};
+use local_bundle::secrets_manager::{Answering, SecretsManager, arn};
 use local_bundle::wait::{self, not_yet};
 use local_bundle::{credentials, expanded, workspace};
 use serde_json::{Value, json};
@@ -25,9 +25,9 @@ async fn bundle(test: &str, secrets: &SecretsManager) -> Result<Bundle> {
     secrets.put(&arn("signing"), &json!({ "seed": "s".repeat(64) }).to_string());
     secrets.put(&arn("token"), FIRST_TOKEN);
     let mut options = Options::for_test(test)
-        .with("SIGNING_KEYS", "")
+        .without("SIGNING_KEYS")
         .with("SIGNING_KEYS_SECRET_ARN", arn("signing"))
-        .with("METRICS_TOKEN", "")
+        .without("METRICS_TOKEN")
         .with("METRICS_TOKEN_SECRET_ARN", arn("token"))
         .with("AWS_ENDPOINT_URL_SECRETS_MANAGER", secrets.url());
     options.metrics_token = FIRST_TOKEN.to_owned();
@@ -45,7 +45,7 @@ async fn the_metrics_token_rotates_without_a_failed_scrape() -> Result<()> {
 
     secrets.put(&arn("token"), "the-second-metrics-token");
     client.get_metrics(Some(FIRST_TOKEN)).await?.expect(200)?;
-    prometheus.set_token("the-second-metrics-token")?;
+    prometheus.rotate_token("the-second-metrics-token").await?;
     let before = count(&prometheus).await?;
     scrapes(&prometheus, before + 3).await?;
     client.get_metrics(Some(FIRST_TOKEN)).await?.expect(200)?;
@@ -53,14 +53,14 @@ async fn the_metrics_token_rotates_without_a_failed_scrape() -> Result<()> {
     // The second rotation ends the first token. Prometheus has the new token at once, and is refused nothing.
     wait_out_a_miss().await;
     secrets.put(&arn("token"), "the-third-metrics-token");
-    prometheus.set_token("the-third-metrics-token")?;
+    prometheus.rotate_token("the-third-metrics-token").await?;
     let before = count(&prometheus).await?;
     scrapes(&prometheus, before + 3).await?;
     client.get_metrics(Some("the-second-metrics-token")).await?.expect(200)?;
     client.get_metrics(Some(FIRST_TOKEN)).await?.expect(401)?;
 
     // What is kept stays in use while Secrets Manager is out of reach.
-    secrets.set_out_of_order(true);
+    secrets.set_answering(Answering::OutOfOrder);
     wait_out_a_miss().await;
     client.get_metrics(Some("unknown")).await?.expect(401)?;
     let before = count(&prometheus).await?;
@@ -132,7 +132,7 @@ async fn unknown_keys_do_not_hammer_secrets_manager_and_an_outage_is_counted() -
     let client = bundle.client();
     let sigil = client.encode(&json!("signed")).await?;
     let forged = of_another_key(&sigil)?;
-    secrets.set_out_of_order(true);
+    secrets.set_answering(Answering::OutOfOrder);
 
     let (start, before) = (Instant::now(), secrets.reads());
     for _ in 0..50 {

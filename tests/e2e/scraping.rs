@@ -9,6 +9,9 @@ use local_bundle::client::Client;
 use local_bundle::prometheus::{self, Prometheus};
 use local_bundle::settings::DEFAULT_METRICS_TOKEN;
 use local_bundle::workspace;
+use prometheus_dynamodb::Page;
+use prometheus_dynamodb::exposition::Format;
+use prometheus_dynamodb::page::{PageFamily, PageKind, PageSeries, PageValue};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,6 +108,43 @@ async fn only_the_listed_networks_may_scrape() -> Result<()> {
         assert_eq!(answer.text.contains("sigil_"), status == 200, "{}", answer.text);
     }
     Ok(())
+}
+
+/// Names and values that OpenMetrics does not allow as they are, or not beside each other. Nothing of them is lost, and a strict
+/// parser takes the page.
+#[test]
+fn a_strict_parser_reads_whatever_names_and_values_there_are() -> Result<()> {
+    let family = |name: &str, kind, value| PageFamily {
+        name: name.into(),
+        help: "Help.".into(),
+        kind,
+        series: vec![PageSeries { labels: vec![], value, created_at_ms: Some(1_700_000_000_000) }],
+    };
+    let counter = |name, value| family(name, PageKind::Counter, PageValue::Number(value));
+    let gauge = |name| family(name, PageKind::Gauge, PageValue::Number(f64::NAN));
+    let histogram = |name, bound, sum| {
+        family(name, PageKind::Histogram, PageValue::Histogram { buckets: vec![(bound, 1)], count: 2, sum })
+    };
+    let families = vec![
+        counter("_created_total", 1.0),
+        counter("_total", 1.0),
+        gauge("bar_created"),
+        histogram("bar", 0.5, 1.0),
+        counter("below_total", -1.0),
+        counter("foo", 1.0),
+        counter("foo_created", 1.0),
+        counter("foo_created_total", 1.0),
+        counter("foo_total", 1.0),
+        histogram("negative_bounds", -0.5, 1.0),
+        histogram("negative_sum", 0.5, -1.0),
+        counter("total", 1.0),
+    ];
+    let page = Page { families, conflicts: vec![] };
+    let text = String::from_utf8(Format::OpenMetrics.render(&page))?;
+    for name in ["_total", "bar_bucket", "bar_sum", "foo_total", "negative_bounds_count", "negative_sum_sum"] {
+        ensure!(text.lines().any(|line| line.starts_with(name)), "there is no {name}:\n{text}");
+    }
+    independent_parser_reads("prometheus_client.openmetrics.parser", &text)
 }
 
 /// Host and port, as a scrape configuration names them.

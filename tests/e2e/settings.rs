@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use local_bundle::deployed::Deployed;
 use local_bundle::wait::{self, not_yet};
 use local_bundle::{environment, functions};
 
@@ -25,6 +26,7 @@ async fn malformed_settings_are_named_together_with_missing_ones() -> Result<()>
         ("STATS_SHARDS", "many"),
         ("STATS_PUBLISH_INTERVAL", "5"),
         ("STATS_PUBLISH_BURST", "-1"),
+        ("STATS_PUBLISH_BUDGET_PERCENT", "0"),
         ("SIGNING_KEYS", "{"),
     ];
     let with_sigils: Vec<_> = publishing.into_iter().chain([("SIGIL_RETENTION_SECONDS", "a day")]).collect();
@@ -37,6 +39,42 @@ async fn malformed_settings_are_named_together_with_missing_ones() -> Result<()>
     names_all("metrics", &not_an_arn, &["STATS_TABLE", "METRICS_TOKEN_SECRET_ARN"]).await?;
     let scraping = [("METRICS_ALLOWED_CIDRS", "10.0.0.0/8,everyone"), ("STATS_WRITER_IDLE", "soon")];
     names_all("metrics", &scraping, &named(&scraping)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn empty_settings_are_named_and_none_of_them_means_a_default() -> Result<()> {
+    let publishing =
+        ["STATS_TABLE", "STATS_SHARDS", "STATS_PUBLISH_INTERVAL", "STATS_PUBLISH_BURST", "STATS_MAX_SERIES"];
+    let reading = ["STATS_TABLE", "STATS_WRITER_IDLE", "STATS_GRACE"];
+    let signing = ["SIGILS_TABLE", "SIGNING_KEYS", "SIGNING_KEYS_SECRET_ARN"];
+    let lifetimes = ["SIGIL_MAX_TTL_SECONDS", "SIGIL_RETENTION_SECONDS"];
+    let access = ["METRICS_TOKEN", "METRICS_TOKEN_PREVIOUS", "METRICS_TOKEN_SECRET_ARN", "METRICS_ALLOWED_CIDRS"];
+    for (function, names) in [
+        ("encode", [&publishing[..], &signing, &lifetimes].concat()),
+        ("verify", [&publishing[..], &signing].concat()),
+        ("gc", [&publishing[..], &reading].concat()),
+        ("metrics", [&reading[..], &access].concat()),
+    ] {
+        for blank in ["", "  "] {
+            let variables: Vec<_> = names.iter().map(|name| (*name, blank)).collect();
+            let faults: Vec<_> = names.iter().map(|name| format!("{name} is set but empty")).collect();
+            names_all(function, &variables, &faults.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_page_is_said_to_be_open_at_every_cold_start() -> Result<()> {
+    let deployed = Deployed::start("settings-open", "{}", "the-token").await?;
+    let closed = deployed.function("metrics", "closed").await?;
+    ensure!(!closed.process().output().contains("open to"), "{}", closed.process().output());
+    let mut variables = deployed.variables();
+    variables.remove("METRICS_TOKEN_SECRET_ARN");
+    let open = deployed.function_with("metrics", &variables, "open").await?;
+    let said = open.process().output();
+    ensure!(said.contains("WARN") && said.contains("the page is open to everyone"), "{said}");
+    Ok(())
 }
 
 /// Starts a function with just these variables. It must end with an error that has every name in it, and not so much as

@@ -13,9 +13,6 @@ use crate::expanded::Expanded;
 use crate::permissions::{by_lambda, called, capitalised, granted};
 use crate::{functions, workspace};
 
-/// Routes that need no authorization: tokens are verified by whoever is shown one.
-const OPEN_ROUTES: [&str; 2] = ["POST /api/consciousness/sigils/verify", "GET /.well-known/jwks.json"];
-
 /// What each function cannot do without.
 const REQUIRED_VARIABLES: [(&str, &[&str]); 4] = [
     ("encode", &["SIGILS_TABLE", "STATS_TABLE", "SIGNING_KEYS_SECRET_ARN"]),
@@ -97,15 +94,26 @@ impl Complaints<'_> {
         let memory = self.template.function(function)?["MemorySize"].as_u64().unwrap_or_default();
         let expected = if function == "metrics" { 512 } else { 256 };
         self.expect(memory == expected, format!("{function} has {memory} MB, and was measured with {expected}"));
-        let reserved = &self.template.function(function)?["ReservedConcurrentExecutions"]["Fn::If"][1];
-        let is_apart = ["gc", "metrics"].contains(&function);
-        self.expect(reserved.is_u64() == is_apart, format!("the reserved concurrency of {function} is {reserved}"));
+        let reserved = &self.template.function(function)?["ReservedConcurrentExecutions"];
+        let if_reserved =
+            |environments: Value| json!({ "Fn::If": ["ReservesConcurrency", environments, { "Ref": "AWS::NoValue" }] });
+        let expected = match function {
+            "gc" => if_reserved(json!(1)),
+            "metrics" => if_reserved(json!(5)),
+            // Anybody may ask it, so it must not take the environments of all others.
+            "verify" => if_reserved(json!({ "Ref": "VerifyConcurrency" })),
+            _ => Value::Null,
+        };
+        let complaint = format!("the reserved concurrency of {function} is {reserved}, not {expected}");
+        self.expect(*reserved == expected, complaint);
         Ok(())
     }
 
     fn about_variables(&mut self, function: &str) -> Result<()> {
-        let variables: BTreeSet<_> =
-            self.template.environment(function, |name| Some(name.to_owned()))?.into_keys().collect();
+        let variables = self.template.variables(function)?;
+        for (variable, value) in self.template.environment(function, |name| Some(name.to_owned()))? {
+            self.expect(!value.trim().is_empty(), format!("{function} is given {variable} empty, which it refuses"));
+        }
         let known = literals(&workspace::root().join("functions").join(function))?;
         let known = &known | &literals(&workspace::root().join("shared"))?;
         for variable in &variables {
@@ -125,18 +133,19 @@ impl Complaints<'_> {
         let (request, gc, metrics) = (timeout("encode")?, timeout("gc")?, timeout("metrics")?);
         let same = timeout("verify")? == request;
         self.expect(same, "encode and verify have other time-outs, and the same budgets");
-        let budget = 1 + 2 + 2 + 1; // the secret, its second reading after a miss, the table, and publishing
-        self.expect(
-            request > Some(budget),
-            format!("a request may take {budget} s, and is cut off after {request:?} s"),
-        );
-        let gc_deadline = seconds("functions/gc/src/deadline.rs", "FALLBACK")?;
-        self.expect(gc > Some(gc_deadline), format!("gc may take {gc_deadline} s, and is cut off after {gc:?} s"));
-        let scrape = seconds("functions/metrics/src/handler.rs", "DEADLINE")? + 2 * 2;
-        self.expect(
-            metrics > Some(scrape),
-            format!("a scrape may take {scrape} s, and is cut off after {metrics:?} s"),
-        );
+        // After these, the response is posted and metrics are published.
+        let after = millis("shared/function-kit/src/deadline.rs", "RESERVE")?;
+        for (function, timeout, limit) in [
+            ("a request", request, millis("shared/function-kit/src/aws.rs", "REQUEST_LIMIT")?),
+            ("gc", gc, millis("functions/gc/src/main.rs", "LIMIT")?),
+            ("a scrape", metrics, millis("functions/metrics/src/handler.rs", "LIMIT")?),
+        ] {
+            let needed = limit + after;
+            self.expect(
+                timeout.is_some_and(|timeout| timeout * 1000 > needed),
+                format!("{function} may take {needed} ms, and is cut off after {timeout:?} s"),
+            );
+        }
         Ok(())
     }
 
@@ -214,9 +223,10 @@ impl Complaints<'_> {
         let expected = routes_on_a_desk()?;
         self.expect(served == expected, format!("the API has {served:?}, and the desk {expected:?}"));
         for (key, (_, authorization)) in found {
-            let expected = match OPEN_ROUTES.contains(&key.as_str()) {
-                true => json!("NONE"),
-                false => json!({ "Ref": "ApiAuthorization" }),
+            let expected = match key.as_str() {
+                "GET /.well-known/jwks.json" => json!("NONE"),
+                "POST /api/consciousness/sigils/verify" => json!({ "Fn::If": ["AsksVerifyScope", "JWT", "NONE"] }),
+                _ => json!({ "Ref": "ApiAuthorization" }),
             };
             self.expect(authorization == expected, format!("{key} is authorized by {authorization}, not {expected}"));
         }
@@ -227,6 +237,8 @@ impl Complaints<'_> {
             let pointer = format!("/Properties/DefaultRouteSettings/Throttling{limit}Limit");
             self.expect_at("ApiStage", &pointer, &json!({ "Ref": format!("Api{limit}Limit") }));
         }
+        self.about_scopes();
+        self.about_access_log();
         // Both are needed for a URL, and either alone refuses every scrape.
         self.expect_at("MetricsUrl", "/Properties/AuthType", &json!("NONE"));
         self.expect_at("MetricsUrlPermission", "/Properties/Action", &json!("lambda:InvokeFunctionUrl"));
@@ -243,6 +255,45 @@ impl Complaints<'_> {
             self.expect(function == "MetricsFunction", format!("{name} lets anyone call {function}"));
         }
         Ok(())
+    }
+
+    /// Each route asks for its own scope, and only of tokens: API Gateway refuses scopes beside other authorization.
+    fn about_scopes(&mut self) {
+        let no_value = json!({ "Ref": "AWS::NoValue" });
+        for route in ["Encode", "Revoke", "Show", "Verify"] {
+            let (condition, scope) = (format!("Asks{route}Scope"), format!("{route}Scope"));
+            let asked = json!({ "Fn::If": [condition, [{ "Ref": scope }], no_value] });
+            self.expect_at(&format!("{route}Route"), "/Properties/AuthorizationScopes", &asked);
+            let is_asked = json!({ "Fn::And": [
+                { "Condition": "UsesJwt" },
+                { "Fn::Not": [{ "Fn::Equals": [{ "Ref": scope }, ""] }] },
+            ] });
+            let found = &self.template.json()["Conditions"][&condition];
+            self.expect(*found == is_asked, format!("{condition} is {found}, not {is_asked}"));
+            let by_default = &self.template.json()["Parameters"][&scope]["Default"];
+            self.expect(by_default == "", format!("{scope} is {by_default} by default"));
+        }
+        let found = self.template.json()["Rules"]["ScopesAreOfTokens"]["Assertions"].as_array().map_or(0, Vec::len);
+        self.expect(found == 4, format!("{found} of four scopes are refused without tokens"));
+    }
+
+    fn about_access_log(&mut self) {
+        let logs = json!({ "Fn::GetAtt": ["ApiLogs", "Arn"] });
+        self.expect_at("ApiStage", "/Properties/AccessLogSettings/DestinationArn", &logs);
+        self.expect_at("ApiLogs", "/Properties/RetentionInDays", &json!({ "Ref": "LogRetentionDays" }));
+        let format = self
+            .template
+            .resource("ApiStage")
+            .ok()
+            .and_then(|stage| stage.pointer("/Properties/AccessLogSettings/Format")?.as_str().map(str::to_owned));
+        let format = format.unwrap_or_default();
+        let line = serde_json::from_str::<BTreeMap<String, String>>(&format);
+        self.expect(line.is_ok(), format!("the access log's format is no JSON of texts: {format}"));
+        let secret = ["header", "querystring", "body", "path"].iter().find(|part| format.contains(*part));
+        self.expect(secret.is_none(), format!("the access log has {secret:?} in it, and with it tokens or data"));
+        for part in ["$context.routeKey", "$context.status", "$context.identity.sourceIp"] {
+            self.expect(format.contains(part), format!("the access log has no {part}"));
+        }
     }
 
     fn about_schedule(&mut self) {
@@ -291,6 +342,8 @@ impl Complaints<'_> {
         for table in ["SigilsTable", "StatsTable"] {
             expected.extend(["Read", "Write"].map(|kind| format!("{kind}ThrottleEvents of {table}")));
         }
+        expected
+            .extend(["Throttles of MetricsFunction", "Throttles of VerifyFunction", "5xx of Api"].map(str::to_owned));
         expected.insert("Invocations of GcFunction".to_owned());
         expected.insert("ApproximateNumberOfMessagesVisible of GcDeadLetters".to_owned());
         self.expect(metrics == expected, format!("alarms watch {metrics:?}, not {expected:?}"));
@@ -333,12 +386,13 @@ fn literals(folder: &Path) -> Result<BTreeSet<String>> {
     Ok(found)
 }
 
-/// The seconds of a constant in a file of the workspace.
-fn seconds(path: &str, constant: &str) -> Result<u64> {
+/// The milliseconds of a constant in a file of the workspace.
+fn millis(path: &str, constant: &str) -> Result<u64> {
     let text = std::fs::read_to_string(workspace::root().join(path)).with_context(|| path.to_owned())?;
-    let value = text.split_once(&format!("const {constant}: Duration = Duration::from_secs("));
-    let value = value.and_then(|(_, rest)| rest.split_once(')')).with_context(|| format!("no {constant} in {path}"))?;
-    Ok(value.0.parse()?)
+    let value = text.split_once(&format!("const {constant}: Duration = Duration::from_"));
+    let value = value.and_then(|(_, rest)| rest.split_once(')')?.0.split_once('('));
+    let (unit, count) = value.with_context(|| format!("no {constant} in {path}"))?;
+    Ok(count.parse::<u64>()? * if unit == "secs" { 1000 } else { 1 })
 }
 
 /// Routes and their functions under `cargo lambda watch`. The scrape is left out: in production it has a URL of its own,

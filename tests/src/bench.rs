@@ -12,6 +12,7 @@
 //! ```
 
 pub mod counted;
+pub mod measurement;
 
 mod functions;
 mod growth;
@@ -26,7 +27,6 @@ mod units;
 mod capacity;
 mod desk;
 mod express;
-mod measurement;
 mod peer;
 mod population;
 mod report;

@@ -26,8 +26,8 @@ pub struct Options {
     pub data: Option<PathBuf>,
     /// The folder of the logs. What is in it from an earlier run is deleted.
     pub logs: PathBuf,
-    /// More of the functions' environment variables, or other values.
-    pub environment: Vec<(&'static str, String)>,
+    /// More of the functions' environment variables, or other values; `None` for one that is not to be set.
+    pub environment: Vec<(&'static str, Option<String>)>,
 }
 
 impl Options {
@@ -51,7 +51,13 @@ impl Options {
 
     /// Sets one of the functions' environment variables.
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.environment.push((name, value.into()));
+        self.environment.push((name, Some(value.into())));
+        self
+    }
+
+    /// Leaves one of the functions' environment variables out.
+    pub fn without(mut self, name: &'static str) -> Self {
+        self.environment.push((name, None));
         self
     }
 }
@@ -81,7 +87,10 @@ impl Bundle {
         tables::create(&dynamodb.client()).await?;
 
         let mut environment = Environment::new(&dynamodb.url(), &signing_keys, &options.metrics_token);
-        options.environment.iter().for_each(|(name, value)| environment.set(name, value));
+        options.environment.iter().for_each(|(name, value)| match value {
+            Some(value) => environment.set(name, value),
+            None => environment.remove(name),
+        });
         let port = options.port.map_or_else(port::free, Ok)?;
         let watch = Watch::start(port, options.concurrency, environment, options.logs.join("functions.log")).await?;
         let client = Client::new(&watch.url(), &options.metrics_token)?;

@@ -11,9 +11,9 @@
 //! ```
 
 mod alerts;
-mod faulty_dynamodb;
+pub mod faulty_dynamodb;
 mod oracle;
-mod panels;
+pub mod panels;
 mod pictures;
 mod traffic;
 

@@ -85,6 +85,11 @@ impl DynamoDbLocal {
 
     /// A client of it.
     pub fn client(&self) -> Client {
+        Self::client_of(&self.url())
+    }
+
+    /// A client of the one at this address, which another process has started.
+    pub fn client_of(url: &str) -> Client {
         let config = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(credentials::REGION))
@@ -96,7 +101,7 @@ impl DynamoDbLocal {
                 "local",
             ))
             .http_client(aws_smithy_http_client::Builder::new().build_http())
-            .endpoint_url(self.url())
+            .endpoint_url(url)
             .build();
         Client::from_conf(config)
     }

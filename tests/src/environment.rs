@@ -43,6 +43,16 @@ impl Environment {
         self.variables.insert(name.to_owned(), value.to_owned());
     }
 
+    /// Sets one that is not set yet.
+    pub fn set_default(&mut self, name: &str, value: &str) {
+        self.variables.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+    }
+
+    /// Leaves one out.
+    pub fn remove(&mut self, name: &str) {
+        self.variables.remove(name);
+    }
+
     /// Puts the variables into a command's environment, and takes out what would lead the functions elsewhere.
     pub fn apply(&self, command: &mut Command) {
         clear(command);

@@ -44,13 +44,14 @@ impl ExecutionEnvironment {
     pub async fn start(function: &Function, variables: &Environment, log: &Path) -> Result<Self> {
         let api = Arc::new(RuntimeApi::start(function.name).await?);
         let mut command = Command::new(&function.program);
+        let mut variables = variables.clone();
+        variables.set_default("AWS_LAMBDA_LOG_FORMAT", "JSON");
         variables.apply(&mut command);
         command
             .env("AWS_LAMBDA_RUNTIME_API", api.address().to_string())
             .env("AWS_LAMBDA_FUNCTION_NAME", function.name)
             .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
-            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
-            .env("AWS_LAMBDA_LOG_FORMAT", "JSON");
+            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256");
         let started = Instant::now();
         let process = Process::spawn(function.name, command, log)?;
         let mut this = Self { process, api, init_duration: Duration::ZERO };

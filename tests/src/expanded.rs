@@ -1,6 +1,6 @@
 //! What `template.yaml` deploys: CloudFormation, expanded from SAM by AWS's own translator.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -68,8 +68,23 @@ impl Expanded {
         Ok(&self.resource(&format!("{}Function", capitalised(program)))?["Properties"])
     }
 
+    /// The names of a function's environment variables.
+    pub fn variables(&self, program: &str) -> Result<BTreeSet<String>> {
+        let variables = self.function(program)?.pointer("/Environment/Variables").and_then(Value::as_object);
+        Ok(variables.with_context(|| format!("{program} has no variables"))?.keys().cloned().collect())
+    }
+
+    /// What the output `ScrapeConfig` is for a stack of this name, whose metrics function is at `host`.
+    pub fn scrape_config(&self, stack: &str, host: &str) -> Result<String> {
+        let text = self.0.pointer("/Outputs/ScrapeConfig/Value/Fn::Sub/0").and_then(Value::as_str);
+        let text = text.context("the output ScrapeConfig is no text with values")?;
+        let text = text.replace("${AWS::StackName}", stack).replace("${Host}", host);
+        ensure!(!text.contains("${"), "ScrapeConfig has another value:\n{text}");
+        Ok(text)
+    }
+
     /// A function's environment variables. A parameter stands for its default, anything else for what `name` makes of its
-    /// logical name.
+    /// logical name. One that is set on a condition is left out if its parameter is empty by default.
     pub fn environment(
         &self,
         program: &str,
@@ -77,17 +92,20 @@ impl Expanded {
     ) -> Result<BTreeMap<String, String>> {
         let variables = self.function(program)?.pointer("/Environment/Variables").and_then(Value::as_object);
         let variables = variables.with_context(|| format!("{program} has no variables"))?;
-        variables
-            .iter()
-            .map(|(variable, value)| {
-                let referred = value["Ref"].as_str().with_context(|| format!("{variable} is {value}, no Ref"))?;
-                let value = match &self.0["Parameters"][referred]["Default"] {
-                    Value::Null => name(referred).with_context(|| format!("{variable} refers to {referred}"))?,
-                    Value::String(text) => text.clone(),
-                    other => other.to_string(),
-                };
-                Ok((variable.clone(), value))
-            })
-            .collect()
+        let no_value = serde_json::json!({ "Ref": "AWS::NoValue" });
+        let mut all = BTreeMap::new();
+        for (variable, value) in variables {
+            let optional = value["Fn::If"][2] == no_value;
+            let value = if optional { &value["Fn::If"][1] } else { value };
+            let referred = value["Ref"].as_str().with_context(|| format!("{variable} is {value}, no Ref"))?;
+            let value = match &self.0["Parameters"][referred]["Default"] {
+                Value::Null => name(referred).with_context(|| format!("{variable} refers to {referred}"))?,
+                Value::String(text) if text.is_empty() && optional => continue,
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            all.insert(variable.clone(), value);
+        }
+        Ok(all)
     }
 }

@@ -37,6 +37,13 @@ pub trait Observer: Send + Sync + 'static {
     fn answered(&self, number: u64, call: &Call, status: Option<u16>);
 }
 
+/// Nobody observes.
+impl Observer for () {
+    fn sent(&self, _: u64, _: &Call) {}
+
+    fn answered(&self, _: u64, _: &Call, _: Option<u16>) {}
+}
+
 /// How a proxy behaves.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -102,6 +109,7 @@ impl std::fmt::Debug for Shared {
 struct State {
     random: fastrand::Rng,
     faults: Faults,
+    outage: Option<(String, Fault)>,
     traffic: Traffic,
     numbers: u64,
 }
@@ -112,6 +120,7 @@ impl FaultProxy {
         let state = State {
             random: fastrand::Rng::with_seed(options.seed),
             faults: Faults::NONE,
+            outage: None,
             traffic: Traffic::default(),
             numbers: 0,
         };
@@ -135,6 +144,11 @@ impl FaultProxy {
     /// From now on calls meet these faults.
     pub fn set_faults(&self, faults: Faults) {
         self.shared.state().faults = faults;
+    }
+
+    /// From now on every call to this table meets this fault, or none does.
+    pub fn set_outage(&self, table: &str, fault: Option<Fault>) {
+        self.shared.state().outage = fault.map(|fault| (table.to_owned(), fault));
     }
 
     /// What it has seen so far.
@@ -202,8 +216,9 @@ impl Shared {
         let mut state = self.state();
         let key = (call.caller.clone(), call.operation.clone(), call.table.clone());
         *state.traffic.calls.entry(key).or_default() += 1;
-        let State { random, faults, .. } = &mut *state;
-        let fault = faults.choose(random, self.options.signature_validity);
+        let State { random, faults, outage, .. } = &mut *state;
+        let of_table = outage.as_ref().filter(|(table, _)| *table == call.table).map(|(_, fault)| *fault);
+        let fault = faults.choose(random, self.options.signature_validity).or(of_table);
         if let Some(fault) = fault {
             *state.traffic.faults.entry(fault.name()).or_default() += 1;
         }

@@ -161,6 +161,9 @@ impl Fleet {
         variables.set("STATS_WRITER_IDLE", &format!("{}ms", Settings::WRITER_IDLE.as_millis()));
         variables.set("STATS_GRACE", &format!("{}ms", Settings::GRACE.as_millis()));
         variables.set("STATS_PUBLISH_INTERVAL", &format!("{}ms", settings.publish_interval().as_millis()));
+        if settings.publishes_every_response() {
+            variables.set("STATS_PUBLISH_BUDGET_PERCENT", "100");
+        }
         let shared = Arc::new(Shared {
             settings,
             programs,

@@ -1,4 +1,4 @@
-//! A small HTTP/1.1 server on a free port of the loopback address: what the emulators here are made of.
+//! A small HTTP/1.1 server on the loopback address: what the emulators here and the page of links are made of.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -38,26 +38,45 @@ pub struct HttpServer {
 }
 
 impl HttpServer {
-    /// Starts it. A request whose client goes away is no longer handled, unless `handle` has given it to a task.
+    /// Starts it on any free port. A request whose client goes away is no longer handled, unless `handle` has given it to a
+    /// task.
     pub async fn start<F>(handle: impl Fn(Request<Incoming>) -> F + Send + Sync + 'static) -> Result<Self>
     where
         F: Future<Output = Answer> + Send + 'static,
     {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        Self::start_on(0, handle).await
+    }
+
+    async fn start_on<F>(port: u16, handle: impl Fn(Request<Incoming>) -> F + Send + Sync + 'static) -> Result<Self>
+    where
+        F: Future<Output = Answer> + Send + 'static,
+    {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let address = listener.local_addr()?;
         let connections = watch::Sender::new(0);
         let task = tokio::spawn(accept(listener, Arc::new(handle), connections.clone()));
         Ok(Self { address, connections, task })
     }
 
-    /// Starts one whose `answer` is given requests with their whole bodies. What it fails at is answered with status 500
-    /// and the error.
+    /// Starts one on any free port, whose `answer` is given requests with their whole bodies. What it fails at is answered
+    /// with status 500 and the error.
     pub async fn answering<F>(answer: impl Fn(Request<Bytes>) -> F + Send + Sync + 'static) -> Result<Self>
     where
         F: Future<Output = Result<Response<Bytes>>> + Send,
     {
+        Self::answering_on(0, answer).await
+    }
+
+    /// Starts one like [`answering`](Self::answering) on this port.
+    pub async fn answering_on<F>(
+        port: u16,
+        answer: impl Fn(Request<Bytes>) -> F + Send + Sync + 'static,
+    ) -> Result<Self>
+    where
+        F: Future<Output = Result<Response<Bytes>>> + Send,
+    {
         let answer = Arc::new(answer);
-        Self::start(move |request| {
+        Self::start_on(port, move |request| {
             let answer = Arc::clone(&answer);
             async move {
                 let answered = async {

@@ -1,6 +1,17 @@
 //! Events as AWS services send them to functions.
 
+use bytes::Bytes;
+use hyper::Response;
+use lambda_runtime::{Context, LambdaInvocation};
 use serde_json::{Value, json};
+
+/// An event as the runtime hands it to the layers around a handler. The deadline is in milliseconds since the epoch.
+pub fn invocation(deadline_ms: u64) -> LambdaInvocation {
+    let (parts, ()) = Response::new(()).into_parts();
+    let mut context = Context::default();
+    context.deadline = deadline_ms;
+    LambdaInvocation { parts, body: Bytes::new(), context }
+}
 
 /// A request as API Gateway's HTTP API sends it: payload format 2.0.
 pub fn http_request(method: &str, path: &str, headers: &[(&str, &str)], body: Option<&Value>) -> Value {

@@ -3,11 +3,12 @@
 //! ```text
 //! up, soak, dashboards        what the Makefile runs
 //!   ├ observe                 Prometheus and the dashboards beside it
+//!   ├ index                   a page that links all of it
 //!   └ bundle                  everything, in the order in which it must start and end
 //!       ├ dynamodb_local      ─ tables ─ template      real tables, as template.yaml declares them
 //!       ├ watch               ─ functions ─ environment   the functions under cargo-lambda
 //!       └ client              ─ exposition              what a user of the bundle sees
-//! prometheus                  a real one, which scrapes a bundle
+//! prometheus, alertmanager    real ones: a bundle is scraped, and somebody is told
 //! fleet                       many environments, to which everything happens that can
 //!   ├ execution_environment   ─ runtime_api ─ lambda_event   one process as Lambda would run it
 //!   └ fault_proxy             what happens to calls on the way to DynamoDB Local
@@ -26,6 +27,7 @@ pub mod soak;
 pub mod up;
 
 pub mod bundle;
+pub mod index;
 pub mod observe;
 pub mod self_check;
 pub mod settings;
@@ -42,15 +44,18 @@ pub mod functions;
 pub mod keys;
 pub mod watch;
 
+pub mod alertmanager;
 pub mod client;
 pub mod exposition;
 pub mod prometheus;
 
+pub mod deployed;
 pub mod execution_environment;
 pub mod fault_proxy;
 pub mod fleet;
 pub mod lambda_event;
 pub mod runtime_api;
+pub mod valve;
 
 pub mod credentials;
 pub mod http_server;

@@ -7,14 +7,21 @@ use crate::prometheus::{Options, Prometheus};
 use crate::settings::Settings;
 use crate::{up, workspace};
 
-/// Starts it over this bundle.
+/// Counters that the self-check moves.
+const COUNTED: [&str; 3] = ["sigil_encode_total", "sigil_verify_total", "sigil_gc_total"];
+
+/// Starts it over this bundle, and waits until it has seen each counter at 0: what a counter has risen by before its first
+/// sample, no rate shows.
 pub async fn start(settings: &Settings, client: &Client) -> Result<Prometheus> {
     let pages = workspace::root().join("dashboards/draw/dist");
     ensure!(
         pages.join("index.html").exists(),
         "the dashboards' pages are not built: start this by 'make up OBSERVE=1'"
     );
-    Prometheus::start_with(&Options {
+    println!("starting Prometheus, and waiting for its first scrape");
+    // gc has not been asked for anything yet, and so has published nothing.
+    client.wake_gc().await?;
+    let prometheus = Prometheus::start_with(&Options {
         target: client.url().strip_prefix("http://").context("it has a scheme")?.to_owned(),
         token: settings.metrics_token.clone(),
         interval: "5s",
@@ -23,18 +30,30 @@ pub async fn start(settings: &Settings, client: &Client) -> Result<Prometheus> {
         features: "",
         log: Some(workspace::local(&up::logs(settings)).join("prometheus.log")),
     })
-    .await
+    .await?;
+    for counter in COUNTED {
+        prometheus.query_until(counter, |series| !series.is_empty()).await?;
+    }
+    Ok(prometheus)
 }
 
-/// Where to look, and what to send so that there is something to see.
-pub fn welcome(settings: &Settings) -> String {
-    let (port, prometheus) = (settings.port, settings.prometheus_port);
+/// Where to look: the address, the name, and what is there.
+pub fn pages(settings: &Settings) -> [(String, &'static str, &'static str); 4] {
+    let at = |path: &str| format!("http://127.0.0.1:{}{path}", settings.prometheus_port);
+    [
+        (at("/user/?dashboard=service"), "dashboards", "what clients ask of the service, what they get, and how fast"),
+        (at("/user/?dashboard=pipeline"), "pipeline", "whether the metrics can be trusted"),
+        (at("/user/?dashboard=alerts"), "alerts", "what is watched, and which of it fires"),
+        // Not a page of Prometheus's own, for not every build has them.
+        (at("/api/v1/query?query=sigil_encode_total"), "Prometheus", "the answer to a query"),
+    ]
+}
+
+/// What to send so that there is something to see.
+pub fn commands(settings: &Settings) -> String {
+    let port = settings.port;
     format!(
-        r#"
-see it:
-  dashboards http://127.0.0.1:{prometheus}/user/
-  Prometheus http://127.0.0.1:{prometheus}/graph, its alerts http://127.0.0.1:{prometheus}/alerts
-send something every now and then, and watch it come; Ctrl-C ends it:
+        r#"send something every now and then, and watch it come; Ctrl-C ends it:
   while sleep 0.2; do curl -s http://127.0.0.1:{port}/api/consciousness/sigils -H 'content-type: application/json' -d '{{"data":{{"at":"'$(date +%s)'"}}}}' >/dev/null; done
 "#
     )

@@ -13,7 +13,8 @@ use crate::expanded::Expanded;
 pub struct Permission {
     /// Such as `dynamodb:GetItem`.
     pub action: String,
-    /// A resource's logical name, and for an index of a table `<table>/index/<index>`.
+    /// A resource's logical name; for an index of a table `<table>/index/<index>`, and for the items of a table under one
+    /// kind of partition key `<table>/<kind>`, such as `StatsTable/shard#*`.
     pub resource: String,
 }
 
@@ -30,24 +31,40 @@ impl fmt::Display for Permission {
     }
 }
 
-const PUBLISH: [(&str, &str); 2] = [("dynamodb:GetItem", "StatsTable"), ("dynamodb:PutItem", "StatsTable")];
+/// Tables whose items are granted by partition key.
+pub const BY_KEY: [&str; 1] = ["StatsTable"];
+
+const PUBLISH: [(&str, &str); 3] = [
+    ("dynamodb:GetItem", "StatsTable/grave#*"),
+    ("dynamodb:PutItem", "StatsTable/shard#*"),
+    ("dynamodb:PutItem", "StatsTable/shards"),
+];
 const READ_KEYS: (&str, &str) = ("secretsmanager:GetSecretValue", "SigningSecret");
 
 /// What each function's code is seen to call. The end-to-end test of permissions shows that it is just this.
 pub fn called(function: &str) -> BTreeSet<Permission> {
     let own: &[(&str, &str)] = match function {
-        "encode" => &[("dynamodb:PutItem", "SigilsTable"), ("dynamodb:UpdateItem", "SigilsTable"), READ_KEYS],
+        "encode" => &[
+            ("dynamodb:GetItem", "SigilsTable"),
+            ("dynamodb:PutItem", "SigilsTable"),
+            ("dynamodb:UpdateItem", "SigilsTable"),
+            READ_KEYS,
+        ],
         "verify" => &[("dynamodb:GetItem", "SigilsTable"), READ_KEYS],
         "gc" => &[
             ("dynamodb:Query", "SigilsTable/index/due-index"),
             ("dynamodb:DeleteItem", "SigilsTable"),
-            ("dynamodb:Query", "StatsTable"),
-            ("dynamodb:UpdateItem", "StatsTable"),
-            ("dynamodb:DeleteItem", "StatsTable"),
+            ("dynamodb:GetItem", "StatsTable/shard#*"),
+            ("dynamodb:GetItem", "StatsTable/shards"),
+            ("dynamodb:Query", "StatsTable/shard#*"),
+            ("dynamodb:UpdateItem", "StatsTable/shard#*"),
+            ("dynamodb:DeleteItem", "StatsTable/shard#*"),
+            ("dynamodb:PutItem", "StatsTable/grave#*"),
         ],
         "metrics" => &[
-            ("dynamodb:GetItem", "StatsTable"),
-            ("dynamodb:Query", "StatsTable"),
+            ("dynamodb:GetItem", "StatsTable/shard#*"),
+            ("dynamodb:GetItem", "StatsTable/shards"),
+            ("dynamodb:Query", "StatsTable/shard#*"),
             ("secretsmanager:GetSecretValue", "MetricsTokenSecret"),
         ],
         _ => &[],
@@ -105,18 +122,31 @@ fn is_tracing(statement: &Value) -> bool {
 fn permissions(statement: &Value) -> Result<Vec<Permission>> {
     ensure!(statement["Effect"] == "Allow", "only what is allowed is listed");
     for member in statement.as_object().context("a statement has members")?.keys() {
-        ensure!(["Sid", "Effect", "Action", "Resource"].contains(&member.as_str()), "{member} is not known here");
+        let known = ["Sid", "Effect", "Action", "Resource", "Condition"].contains(&member.as_str());
+        ensure!(known, "{member} is not known here");
     }
     let resource = logical_name(&statement["Resource"])?;
+    let resources = match &statement["Condition"] {
+        Value::Null => vec![resource],
+        condition => by_key(&resource, condition)?,
+    };
     let actions = statement["Action"].as_array().context("Action is a list")?;
-    actions
-        .iter()
-        .map(|action| {
-            let action = action.as_str().context("an action is a text")?;
-            ensure!(!action.contains('*'), "{action} is a wildcard");
-            Ok(Permission::new(action, &resource))
-        })
-        .collect()
+    let mut all = Vec::new();
+    for action in actions {
+        let action = action.as_str().context("an action is a text")?;
+        ensure!(!action.contains('*'), "{action} is a wildcard");
+        all.extend(resources.iter().map(|resource| Permission::new(action, resource)));
+    }
+    Ok(all)
+}
+
+/// The kinds of partition keys that a condition allows, and nothing else.
+fn by_key(table: &str, condition: &Value) -> Result<Vec<String>> {
+    let keys = &condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"];
+    let only = serde_json::json!({ "ForAllValues:StringLike": { "dynamodb:LeadingKeys": keys } });
+    ensure!(*condition == only, "the condition {condition} is not known here");
+    let keys = keys.as_array().context("LeadingKeys is a list")?;
+    keys.iter().map(|key| Ok(format!("{table}/{}", key.as_str().context("a key is a text")?))).collect()
 }
 
 fn logical_name(resource: &Value) -> Result<String> {

@@ -1,7 +1,7 @@
 //! A real Prometheus that scrapes a bundle with the configuration from `dashboards/`.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use crate::{port, workspace};
 /// Prometheus spreads its first scrapes over an interval, and its start takes a second or two.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The file that Prometheus reads the token from before each scrape.
-const TOKEN_FILE: &str = "token";
+/// What stands before the file of the token in a scrape configuration.
+const CREDENTIALS_FILE: &str = "credentials_file: ";
 
 /// How to start one.
 #[derive(Debug, Clone)]
@@ -88,18 +88,23 @@ impl Prometheus {
 
     /// Starts it.
     pub async fn start_with(options: &Options) -> Result<Self> {
+        Self::start_configured(&shipped_config(options)?, options).await
+    }
+
+    /// Starts it with this configuration. Of the options, those that are in a configuration have no effect, apart from the
+    /// token: the configuration's `credentials_file` becomes a file with it.
+    pub async fn start_configured(config: &str, options: &Options) -> Result<Self> {
         let folder = TempDir::new()?;
-        let token_file = folder.path().join(TOKEN_FILE);
-        std::fs::write(&token_file, &options.token)?;
         let config_file = folder.path().join("prometheus.yml");
-        std::fs::write(&config_file, config(options, &token_file.display().to_string())?)?;
+        std::fs::write(&config_file, with_token(config, folder.path(), &options.token)?)?;
 
         let port = options.port.map_or_else(port::free, Ok)?;
         let mut command = Command::new(workspace::tool_or_path("prometheus/usr/bin/prometheus", "prometheus"));
         command
             .arg(format!("--config.file={}", config_file.display()))
             .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"));
+            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .arg("--web.enable-lifecycle");
         if !options.features.is_empty() {
             command.arg(format!("--enable-feature={}", options.features));
         }
@@ -107,10 +112,35 @@ impl Prometheus {
             command.arg(format!("--web.user-assets={}", pages.display()));
         }
         let log = options.log.clone().unwrap_or_else(|| folder.path().join("prometheus.log"));
-        let process = Process::spawn("Prometheus", command, &log)?;
+        Self::ready("Prometheus", command, &log, port, folder).await
+    }
+
+    /// Starts a VictoriaMetrics in its place: it scrapes by the same configuration and answers the same queries, but
+    /// evaluates no rules.
+    pub async fn start_victoria_metrics(options: &Options) -> Result<Self> {
+        let folder = TempDir::new()?;
+        let config_file = folder.path().join("scrape.yml");
+        std::fs::write(&config_file, with_token(&shipped_config(options)?, folder.path(), &options.token)?)?;
+        let port = port::free()?;
+        let path = workspace::tool_or_path("victoria-metrics/usr/bin/victoria-metrics", "victoria-metrics");
+        let mut command = Command::new(path);
+        command
+            .arg(format!("-promscrape.config={}", config_file.display()))
+            // What is for Prometheus's rules is none of its settings.
+            .arg("-promscrape.config.strictParse=false")
+            .arg(format!("-storageDataPath={}", folder.path().join("data").display()))
+            .arg(format!("-httpListenAddr=127.0.0.1:{port}"))
+            // It would not answer about the last half minute, since late samples may still come.
+            .arg("-search.latencyOffset=0s");
+        let log = folder.path().join("victoria-metrics.log");
+        Self::ready("VictoriaMetrics", command, &log, port, folder).await
+    }
+
+    async fn ready(name: &'static str, command: Command, log: &Path, port: u16, folder: TempDir) -> Result<Self> {
+        let process = Process::spawn(name, command, log)?;
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
         let mut this = Self { process, url: format!("http://127.0.0.1:{port}"), http, folder };
-        wait::until("Prometheus is ready", PATIENCE, async || {
+        wait::until(&format!("{name} is ready"), PATIENCE, async || {
             this.process.ensure_running().map_err(Setback::Final)?;
             this.http.get(format!("{}/-/ready", this.url)).send().await?.error_for_status()?;
             Ok(())
@@ -119,11 +149,20 @@ impl Prometheus {
         Ok(this)
     }
 
-    /// Gives it another token, from its next scrape on. The file is replaced as a whole, for a scrape may be reading it.
-    pub fn set_token(&self, token: &str) -> Result<()> {
-        let new = self.folder.path().join("token.new");
-        std::fs::write(&new, token)?;
-        Ok(std::fs::rename(new, self.folder.path().join(TOKEN_FILE))?)
+    /// Gives it another token as DEPLOY.md says: in a file of another name, which the configuration then names. Some builds
+    /// read a file once only.
+    pub async fn rotate_token(&self, token: &str) -> Result<()> {
+        let config_file = self.folder.path().join("prometheus.yml");
+        let config = std::fs::read_to_string(&config_file)?;
+        std::fs::write(&config_file, with_token(&config, self.folder.path(), token)?)?;
+        self.reload().await
+    }
+
+    /// Lets it read its configuration and its rules again.
+    pub async fn reload(&self) -> Result<()> {
+        let answer = self.http.post(format!("{}/-/reload", self.url)).send().await?;
+        ensure!(answer.status().is_success(), "the configuration is refused: {}", answer.text().await?);
+        Ok(())
     }
 
     /// Where its pages are.
@@ -198,15 +237,14 @@ fn sample(pair: &Value) -> Result<(f64, f64)> {
     Ok((time, value.parse()?))
 }
 
-/// The shipped configuration with another target, token and pace, and otherwise as it is.
-fn config(options: &Options, token_file: &str) -> Result<String> {
+/// The shipped configuration with another target and pace, and otherwise as it is.
+fn shipped_config(options: &Options) -> Result<String> {
     let path = workspace::root().join("dashboards/prometheus.yml");
     let mut text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let rules = workspace::root().join("dashboards/alerts.yml").display().to_string();
     let interval = |what: &str, value: &str| format!("{what}_interval: {value}");
     let changes = [
         ("127.0.0.1:9000", options.target.clone()),
-        ("../.local/metrics-token", token_file.to_owned()),
         ("- alerts.yml", format!("- {rules}")),
         ("scrape_interval: 5s", interval("scrape", options.interval)),
         ("evaluation_interval: 5s", interval("evaluation", options.interval)),
@@ -218,9 +256,23 @@ fn config(options: &Options, token_file: &str) -> Result<String> {
     Ok(text)
 }
 
+/// Writes the token to a new file in the folder, and returns the configuration with that as its `credentials_file`.
+pub fn with_token(config: &str, folder: &Path, token: &str) -> Result<String> {
+    let file = tempfile::Builder::new().prefix("token-").tempfile_in(folder)?.into_temp_path().keep()?;
+    std::fs::write(&file, token)?;
+    let (before, rest) = config.split_once(CREDENTIALS_FILE).context("the configuration has no credentials_file")?;
+    let (_, after) = rest.split_once('\n').unwrap_or((rest, ""));
+    Ok(format!("{before}{CREDENTIALS_FILE}{}\n{after}", file.display()))
+}
+
+/// The promtool of the Prometheus that the tests run.
+pub fn promtool() -> PathBuf {
+    workspace::tool_or_path("promtool/usr/bin/promtool", "promtool")
+}
+
 /// Runs `promtool check metrics` over a page. The result is what it printed, as an error unless it accepted the page.
 pub fn check_metrics(page: &str) -> Result<String> {
-    let mut promtool = Command::new(workspace::tool_or_path("prometheus/usr/bin/promtool", "promtool"))
+    let mut promtool = Command::new(promtool())
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -9,7 +9,7 @@ use hyper::{Request, Response};
 use serde_json::Value;
 
 use crate::http_server::HttpServer;
-use crate::permissions::Permission;
+use crate::permissions::{BY_KEY, Permission};
 
 /// A running proxy. One stands before one function, so that what it notes is that function's.
 #[derive(Debug)]
@@ -67,10 +67,22 @@ fn call(request: &Request<Bytes>, name: fn(&str) -> Option<&'static str>) -> Res
     let resource = name(resource).with_context(|| format!("{target} is on {resource}, which the template has not"))?;
     let resource = match text("IndexName") {
         Some(index) => format!("{resource}/index/{index}"),
+        None if BY_KEY.contains(&resource) => format!("{resource}/{}", kind_of_key(&input)?),
         None => resource.to_owned(),
     };
     let operation = target.rsplit('.').next().unwrap_or_default();
     Ok(Permission { action: format!("{service}:{operation}"), resource })
+}
+
+/// The kind of the partition key that a call is about: `shard#*` for `shard#3`.
+fn kind_of_key(input: &Value) -> Result<String> {
+    // Of an item to put, of the key of an item, or of a query, whose first value it is in the condition.
+    let placeholder = input["KeyConditionExpression"].as_str().and_then(|condition| condition.strip_prefix("pk = "));
+    let placeholder = placeholder.and_then(|rest| rest.split(' ').next()).unwrap_or_default();
+    let values = [&input["Item"]["pk"], &input["Key"]["pk"], &input["ExpressionAttributeValues"][placeholder]];
+    let key = values.iter().find_map(|value| value["S"].as_str());
+    let key = key.with_context(|| format!("no partition key is in {input}"))?;
+    Ok(key.split_once('#').map_or(key.to_owned(), |(kind, _)| format!("{kind}#*")))
 }
 
 async fn pass_on(http: &reqwest::Client, url: &str, request: Request<Bytes>) -> Result<Response<Bytes>> {

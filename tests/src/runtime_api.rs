@@ -19,8 +19,17 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::http_server::{Answer, HangUp, HttpServer};
 
-/// How long the longest invocation may take: the most that template.yaml gives to a function.
+/// How long an invocation may take unless told otherwise: the most that template.yaml gives to a function.
 const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What events say about when their invocation ends.
+#[derive(Debug, Clone, Copy)]
+pub enum Deadline {
+    /// So much after the event was handed out.
+    After(Duration),
+    /// In 1970, as emulators that know no time-out say.
+    LongPast,
+}
 
 /// The Runtime API of one environment. Dropping it closes its connections.
 #[derive(Debug)]
@@ -57,8 +66,9 @@ struct Shared {
     record: Mutex<Record>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Record {
+    deadline: Deadline,
     tally: Tally,
     /// Who waits for the response to which request.
     invokers: BTreeMap<String, oneshot::Sender<Outcome>>,
@@ -78,7 +88,12 @@ impl RuntimeApi {
         let shared = Arc::new(Shared {
             events: tokio::sync::Mutex::new(receiver),
             waiting: watch::Sender::new(false),
-            record: Mutex::default(),
+            record: Mutex::new(Record {
+                deadline: Deadline::After(TIMEOUT),
+                tally: Tally::default(),
+                invokers: BTreeMap::new(),
+                init_error: None,
+            }),
         });
         let (handling, arn) =
             (Arc::clone(&shared), format!("arn:aws:lambda:us-east-1:123456789012:function:{function}"));
@@ -98,6 +113,11 @@ impl RuntimeApi {
     /// What it has seen so far.
     pub fn tally(&self) -> Tally {
         self.shared.record().tally.clone()
+    }
+
+    /// From now on events say this about when their invocation ends. Nothing ends it.
+    pub fn set_deadline(&self, deadline: Deadline) {
+        self.shared.record().deadline = deadline;
     }
 
     /// Waits until the environment asks for an event: it has started, or has done all that it does after a response.
@@ -160,14 +180,17 @@ impl Shared {
         let event = self.events.lock().await.recv().await;
         self.waiting.send_replace(false);
         let Some(event) = event else { return answer(500, "there will be no further event") };
-        let id = {
+        let (id, deadline) = {
             let mut record = self.record();
             record.tally.delivered += 1;
             let id = format!("00000000-0000-4000-8000-{:012}", record.tally.delivered);
             record.invokers.insert(id.clone(), event.invoker);
-            id
+            let deadline = match record.deadline {
+                Deadline::After(time) => SystemTime::now() + time,
+                Deadline::LongPast => UNIX_EPOCH + TIMEOUT,
+            };
+            (id, deadline)
         };
-        let deadline = SystemTime::now() + TIMEOUT;
         let deadline_ms = deadline.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let mut response = answer(200, event.payload);
         let headers = [

@@ -19,10 +19,33 @@ pub struct SecretsManager {
     state: Arc<Mutex<State>>,
 }
 
+/// How it answers when a value is asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Answering {
+    /// As it should.
+    #[default]
+    Well,
+    /// With an error of its own.
+    OutOfOrder,
+    /// With an answer that ends in the middle of the value.
+    CutOff,
+    /// With the value beside what is no JSON.
+    Garbage,
+    /// With the value as a message of an error that has no name.
+    NamelessError,
+    /// With ten times the size that a secret may have.
+    Oversized,
+}
+
+impl Answering {
+    /// All ways of answering but the right one.
+    pub const WRONG: [Self; 5] = [Self::OutOfOrder, Self::CutOff, Self::Garbage, Self::NamelessError, Self::Oversized];
+}
+
 #[derive(Debug, Default)]
 struct State {
     secrets: BTreeMap<String, Secret>,
-    out_of_order: bool,
+    answering: Answering,
     reads: u64,
 }
 
@@ -65,9 +88,9 @@ impl SecretsManager {
         lock(&self.state).secrets.get(arn).map(|secret| secret.current.clone())
     }
 
-    /// Whether it refuses every call from now on.
-    pub fn set_out_of_order(&self, out_of_order: bool) {
-        lock(&self.state).out_of_order = out_of_order;
+    /// From now on it answers like this.
+    pub fn set_answering(&self, answering: Answering) {
+        lock(&self.state).answering = answering;
     }
 
     /// How often a value was asked for, with or without success.
@@ -92,7 +115,7 @@ fn answer(state: &mut State, request: &Request<Bytes>) -> Result<Response<Bytes>
     let input: Value = serde_json::from_slice(request.body())?;
     let arn = input["SecretId"].as_str().context("there is no SecretId")?;
     state.reads += u64::from(target == "secretsmanager.GetSecretValue");
-    if state.out_of_order {
+    if state.answering == Answering::OutOfOrder {
         return respond(StatusCode::INTERNAL_SERVER_ERROR, &json!({ "__type": "InternalServiceError" }));
     }
     match target {
@@ -106,7 +129,20 @@ fn answer(state: &mut State, request: &Request<Bytes>) -> Result<Response<Bytes>
             match value {
                 Some(value) => {
                     let output = json!({ "ARN": arn, "SecretString": value, "VersionStages": [stage] });
-                    respond(StatusCode::OK, &output)
+                    match state.answering {
+                        Answering::Well | Answering::OutOfOrder => respond(StatusCode::OK, &output),
+                        Answering::CutOff => {
+                            let text = output.to_string();
+                            let end = text.find(value.as_str()).map_or(text.len() / 2, |at| at + value.len());
+                            respond_with(StatusCode::OK, text[..end].to_owned())
+                        }
+                        Answering::Garbage => respond_with(StatusCode::OK, format!("<html>{value}</html>")),
+                        Answering::NamelessError => respond(StatusCode::BAD_REQUEST, &json!({ "Message": value })),
+                        Answering::Oversized => {
+                            let value = value.repeat(10 * 65_536 / value.len().max(1));
+                            respond(StatusCode::OK, &json!({ "ARN": arn, "SecretString": value }))
+                        }
+                    }
                 }
                 None => {
                     let message =
@@ -125,6 +161,10 @@ fn answer(state: &mut State, request: &Request<Bytes>) -> Result<Response<Bytes>
 }
 
 fn respond(status: StatusCode, body: &Value) -> Result<Response<Bytes>> {
+    respond_with(status, body.to_string())
+}
+
+fn respond_with(status: StatusCode, body: String) -> Result<Response<Bytes>> {
     let response = Response::builder().status(status).header("content-type", "application/x-amz-json-1.1");
-    Ok(response.body(Bytes::from(body.to_string()))?)
+    Ok(response.body(Bytes::from(body))?)
 }

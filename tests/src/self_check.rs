@@ -2,17 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
-use serde_json::json;
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
 
-use crate::client::Client;
+use crate::client::{Client, Sigil};
 use crate::wait::{self, not_yet};
 
 /// A snapshot is published right after the response, so a scrape shows it within moments.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Runs the steps in turn and prints each one's outcome. The first that fails ends it.
-pub async fn run(client: &Client) -> Result<()> {
+/// Runs the steps in turn and prints each one's outcome. The first that fails ends it. Returns the sigil that was checked.
+pub async fn run(client: &Client) -> Result<Sigil> {
     let data = json!({ "checked": "by make up" });
     let before = step("scrape", async { Ok((client.metrics().await?, "the page answers".to_owned())) }).await?;
     let sigil = step("encode", async {
@@ -28,7 +28,7 @@ pub async fn run(client: &Client) -> Result<()> {
     })
     .await?;
     step("verify", verdict(client, &sigil.token, "revoked")).await?;
-    step("gc", async { Ok(((), client.gc().await?.to_string())) }).await?;
+    step("gc", async { Ok(((), collected(&client.gc().await?)?)) }).await?;
     step("scrape", async {
         let risen = [("sigil_encode_total", 1.0), ("sigil_verify_total", 2.0), ("sigil_gc_total", 1.0)];
         wait::until("the page counts what was done", PATIENCE, async || {
@@ -44,7 +44,22 @@ pub async fn run(client: &Client) -> Result<()> {
         .await?;
         Ok(((), "all of it is counted".to_owned()))
     })
-    .await
+    .await?;
+    Ok(sigil)
+}
+
+/// What a run of gc did. On a fresh bundle nothing is due, and its summary has only zeros.
+fn collected(summary: &Value) -> Result<String> {
+    let count = |pointer: &str| {
+        summary.pointer(pointer).and_then(Value::as_u64).with_context(|| format!("no {pointer} in {summary}"))
+    };
+    let done = [
+        (count("/sigils/expired")? + count("/sigils/revoked")?, "records deleted"),
+        (count("/stats/folded")?, "environments folded"),
+    ];
+    let done: Vec<String> =
+        done.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    Ok(if done.is_empty() { "nothing is due yet".to_owned() } else { done.join(", ") })
 }
 
 async fn verdict(client: &Client, token: &str, expected: &str) -> Result<((), String)> {
@@ -63,7 +78,7 @@ async fn step<T>(name: &str, step: impl Future<Output = Result<(T, String)>>) ->
         }
         Err(error) => {
             println!("  ✗ {name:<7} {error:#}");
-            Err(error.context(format!("the self-check's step {name} failed")))
+            bail!("the self-check ended at {name}")
         }
     }
 }

@@ -10,6 +10,8 @@ pub const DEFAULT_METRICS_TOKEN: &str = "local-metrics-token";
 pub struct Settings {
     /// `PORT`: where the routes are. 9000 by default.
     pub port: u16,
+    /// `INDEX_PORT`: where the page is that links everything. The one after `PORT` by default.
+    pub index_port: u16,
     /// `DYNAMODB_PORT`: where DynamoDB Local is. 8000 by default.
     pub dynamodb_port: u16,
     /// `METRICS_TOKEN`: what a scrape must present.
@@ -32,21 +34,29 @@ impl Settings {
 
     fn read(mut env: EnvReader) -> Result<Self, SettingsError> {
         let port = env.with_default("PORT", 9000, parse::in_range(1..=u16::MAX));
+        let after_port = port.map_or(0, |port| port.checked_add(1).unwrap_or(port - 1));
+        let index_port = env.with_default("INDEX_PORT", after_port, parse::in_range(1..=u16::MAX));
         let dynamodb_port = env.with_default("DYNAMODB_PORT", 8000, parse::in_range(1..=u16::MAX));
-        let metrics_token = env.optional_secret("METRICS_TOKEN", parse::non_empty);
+        let metrics_token = env.optional_secret("METRICS_TOKEN", token);
         let concurrency = env.with_default("CONCURRENCY", 1, parse::in_range(1..=16));
         let persist = env.with_default("PERSIST", 0, parse::in_range(0..=1));
         let observe = env.with_default("OBSERVE", 0, parse::in_range(0..=1));
         let prometheus_port = env.with_default("PROMETHEUS_PORT", 9090, parse::in_range(1..=u16::MAX));
-        if port.is_some() && port == dynamodb_port {
-            env.refuse("DYNAMODB_PORT", "another port than PORT is needed");
+
+        let mut chosen = vec![("PORT", port), ("INDEX_PORT", index_port), ("DYNAMODB_PORT", dynamodb_port)];
+        if observe == Some(1) {
+            chosen.push(("PROMETHEUS_PORT", prometheus_port));
         }
-        if prometheus_port.is_some() && [port, dynamodb_port].contains(&prometheus_port) {
-            env.refuse("PROMETHEUS_PORT", "another port than PORT and DYNAMODB_PORT is needed");
+        for (index, (variable, port)) in chosen.iter().enumerate() {
+            if let Some((first, port)) = chosen[..index].iter().find(|(_, other)| other == port && other.is_some()) {
+                let port = port.expect("there is one");
+                env.refuse(variable, format!("another port than {first}'s {port} is needed"));
+            }
         }
         env.finish(|| {
             Some(Self {
                 port: port?,
+                index_port: index_port?,
                 dynamodb_port: dynamodb_port?,
                 metrics_token: metrics_token?.unwrap_or_else(|| DEFAULT_METRICS_TOKEN.to_owned()),
                 concurrency: concurrency?,
@@ -55,6 +65,25 @@ impl Settings {
                 prometheus_port: prometheus_port?,
             })
         })
+    }
+
+    /// The ports that will be listened on, by their variables.
+    pub fn ports(&self) -> Vec<(&'static str, u16)> {
+        let observed = self.observe.then_some(("PROMETHEUS_PORT", self.prometheus_port));
+        [("PORT", self.port), ("INDEX_PORT", self.index_port), ("DYNAMODB_PORT", self.dynamodb_port)]
+            .into_iter()
+            .chain(observed)
+            .collect()
+    }
+}
+
+/// What the metrics function takes for a token, or it would end at its start.
+fn token(text: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
+    if text.chars().all(allowed) {
+        Ok(text.to_owned())
+    } else {
+        Err("only the characters A-Z a-z 0-9 - . _ ~ + / = are allowed (RFC 6750)".to_owned())
     }
 }
 
@@ -66,7 +95,9 @@ mod tests {
     fn every_fault_is_named_at_once() {
         let wrong = [
             ("PORT", "http"),
+            ("INDEX_PORT", "-1"),
             ("DYNAMODB_PORT", "70000"),
+            ("METRICS_TOKEN", "two words"),
             ("CONCURRENCY", "0"),
             ("PERSIST", "yes"),
             ("OBSERVE", "2"),
@@ -74,14 +105,32 @@ mod tests {
         ];
         let error = Settings::read(EnvReader::from_pairs(wrong)).unwrap_err();
         let names: Vec<_> = error.faults().iter().map(|fault| fault.name()).collect();
-        assert_eq!(names, ["PORT", "DYNAMODB_PORT", "CONCURRENCY", "PERSIST", "OBSERVE", "PROMETHEUS_PORT"]);
+        assert_eq!(names, wrong.map(|(name, _)| name));
     }
 
     #[test]
     fn two_servers_cannot_share_a_port() {
-        for (port, refused) in [("8000", "DYNAMODB_PORT"), ("9090", "PROMETHEUS_PORT")] {
-            let error = Settings::read(EnvReader::from_pairs([("PORT", port)])).unwrap_err();
-            assert_eq!(error.faults()[0].name(), refused);
+        for (pairs, said) in [
+            (vec![("PORT", "8000")], "DYNAMODB_PORT is not set: another port than PORT's 8000 is needed"),
+            (vec![("PORT", "7999")], "DYNAMODB_PORT is not set: another port than INDEX_PORT's 8000 is needed"),
+            (vec![("INDEX_PORT", "9000")], "INDEX_PORT is \"9000\": another port than PORT's 9000 is needed"),
+            (
+                vec![("PORT", "9090"), ("OBSERVE", "1")],
+                "PROMETHEUS_PORT is not set: another port than PORT's 9090 is needed",
+            ),
+        ] {
+            let error = Settings::read(EnvReader::from_pairs(pairs)).unwrap_err();
+            assert_eq!(error.to_string(), format!("a setting is wrong: {said}"));
         }
+    }
+
+    #[test]
+    fn a_server_that_is_not_started_needs_no_port() {
+        assert!(Settings::read(EnvReader::from_pairs([("PORT", "9090")])).is_ok());
+    }
+
+    #[test]
+    fn the_last_port_has_one_beside_it() {
+        assert_eq!(Settings::read(EnvReader::from_pairs([("PORT", "65535")])).unwrap().index_port, 65534);
     }
 }

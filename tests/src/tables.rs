@@ -12,7 +12,11 @@ pub const STATS: &str = "stats";
 
 /// Creates both, where they are missing.
 pub async fn create(client: &Client) -> Result<()> {
-    let template = Template::read()?;
-    template.table("SigilsTable")?.create(client, SIGILS).await?;
-    template.table("StatsTable")?.create(client, STATS).await
+    Template::read()?.table("SigilsTable")?.create(client, SIGILS).await?;
+    create_stats(client, STATS).await
+}
+
+/// Creates a table of published metrics with this name, where it is missing.
+pub async fn create_stats(client: &Client, name: &str) -> Result<()> {
+    Template::read()?.table("StatsTable")?.create(client, name).await
 }

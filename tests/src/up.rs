@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::bundle::{Bundle, Options};
 use crate::prometheus::Prometheus;
 use crate::settings::Settings;
-use crate::{observe, port, self_check, workspace};
+use crate::{index, observe, port, self_check, workspace};
 
 /// How often the processes are looked at.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -30,10 +30,8 @@ pub async fn run() -> Result<()> {
 
 async fn serve() -> Result<()> {
     let settings = Settings::from_env()?;
-    port::ensure_free(settings.port, "PORT")?;
-    port::ensure_free(settings.dynamodb_port, "DYNAMODB_PORT")?;
-    if settings.observe {
-        port::ensure_free(settings.prometheus_port, "PROMETHEUS_PORT")?;
+    for (variable, port) in settings.ports() {
+        port::ensure_free(port, variable)?;
     }
 
     println!("starting DynamoDB Local and the functions; their logs are in .local/{}", logs(&settings));
@@ -45,14 +43,15 @@ async fn serve() -> Result<()> {
     // Before the check, so that what it does is seen.
     let mut prometheus = if settings.observe { Some(observe::start(&settings, bundle.client()).await?) } else { None };
     println!("checking:");
-    if let Err(error) = self_check::run(bundle.client()).await {
-        eprintln!("{}", bundle.watch().process().log_tail(30));
-        return Err(error);
-    }
+    let sigil = match self_check::run(bundle.client()).await {
+        Ok(sigil) => sigil,
+        Err(error) => {
+            eprintln!("{}", bundle.watch().process().log_tail(30));
+            return Err(error);
+        }
+    };
+    let _index = index::start(&settings, &mut bundle, &sigil).await?;
     println!("{}", welcome(&settings));
-    if settings.observe {
-        println!("{}", observe::welcome(&settings));
-    }
     loop {
         bundle.ensure_running()?;
         prometheus.as_mut().map_or(Ok(()), Prometheus::ensure_running)?;
@@ -77,21 +76,37 @@ fn options(settings: &Settings) -> Options {
     }
 }
 
-/// What can be done now, ready to paste.
+/// What can be seen and done now.
 fn welcome(settings: &Settings) -> String {
-    let (port, token) = (settings.port, &settings.metrics_token);
-    let sigils = format!("http://127.0.0.1:{port}/api/consciousness/sigils");
-    let json = "-H 'content-type: application/json'";
+    let index = index::url(settings);
     let kept = if settings.persist { "kept in .local/data" } else { "in memory; PERSIST=1 keeps it" };
+    let observed = if settings.observe {
+        observe::pages(settings).map(|(url, name, _)| format!("\n  {name:<12}{url}")).concat()
+    } else {
+        "\n  dashboards  start it as 'make up OBSERVE=1' for Prometheus, alerts and dashboards".to_owned()
+    };
     format!(
         r#"
 The bundle is up. Ctrl-C ends it.
 
-  routes     {sigils}
-  metrics    http://127.0.0.1:{port}/metrics
-  DynamoDB   http://127.0.0.1:{dynamodb} ({kept})
+  all of it   {index}
+  metrics     {index}metrics
+  tables      {index}tables (DynamoDB Local on port {dynamodb}: {kept}){observed}
 
-encode, and keep the token:
+{commands}"#,
+        dynamodb = settings.dynamodb_port,
+        commands = commands(settings),
+    )
+}
+
+/// What can be asked of it, ready to paste.
+pub(crate) fn commands(settings: &Settings) -> String {
+    let (port, token) = (settings.port, &settings.metrics_token);
+    let sigils = format!("http://127.0.0.1:{port}/api/consciousness/sigils");
+    let json = "-H 'content-type: application/json'";
+    let watched = if settings.observe { observe::commands(settings) } else { String::new() };
+    format!(
+        r#"encode, and keep the token:
   SIGIL=$(curl -s {sigils} {json} -d '{{"data":{{"hello":"world"}}}}'); echo "$SIGIL"
   TOKEN=$(echo "$SIGIL" | sed 's/.*"token":"\([^"]*\)".*/\1/'); ID=$(echo "$SIGIL" | sed 's/.*"id":"\([^"]*\)".*/\1/')
 verify it, then with other data:
@@ -102,9 +117,8 @@ show it, and revoke it:
   curl -s -X DELETE {sigils}/$ID
 collect garbage:
   .tools/cargo-lambda/bin/cargo-lambda lambda invoke gc --invoke-address 127.0.0.1 --invoke-port {port} --data-ascii '{{}}'
-scrape:
+{watched}scrape:
   curl -s -H 'Authorization: Bearer {token}' http://127.0.0.1:{port}/metrics
-"#,
-        dynamodb = settings.dynamodb_port,
+"#
     )
 }

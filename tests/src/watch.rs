@@ -84,10 +84,12 @@ impl Watch {
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
         let url = format!("{}/lambda-url/{function}/", self.url());
         wait::until(&format!("{function} answers"), PATIENCE, async || {
-            self.process.ensure_running().map_err(Setback::Final)?;
+            if let Some(status) = self.process.exit_status().map_err(Setback::Final)? {
+                return Err(Setback::Final(anyhow!("{} has ended ({status})", self.process.name())));
+            }
             // It only notes that a function's process has ended, and keeps the requests waiting.
             if self.process.output().contains("command exited") {
-                return Err(Setback::Final(anyhow!("{function} has ended:\n{}", self.process.log_tail(20))));
+                return Err(Setback::Final(anyhow!("{function} has ended")));
             }
             http.get(&url).send().await?;
             Ok(())

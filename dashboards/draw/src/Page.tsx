@@ -1,80 +1,141 @@
-// A dashboard's page: its panels where the JSON puts them.
+// A dashboard's page: its panels where the JSON puts them, or one below the other where the window is narrow.
 
-import type { GrafanaTheme2 } from "@grafana/data";
+import { type GrafanaTheme2, dateTimeFormat } from "@grafana/data";
 import type { Dashboard, Panel as PanelModel } from "@grafana/schema";
-import { useEffect, useMemo, useState } from "react";
+import { useMemo } from "react";
 
 import pipeline from "../../pipeline.json";
 import service from "../../service.json";
+import { Alerts } from "./Alerts";
 import { Panel } from "./Panel";
+import type { Unreachable } from "./prometheus";
+import { usePrometheus } from "./usePrometheus";
 import { type View, RANGES, readView } from "./view";
 
-const DASHBOARDS = { service, pipeline } as unknown as Record<View["dashboard"], Dashboard>;
+const DASHBOARDS = { service, pipeline } as unknown as Record<"service" | "pipeline", Dashboard>;
+const ALERTS = { title: "Alerts", description: "What is wrong now, or may soon be, and what is watched." };
 const COLUMNS = 24;
 const ROW = 38;
 const GAP = 8;
-const REFRESH_MS = 5000;
+/** Below this width, in pixels, panels side by side would have no room for their numbers. */
+const ONE_COLUMN_BELOW = 800;
 
 export function Page({ theme, width }: { theme: GrafanaTheme2; width: number }) {
-  const [now, setNow] = useState(() => Date.now() / 1000);
+  const { now, since, fault, onUnreachable } = usePrometheus();
   const view = useMemo(() => readView(window.location.search, now), [now]);
-  useEffect(() => {
-    if (!view.live) return;
-    const timer = setInterval(() => setNow(Date.now() / 1000), REFRESH_MS);
-    return () => clearInterval(timer);
-  }, [view.live]);
-
-  const dashboard = DASHBOARDS[view.dashboard];
-  const chosen = useMemo(() => values(dashboard), [dashboard]);
-  const column = (width - GAP) / COLUMNS;
-  const panels = (dashboard.panels ?? []) as PanelModel[];
-  const bottom = Math.max(...panels.map(({ gridPos }) => gridPos!.y + gridPos!.h));
+  const shown = view.dashboard === "alerts" ? ALERTS : DASHBOARDS[view.dashboard];
+  const secondary = { color: theme.colors.text.secondary };
   return (
-    <main style={{ padding: GAP, width }}>
-      <header style={{ display: "flex", gap: 16, alignItems: "baseline", padding: "4px 8px 8px" }}>
-        <h1 style={{ fontSize: 20, margin: 0 }}>{dashboard.title}</h1>
-        <span style={{ flex: 1, color: theme.colors.text.secondary }}>{dashboard.description}</span>
-        {view.live && <Links view={view} colour={theme.colors.text.link} />}
+    <main style={{ padding: GAP, width, boxSizing: "border-box" }}>
+      <header style={{ display: "flex", flexWrap: "wrap", gap: "4px 16px", alignItems: "baseline", padding: "4px 8px 8px" }}>
+        <h1 style={{ fontSize: 20, margin: 0 }}>{shown.title}</h1>
+        <span style={{ flex: "1 1 300px", ...secondary }}>{shown.description}</span>
+        <Links view={view} colour={theme.colors.text.link} />
+        <span style={secondary}>{times(view)}</span>
       </header>
-      <div style={{ position: "relative", height: bottom * ROW }}>
-        {panels.map((model) => {
-          const { x, y, w, h } = model.gridPos!;
-          const box = { position: "absolute" as const, left: x * column, top: y * ROW };
-          const size = { width: w * column - GAP, height: h * ROW - GAP };
-          return (
-            <div key={model.id} style={box}>
-              {model.type === "row" ? (
-                <h2 data-row={model.title} style={{ fontSize: 14, margin: "6px 8px" }}>{model.title}</h2>
-              ) : (
-                <Panel model={model} theme={theme} view={view} chosen={chosen} {...size} />
-              )}
-            </div>
-          );
-        })}
-      </div>
-      <footer style={{ padding: 8, color: theme.colors.text.secondary }}>
-        Drawn without a Grafana server, from {view.dashboard}.json, with the component libraries that Grafana publishes:
-        panel frames, curves, numbers and bars are theirs. Heatmaps and state timelines are drawn by this project.
+      {fault !== undefined && (
+        <p role="alert" style={{ margin: "0 8px 8px", padding: 8, background: theme.colors.error.transparent }}>
+          Prometheus has not answered since {format(since)}: {fault.message}. Nothing below is newer than that.
+        </p>
+      )}
+      {since !== undefined &&
+        (view.dashboard === "alerts" ? (
+          <Alerts theme={theme} now={now} onUnreachable={onUnreachable} />
+        ) : (
+          <Panels dashboard={DASHBOARDS[view.dashboard]} {...{ theme, view, width, onUnreachable }} />
+        ))}
+      <footer style={{ padding: 8, ...secondary }}>
+        {view.dashboard === "alerts"
+          ? "From the rules that Prometheus has loaded: alerts.yml."
+          : `Drawn without a Grafana server, from ${view.dashboard}.json, with the component libraries that Grafana publishes:
+             panel frames, curves, numbers and bars are theirs. Heatmaps and state timelines are drawn by this project.`}
       </footer>
     </main>
   );
 }
 
+interface PanelsProps {
+  dashboard: Dashboard;
+  theme: GrafanaTheme2;
+  view: View;
+  width: number;
+  onUnreachable: (reason: Unreachable) => void;
+}
+
+function Panels({ dashboard, theme, view, width, onUnreachable }: PanelsProps) {
+  const chosen = useMemo(() => values(dashboard), [dashboard]);
+  const placed = places(dashboard, width < ONE_COLUMN_BELOW);
+  const column = (width - GAP) / COLUMNS;
+  const bottom = Math.max(...placed.map(({ y, h }) => y + h));
+  return (
+    <div style={{ position: "relative", height: bottom * ROW }}>
+      {placed.map(({ model, x, y, w, h }) => {
+        const box = { position: "absolute" as const, left: x * column, top: y * ROW };
+        const size = { width: w * column - GAP, height: h * ROW - GAP };
+        return (
+          <div key={model.id} style={box}>
+            {model.type === "row" ? (
+              <h2 data-row={model.title} style={{ fontSize: 14, margin: "6px 8px" }}>{model.title}</h2>
+            ) : (
+              <Panel {...{ model, theme, view, chosen, onUnreachable }} {...size} />
+            )}
+          </div>
+        );
+      })}
+    </div>
+  );
+}
+
 function Links({ view, colour }: { view: View; colour: string }) {
-  const link = (dashboard: string, range: number, text: string) => (
-    <a key={text} href={`?dashboard=${dashboard}&range=${range}`} style={{ color: colour }}>
+  const link = (dashboard: string, range: number, text: string, chosen: boolean) => (
+    <a
+      key={text}
+      href={`?dashboard=${dashboard}&range=${range}`}
+      aria-current={chosen ? "page" : undefined}
+      style={{ color: colour, fontWeight: chosen ? 700 : 400 }}
+    >
       {text}
     </a>
   );
+  const length = (range: number) => (range < 3600 ? `${range / 60} min` : `${range / 3600} h`);
+  const range = view.live ? view.range : RANGES[0]!;
   return (
-    <>
-      {RANGES.map((range) => link(view.dashboard, range, range < 3600 ? `${range / 60} min` : `${range / 3600} h`))}
-      {Object.entries(DASHBOARDS).map(([name, { title }]) => link(name, view.range, title!))}
-      <a href="../alerts" style={{ color: colour }}>
-        Alerts
-      </a>
-    </>
+    <nav style={{ display: "flex", flexWrap: "wrap", gap: "4px 16px" }}>
+      {RANGES.map((range) => link(view.dashboard, range, length(range), view.live && range === view.range))}
+      {Object.entries(DASHBOARDS).map(([name, { title }]) => link(name, range, title!, name === view.dashboard))}
+      {link("alerts", range, ALERTS.title, view.dashboard === "alerts")}
+    </nav>
   );
+}
+
+/** When what is shown was asked for, and in which zone the times of the axes are. */
+function times(view: View): string {
+  const { timeZone } = Intl.DateTimeFormat().resolvedOptions();
+  const zone = `${timeZone} (UTC${dateTimeFormat(view.to * 1000, { format: "Z" })})`;
+  return view.live ? `as of ${format(view.to)}, ${zone}` : `${format(view.from)} to ${format(view.to)}, ${zone}`;
+}
+
+function format(seconds: number | undefined): string {
+  return seconds === undefined ? "this page was opened" : dateTimeFormat(seconds * 1000, { format: "YYYY-MM-DD HH:mm:ss" });
+}
+
+interface Placed {
+  model: PanelModel;
+  x: number;
+  y: number;
+  w: number;
+  h: number;
+}
+
+function places(dashboard: Dashboard, oneColumn: boolean): Placed[] {
+  let below = 0;
+  return ((dashboard.panels ?? []) as PanelModel[]).map((model) => {
+    const { x, y, w, h } = model.gridPos!;
+    if (!oneColumn) return { model, x, y, w, h };
+    const top = below;
+    below += h;
+    return { model, x: 0, y: top, w: COLUMNS, h };
+  });
 }
 
 /** What each variable is set to at first: what is chosen in the JSON, and otherwise all. */

@@ -1,7 +1,7 @@
 // One panel: its frame, which is Grafana's PanelChrome, and in it what its type asks for.
 
 import { type DataFrame, type GrafanaTheme2, LoadingState } from "@grafana/data";
-import type { Panel as PanelModel } from "@grafana/schema";
+import { type Panel as PanelModel, type VizLegendOptions, LegendDisplayMode } from "@grafana/schema";
 import { PanelChrome } from "@grafana/ui";
 import { useEffect, useState } from "react";
 
@@ -11,7 +11,7 @@ import { Bars } from "./panels/Bars";
 import { Curves } from "./panels/Curves";
 import { Heatmap } from "./panels/Heatmap";
 import { Number } from "./panels/Number";
-import { type Target, ask } from "./prometheus";
+import { type Target, Unreachable, ask } from "./prometheus";
 import { type View, interpolate } from "./view";
 
 interface Props {
@@ -19,11 +19,13 @@ interface Props {
   theme: GrafanaTheme2;
   view: View;
   chosen: Map<string, string>;
+  /** Told when it is Prometheus that fails, and not this panel: it goes on showing what it has. */
+  onUnreachable: (reason: Unreachable) => void;
   width: number;
   height: number;
 }
 
-export function Panel({ model, theme, view, chosen, width, height }: Props) {
+export function Panel({ model, theme, view, chosen, onUnreachable, width, height }: Props) {
   const [frames, setFrames] = useState<DataFrame[]>();
   const [error, setError] = useState<string>();
   useEffect(() => {
@@ -34,12 +36,16 @@ export function Panel({ model, theme, view, chosen, width, height }: Props) {
         setFrames(applied(answers.flat(), model.fieldConfig as never, theme));
         setError(undefined);
       },
-      (reason: Error) => outdated || setError(reason.message),
+      (reason: Error) => {
+        if (outdated) return;
+        if (reason instanceof Unreachable) onUnreachable(reason);
+        else setError(reason.message);
+      },
     );
     return () => {
       outdated = true;
     };
-  }, [model, view, chosen, theme]);
+  }, [model, view, chosen, theme, onUnreachable]);
 
   const state = error !== undefined ? "error" : frames === undefined ? "loading" : "drawn";
   return (
@@ -68,11 +74,20 @@ function Note({ text, colour }: { text: string; colour: string }) {
   return <div style={{ height: "100%", display: "grid", placeItems: "center", color: colour }}>{text}</div>;
 }
 
+// Below this width, in pixels, there is no room for a table beside a plot, and for few rows below it.
+const TABLE_BESIDE_FROM = 400;
+
+function legendOf(model: PanelModel, width: number): VizLegendOptions {
+  const { legend } = model.options as { legend: VizLegendOptions };
+  if (legend.placement === "bottom" || width >= TABLE_BESIDE_FROM) return legend;
+  return { ...legend, placement: "bottom", displayMode: LegendDisplayMode.List, calcs: [] };
+}
+
 function draw(model: PanelModel, frames: DataFrame[], theme: GrafanaTheme2, view: View, width: number, height: number) {
   const size = { theme, width, height };
   switch (model.type) {
     case "timeseries":
-      return <Curves frames={frames} legend={(model.options as { legend: never }).legend} view={view} width={width} height={height} />;
+      return <Curves frames={frames} legend={legendOf(model, width)} view={view} width={width} height={height} />;
     case "stat":
       return <Number frame={frames[0]!} {...size} />;
     case "bargauge":

@@ -3,29 +3,55 @@
 import { ThemeContext, createTheme } from "@grafana/data";
 import { initPluginTranslations } from "@grafana/i18n";
 import { GlobalStyles, PortalContainer } from "@grafana/ui";
-import { useEffect, useState } from "react";
+import { Component, type ReactNode, useEffect, useState } from "react";
 import { createRoot } from "react-dom/client";
 
 import { Page } from "./Page";
 
+const root = document.getElementById("page")!;
 const theme = createTheme({ colors: { mode: "dark" } });
 
 function App() {
-  const [width, setWidth] = useState(document.documentElement.clientWidth);
+  const [width, setWidth] = useState(root.clientWidth);
   useEffect(() => {
-    const resized = () => setWidth(document.documentElement.clientWidth);
-    window.addEventListener("resize", resized);
-    return () => window.removeEventListener("resize", resized);
+    // Not the window's: beside its content there may be a scroll bar.
+    const observer = new ResizeObserver(() => setWidth(root.clientWidth));
+    observer.observe(root);
+    return () => observer.disconnect();
   }, []);
   return (
     <ThemeContext.Provider value={theme}>
       <GlobalStyles />
-      <Page theme={theme} width={width} />
+      <Boundary>
+        <Page theme={theme} width={width} />
+      </Boundary>
       <PortalContainer />
     </ThemeContext.Provider>
   );
 }
 
+/** Says what is wrong with what the address asks for, or with the page, where React would leave it empty. */
+class Boundary extends Component<{ children: ReactNode }, { error?: Error }> {
+  override state: { error?: Error } = {};
+
+  static getDerivedStateFromError(error: Error) {
+    return { error };
+  }
+
+  override render() {
+    const { error } = this.state;
+    if (error === undefined) return this.props.children;
+    return (
+      <main style={{ padding: 16 }}>
+        <p role="alert">This cannot be shown: {error.message}.</p>
+        <a href="?" style={{ color: theme.colors.text.link }}>
+          The last five minutes of the service
+        </a>
+      </main>
+    );
+  }
+}
+
 // Grafana's components take their words from there, and refuse to be drawn before.
 await initPluginTranslations("sigil-dashboards");
-createRoot(document.getElementById("page")!).render(<App />);
+createRoot(root).render(<App />);

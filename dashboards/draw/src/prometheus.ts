@@ -17,18 +17,43 @@ interface Series {
   value?: [number, string];
 }
 
-// A curve has no more points than a small screen shows.
-const POINTS = 240;
+interface Answer {
+  result: Series[];
+}
+
+// Beyond what any query of the dashboards takes.
+const PATIENCE_MS = 5000;
+
+/** Prometheus did not answer, or not as Prometheus does: no query is to blame. */
+export class Unreachable extends Error {}
+
+/** Asks whether Prometheus answers. If not, the promise fails with {@link Unreachable}. */
+export async function reach(): Promise<void> {
+  await get("query", { query: "1" });
+}
+
+/** An alert's rule, and what it now says. */
+export interface Alert {
+  name: string;
+  state: "inactive" | "pending" | "firing";
+  labels: Record<string, string>;
+  alerts: { activeAt: string; labels: Record<string, string>; annotations: Record<string, string> }[];
+}
+
+export async function alerts(): Promise<Alert[]> {
+  const { groups } = await get<{ groups: { rules: Alert[] }[] }>("rules", { type: "alert" });
+  return groups.flatMap((group) => group.rules);
+}
 
 export async function ask(target: Target, view: View, chosen: Map<string, string>): Promise<DataFrame[]> {
   const query = interpolate(target.expr, view, chosen);
-  const step = Math.max(1, Math.ceil(view.range / POINTS));
+  const { step } = view;
   // Steps stand at whole multiples, so that a curve does not wobble while time goes on.
   const from = Math.ceil(view.from / step) * step;
-  const series = target.instant
-    ? await get("query", { query, time: String(view.to) })
-    : await get("query_range", { query, start: String(from), end: String(view.to), step: String(step) });
-  return series.map(({ metric, values, value }) => {
+  const { result } = target.instant
+    ? await get<Answer>("query", { query, time: String(view.to) })
+    : await get<Answer>("query_range", { query, start: String(from), end: String(view.to), step: String(step) });
+  return result.map(({ metric, values, value }) => {
     const samples = values ?? [value!];
     const name = target.legendFormat.replace(/\{\{(\w+)\}\}/g, (_, label: string) => metric[label] ?? "");
     return toDataFrame({
@@ -53,9 +78,18 @@ function number(text: string): number | null {
   return Number.isNaN(value) ? null : value;
 }
 
-async function get(path: string, parameters: Record<string, string>): Promise<Series[]> {
-  const response = await fetch(`../api/v1/${path}?${new URLSearchParams(parameters)}`);
-  const answer = await response.json();
-  if (answer.status !== "success") throw new Error(`${parameters["query"]}: ${answer.error}`);
-  return answer.data.result;
+async function get<Data>(path: string, parameters: Record<string, string>): Promise<Data> {
+  const { status, error, data } = await fetched<Data>(`../api/v1/${path}?${new URLSearchParams(parameters)}`);
+  if (status !== "success") throw new Error(`${parameters["query"] ?? path}: ${error}`);
+  return data!;
+}
+
+async function fetched<Data>(url: string): Promise<{ status: string; error?: string; data?: Data }> {
+  try {
+    const response = await fetch(url, { signal: AbortSignal.timeout(PATIENCE_MS) });
+    return await response.json();
+  } catch (error) {
+    const hangs = error instanceof DOMException && error.name === "TimeoutError";
+    throw new Unreachable(hangs ? `it did not answer within ${PATIENCE_MS / 1000} s` : "it cannot be reached");
+  }
 }

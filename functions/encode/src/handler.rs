@@ -1,21 +1,25 @@
 //! A request to encode or to revoke.
 
-use function_kit::problem::Problem;
+use function_kit::http::HttpRequest;
 use lambda_http::http::header::LOCATION;
-use lambda_http::http::{HeaderValue, Method, StatusCode};
-use lambda_http::{Body, Request, Response};
+use lambda_http::http::{HeaderValue, StatusCode};
+use lambda_http::{Body, Response};
 use serde::Serialize;
-use sigil::encode::{EncodeError, Encoder};
+use serde_json::value::RawValue;
+use sigil::encode::{Encoded, Encoder};
 use sigil::metrics::{EncodeMetrics, ErrorMetrics, Operation};
 use sigil::record::SigilId;
 use sigil::revoke::Revoker;
-use sigil::store::{InsertRecord, RevokeRecord};
+use sigil::store::{InsertRecord, LoadRecord, RevokeRecord};
 use sigil::timestamp::Timestamp;
 use sigil::view::SigilView;
 use sigil_http::error::ApiError;
 use sigil_http::{path, reply};
 
 use crate::request;
+
+/// What the function is asked for.
+pub const OPERATIONS: [Operation; 3] = [Operation::Encode, Operation::Revoke, Operation::Other];
 
 /// Answers requests.
 #[derive(Debug)]
@@ -38,31 +42,20 @@ struct Revoked {
     revoked_at: Timestamp,
 }
 
-impl<S: InsertRecord + RevokeRecord> Encode<S> {
+impl<S: InsertRecord + LoadRecord + RevokeRecord> Encode<S> {
     /// Answers requests by these.
     pub fn new(encoder: Encoder<S>, revoker: Revoker<S>, metrics: EncodeMetrics, errors: ErrorMetrics) -> Self {
         Self { encoder, revoker, metrics, errors }
     }
 
-    /// Answers one request.
-    pub async fn handle(&self, request: &Request) -> Response<Body> {
-        let now = Timestamp::now();
-        let (operation, result) = match (path::below_sigils(request), request.method()) {
-            (Some("" | "/"), &Method::POST) => {
-                let _timer = self.metrics.start();
-                (Operation::Encode, self.encode(request, now).await)
-            }
-            (Some(below), &Method::DELETE) if below.len() > 1 => {
-                (Operation::Revoke, self.revoke(&below[1..], now).await)
-            }
-            (Some(below), _) => {
-                let allowed = if below.len() > 1 { "DELETE" } else { "POST" };
-                return Problem::method_not_allowed(allowed).into_response();
-            }
-            (None, _) => {
-                let detail = format!("sigils are at {}", path::SIGILS);
-                return Problem::new(StatusCode::NOT_FOUND, "not_found", detail).into_response();
-            }
+    /// Answers one event.
+    pub async fn answer(&self, event: Box<RawValue>) -> Response<Body> {
+        let request = HttpRequest::read(&event);
+        // It can have 6 MB, and the request has its own of what matters.
+        drop(event);
+        let (operation, result) = match &request {
+            Ok(request) => self.handle(request).await,
+            Err(error) => (Operation::Other, Err((*error).into())),
         };
         result.unwrap_or_else(|error| {
             self.errors.count(operation, error.reason());
@@ -70,14 +63,24 @@ impl<S: InsertRecord + RevokeRecord> Encode<S> {
         })
     }
 
-    async fn encode(&self, request: &Request, now: Timestamp) -> Result<Response<Body>, ApiError> {
+    async fn handle(&self, request: &HttpRequest) -> (Operation, Result<Response<Body>, ApiError>) {
+        let now = Timestamp::now();
+        match (path::below_sigils(request.path()), request.method()) {
+            (Some("" | "/"), "POST") => {
+                let _timer = self.metrics.start();
+                (Operation::Encode, self.encode(request, now).await)
+            }
+            (Some("" | "/"), _) => (Operation::Other, Err(ApiError::MethodNotAllowed { allowed: "POST" })),
+            (Some(below), "DELETE") => (Operation::Revoke, self.revoke(&below[1..], now).await),
+            (Some(_), _) => (Operation::Other, Err(ApiError::MethodNotAllowed { allowed: "DELETE" })),
+            (None, _) => (Operation::Other, Err(ApiError::NotFound("sigils are at /api/consciousness/sigils"))),
+        }
+    }
+
+    async fn encode(&self, request: &HttpRequest, now: Timestamp) -> Result<Response<Body>, ApiError> {
         let request = request::read(request, self.encoder.max_ttl_seconds())?;
-        let record = self.encoder.encode(request, now).await.map_err(|error| match error {
-            EncodeError::IdempotencyConflict => ApiError::Conflict,
-            EncodeError::Storage(error) => ApiError::Storage(error),
-            EncodeError::TtlOutOfRange { .. } => unreachable!("reading the request has checked it"),
-        })?;
-        self.metrics.encoded();
+        let Encoded { record, newly } = self.encoder.encode(request, now).await?;
+        self.metrics.encoded(newly);
         let created = Created { success: true, sigil: SigilView::for_creator(&record, now) };
         let mut response = reply::json(StatusCode::CREATED, &created);
         let location = HeaderValue::from_str(&format!("{}/{}", path::SIGILS, record.id));
@@ -97,7 +100,6 @@ impl<S: InsertRecord + RevokeRecord> Encode<S> {
 
 #[cfg(test)]
 mod tests {
-    use lambda_http::RequestExt;
     use lambda_http::http::header::{ALLOW, CONTENT_TYPE};
     use prometheus::Registry;
     use secrets::Secret;
@@ -110,34 +112,48 @@ mod tests {
 
     fn function() -> (Encode<MemoryStore>, Registry) {
         let registry = Registry::new();
-        let keys = SigningKeys::parse(&keys::generate("a")).unwrap();
+        let keys = Secret::fixed(SigningKeys::parse(&keys::generate("a")).unwrap());
         let lifetimes = Lifetimes { max_ttl_seconds: 3600, retention_seconds: 60 };
         let store = MemoryStore::default();
         let encode = Encode::new(
-            Encoder::new(store.clone(), Secret::fixed(keys), lifetimes),
-            Revoker::new(store, lifetimes.retention_seconds),
+            Encoder::new(store.clone(), keys.clone(), lifetimes),
+            Revoker::new(store, keys, lifetimes.retention_seconds),
             EncodeMetrics::register(&registry).unwrap(),
-            ErrorMetrics::register(&registry, &[Operation::Encode, Operation::Revoke]).unwrap(),
+            ErrorMetrics::register(&registry, &OPERATIONS).unwrap(),
         );
         (encode, registry)
     }
 
-    fn request(method: Method, path: &str, body: &str) -> Request {
-        let request = lambda_http::http::Request::builder()
-            .method(method)
-            .header(CONTENT_TYPE, "application/json")
-            .body(Body::Text(body.to_owned()))
-            .unwrap();
-        request.with_raw_http_path(path)
+    /// An event. `change` makes of it what the test needs.
+    fn event(method: &str, path: &str, body: &str, change: impl FnOnce(&mut Value)) -> Box<RawValue> {
+        let mut event = json!({
+            "version": "2.0",
+            "rawPath": path,
+            "headers": { "content-type": "application/json" },
+            "requestContext": { "http": { "method": method } },
+            "body": body,
+        });
+        change(&mut event);
+        serde_json::value::to_raw_value(&event).unwrap()
     }
 
-    fn post(body: &str) -> Request {
-        request(Method::POST, path::SIGILS, body)
+    fn request(method: &str, path: &str, body: &str) -> Box<RawValue> {
+        event(method, path, body, |_| {})
     }
 
-    fn with_key(mut request: Request, key: &str) -> Request {
-        request.headers_mut().insert("idempotency-key", HeaderValue::from_str(key).unwrap());
-        request
+    fn post(body: &str) -> Box<RawValue> {
+        request("POST", path::SIGILS, body)
+    }
+
+    fn with_key(body: &str, key: &str) -> Box<RawValue> {
+        with_key_of(json!(null), body, key)
+    }
+
+    fn with_key_of(authorizer: Value, body: &str, key: &str) -> Box<RawValue> {
+        event("POST", path::SIGILS, body, |event| {
+            event["headers"]["idempotency-key"] = json!(key);
+            event["requestContext"]["authorizer"] = authorizer;
+        })
     }
 
     fn body(response: &Response<Body>) -> Value {
@@ -154,15 +170,15 @@ mod tests {
     #[tokio::test]
     async fn a_sigil_is_created_and_revoked_once() {
         let (encode, registry) = function();
-        let created = encode.handle(&post(r#"{"data":{"a":1},"metadata":{"b":2}}"#)).await;
+        let created = encode.answer(post(r#"{"data":{"a":1},"metadata":{"b":2}}"#)).await;
         assert_eq!(created.status(), StatusCode::CREATED);
         let sigil = &body(&created)["sigil"];
         let path = format!("{}/{}", path::SIGILS, sigil["id"].as_str().unwrap());
         assert_eq!(created.headers()[LOCATION], path);
         assert_eq!(sigil["metadata"], json!({ "b": 2 }));
 
-        let first = encode.handle(&request(Method::DELETE, &path, "")).await;
-        let second = encode.handle(&request(Method::DELETE, &path, "")).await;
+        let first = encode.answer(request("DELETE", &path, "")).await;
+        let second = encode.answer(request("DELETE", &path, "")).await;
         assert_eq!(first.status(), StatusCode::OK);
         assert_eq!(body(&first), body(&second), "the first revocation's time stays");
         assert_eq!(counter(&registry, "sigil_encode_total"), 1.0);
@@ -172,20 +188,88 @@ mod tests {
 
     #[tokio::test]
     async fn an_idempotency_key_makes_one_sigil_of_one_body() {
-        let (encode, _) = function();
-        let first = encode.handle(&with_key(post(r#"{"data":1}"#), "key")).await;
-        let again = encode.handle(&with_key(post(r#"{"data": 1.0}"#), "key")).await;
+        let (encode, registry) = function();
+        let first = encode.answer(with_key(r#"{"data":1}"#, "key")).await;
+        let again = encode.answer(with_key(r#"{"data": 1.0}"#, "key")).await;
         assert_eq!(again.status(), StatusCode::CREATED);
         assert_eq!(body(&first), body(&again));
-        let other = encode.handle(&with_key(post(r#"{"data":2}"#), "key")).await;
+        let other = encode.answer(with_key(r#"{"data":2}"#, "key")).await;
         assert_eq!((other.status(), &body(&other)["error"]), (StatusCode::CONFLICT, &json!("conflict")));
+        assert_eq!(counter(&registry, "sigil_encode_total"), 1.0, "sigils that were created");
+        assert_eq!(counter(&registry, "sigil_encode_repeats_total"), 1.0);
+    }
+
+    #[tokio::test]
+    async fn callers_do_not_share_idempotency_keys() {
+        let (encode, registry) = function();
+        let jwt = |issuer, subject| json!({ "jwt": { "claims": { "iss": issuer, "sub": subject } } });
+        let mut tokens = Vec::new();
+        for authorizer in [
+            json!(null),
+            json!({ "iam": { "userArn": "arn:aws:iam::123456789012:user/a" } }),
+            json!({ "iam": { "userArn": "arn:aws:iam::123456789012:user/b" } }),
+            jwt("a", "b"),
+            jwt("a", "c"),
+            jwt("b", "b"),
+        ] {
+            let first = body(&encode.answer(with_key_of(authorizer.clone(), r#"{"data":1}"#, "key")).await);
+            let again = body(&encode.answer(with_key_of(authorizer, r#"{"data":1}"#, "key")).await);
+            assert_eq!(first, again);
+            tokens.push(first["sigil"]["token"].to_string());
+        }
+        assert_eq!(tokens.iter().collect::<std::collections::BTreeSet<_>>().len(), 6, "{tokens:?}");
+        assert_eq!(counter(&registry, "sigil_encode_total"), 6.0);
+        assert_eq!(counter(&registry, "sigil_encode_repeats_total"), 6.0);
+    }
+
+    #[tokio::test]
+    async fn an_event_that_is_no_request_is_answered_and_counted() {
+        let (encode, registry) = function();
+        let rest = json!({ "httpMethod": "POST", "path": path::SIGILS, "requestContext": {}, "body": "{}" });
+        let refused = encode.answer(serde_json::value::to_raw_value(&rest).unwrap()).await;
+        assert_eq!(
+            (refused.status(), &body(&refused)["error"]),
+            (StatusCode::BAD_REQUEST, &json!("unsupported_event"))
+        );
+        assert_eq!(counter(&registry, "sigil_error_total"), 1.0);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_no_record_could_hold_is_refused_by_its_length() {
+        let (encode, _) = function();
+        let blanks = " ".repeat(sigil_http::body::MAX_BODY_BYTES - r#"{"data":1}"#.len());
+        let longest = format!(r#"{{"data":1{blanks}}}"#);
+        assert_eq!(encode.answer(post(&longest)).await.status(), StatusCode::CREATED);
+        let refused = encode.answer(post(&(longest + " "))).await;
+        assert_eq!((refused.status(), &body(&refused)["error"]), (StatusCode::PAYLOAD_TOO_LARGE, &json!("too_large")));
+    }
+
+    #[tokio::test]
+    async fn however_much_is_wrong_the_answer_is_small() {
+        let (encode, _) = function();
+        let long = "é\u{1}\"".repeat(20_000);
+        let unknown: Vec<_> = (0..50_000).map(|number| format!(r#""{number}":0"#)).collect();
+        for faulty in [
+            format!("{{{}}}", unknown.join(",")),
+            format!(r#"{{"data":{{{}"a":0}}}}"#, r#""a":0,"#.repeat(50_000)),
+            format!("{{{}:{{{}:1e400}}}}", json!(long), json!(long)),
+            json!({ "data": 1, long.as_str(): 0, "metadata": { long.as_str(): { long.as_str(): 9.5e-300 } } })
+                .to_string(),
+            "[".repeat(100_000),
+            format!(r#"{{"data":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000)),
+        ] {
+            let refused = encode.answer(with_key(&faulty, &"k".repeat(5000))).await;
+            assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+            let Body::Text(text) = refused.body() else { panic!("a problem is a text") };
+            assert!(text.len() < 16 * 1024, "{} bytes for {}", text.len(), &faulty[..20]);
+        }
     }
 
     #[tokio::test]
     async fn every_fault_of_a_request_is_named_and_nothing_is_stored() {
         let (encode, registry) = function();
         let faulty = r#"{"data":9007199254740993,"ttl_seconds":3601,"metadata":[],"extra":0}"#;
-        let refused = encode.handle(&with_key(post(faulty), "ü")).await;
+        let refused = encode.answer(with_key(faulty, "ü")).await;
         assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
         assert_eq!(refused.headers()[CONTENT_TYPE], "application/problem+json");
         let problem = body(&refused);
@@ -199,13 +283,13 @@ mod tests {
     #[tokio::test]
     async fn other_methods_and_paths_are_refused_by_name() {
         let (encode, _) = function();
-        let refused = encode.handle(&request(Method::PUT, path::SIGILS, "")).await;
+        let refused = encode.answer(request("PUT", path::SIGILS, "")).await;
         assert_eq!(
             (refused.status(), &refused.headers()[ALLOW]),
             (StatusCode::METHOD_NOT_ALLOWED, &"POST".parse().unwrap())
         );
-        let refused = encode.handle(&request(Method::PUT, &format!("{}/x", path::SIGILS), "")).await;
+        let refused = encode.answer(request("PUT", &format!("{}/x", path::SIGILS), "")).await;
         assert_eq!(refused.headers()[ALLOW], "DELETE");
-        assert_eq!(encode.handle(&request(Method::POST, "/elsewhere", "")).await.status(), StatusCode::NOT_FOUND);
+        assert_eq!(encode.answer(request("POST", "/elsewhere", "")).await.status(), StatusCode::NOT_FOUND);
     }
 }

@@ -1,10 +1,4 @@
-//! The function that encodes data into sigils and revokes them.
-//!
-//! request → [`handler`]: which route → [`request`]: what is asked for → `sigil` → response
-
-mod handler;
-mod request;
-mod settings;
+//! Puts the function together and runs it.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,17 +6,17 @@ use std::time::Instant;
 
 use env_settings::EnvReader;
 use function_kit::aws::{Aws, Budget};
-use lambda_http::{Error, Request, service_fn};
+use lambda_http::Error;
 use prometheus::Registry;
 use prometheus_dynamodb::{DynamoDbStatsTable, Publisher, Sources};
 use sigil::encode::Encoder;
 use sigil::keys::SigningKeys;
-use sigil::metrics::{BreakerGauge, EncodeMetrics, ErrorMetrics, Operation, StorageMetrics};
+use sigil::metrics::{BreakerGauge, EncodeMetrics, ErrorMetrics, StorageMetrics};
 use sigil::revoke::Revoker;
 use sigil::store::{DynamoDbStore, Guarded, Observed, StorageOperation};
 
-use crate::handler::Encode;
-use crate::settings::Settings;
+use encode::handler::{Encode, OPERATIONS};
+use encode::settings::Settings;
 
 fn main() -> ExitCode {
     function_kit::start(run)
@@ -31,27 +25,28 @@ fn main() -> ExitCode {
 async fn run(started_at: Instant) -> Result<(), Error> {
     let settings = Settings::read(EnvReader::from_process())?;
     let registry = Registry::new();
-    let storage_metrics = StorageMetrics::register(&registry, &[StorageOperation::Put, StorageOperation::Update])?;
+    let storage_metrics =
+        StorageMetrics::register(&registry, &[StorageOperation::Put, StorageOperation::Get, StorageOperation::Update])?;
 
     let aws = Aws::from_env().await;
     let renewal_failures = secrets::secret::failures();
     registry.register(Box::new(renewal_failures.clone()))?;
-    let keys = settings.keys.load(aws.secret_store(), SigningKeys::parse_setting, renewal_failures).await?;
+    let keys = settings.keys.load(aws.secret_store(), SigningKeys::parse_stored, renewal_failures).await?;
     let client = aws.observed_dynamodb(Budget::REQUEST, storage_metrics.attempts());
     let store = Guarded::new(Observed::new(DynamoDbStore::new(client, settings.sigils_table), storage_metrics));
-    BreakerGauge::register(&registry, store.states())?;
+    BreakerGauge::register(&registry, store.breaker())?;
     let encode = Arc::new(Encode::new(
-        Encoder::new(store.clone(), keys, settings.lifetimes),
-        Revoker::new(store, settings.lifetimes.retention_seconds),
+        Encoder::new(store.clone(), keys.clone(), settings.lifetimes),
+        Revoker::new(store, keys, settings.lifetimes.retention_seconds),
         EncodeMetrics::register(&registry)?,
-        ErrorMetrics::register(&registry, &[Operation::Encode, Operation::Revoke])?,
+        ErrorMetrics::register(&registry, &OPERATIONS)?,
     ));
 
-    let stats_table = DynamoDbStatsTable::new(aws.dynamodb(Budget::PUBLISH), &settings.stats.table);
+    let stats_table = DynamoDbStatsTable::new(aws.dynamodb(Budget::PUBLISH), settings.stats.table());
     let publisher = Publisher::new(stats_table, Sources::new(registry), settings.stats, started_at)?;
-    let handler = service_fn(move |request: Request| {
+    let runtime = function_kit::http::runtime(move |event| {
         let encode = Arc::clone(&encode);
-        async move { Ok::<_, Error>(encode.handle(&request).await) }
+        async move { encode.answer(event).await }
     });
-    function_kit::serve(lambda_http::runtime(handler), publisher).await
+    function_kit::serve(runtime, Budget::REQUEST_LIMIT, publisher).await
 }

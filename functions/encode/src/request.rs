@@ -1,17 +1,18 @@
 //! What a client wants encoded.
 
-use lambda_http::Request;
+use function_kit::http::{Caller, HttpRequest};
 use sigil::encode::EncodeRequest;
-use sigil::record::IdempotencyKey;
-use sigil_http::body::JsonObject;
+use sigil::record::{self, IdempotencyKey};
+use sigil_http::body::{self, JsonObject};
 use sigil_http::error::ApiError;
 
 /// The header that names a request, so that it can safely be sent again.
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
 /// Reads a request to encode: the body `{"data":…, "ttl_seconds"?, "metadata"?}`, and the header `Idempotency-Key`.
-pub fn read(request: &Request, max_ttl_seconds: u64) -> Result<EncodeRequest, ApiError> {
-    let mut body = JsonObject::read(request)?;
+pub fn read(request: &HttpRequest, max_ttl_seconds: u64) -> Result<EncodeRequest, ApiError> {
+    let text = body::text(request)?;
+    let mut body = JsonObject::read(&text, &["data", "ttl_seconds", "metadata"])?;
     let data = body.required("data").and_then(|raw| body.canonical("data", raw));
     let ttl_seconds = body.optional("ttl_seconds").and_then(|raw| {
         let expected = format!("a whole number from 1 to {max_ttl_seconds} is needed");
@@ -27,8 +28,8 @@ pub fn read(request: &Request, max_ttl_seconds: u64) -> Result<EncodeRequest, Ap
         }
         body.canonical("metadata", raw)
     });
-    let idempotency_key = request.headers().get(IDEMPOTENCY_KEY).and_then(|value| {
-        let key = value.to_str().ok().and_then(IdempotencyKey::parse);
+    let idempotency_key = request.header("idempotency-key").and_then(|key| {
+        let key = IdempotencyKey::parse(caller(request.caller()), key);
         if key.is_none() {
             let max = IdempotencyKey::MAX_CHARACTERS;
             body.refuse(IDEMPOTENCY_KEY, format!("1 to {max} printable ASCII characters are needed"));
@@ -36,4 +37,12 @@ pub fn read(request: &Request, max_ttl_seconds: u64) -> Result<EncodeRequest, Ap
         key
     });
     body.finish(|| Some(EncodeRequest { data: data?, metadata, ttl_seconds, idempotency_key }))
+}
+
+fn caller(caller: &Caller) -> record::Caller {
+    match caller {
+        Caller::Anonymous => record::Caller::anonymous(),
+        Caller::Iam { arn } => record::Caller::named("iam", &[arn]),
+        Caller::Jwt { issuer, subject } => record::Caller::named("jwt", &[issuer, subject]),
+    }
 }

@@ -3,15 +3,15 @@
 //! scheduled event → [`collect`]: both, until done or the deadline comes near → a summary
 
 mod collect;
-mod deadline;
 mod settings;
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use env_settings::EnvReader;
 use function_kit::aws::{Aws, Budget};
+use function_kit::deadline;
 use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
 use prometheus::Registry;
 use prometheus_dynamodb::{CompactMetrics, DynamoDbStatsTable, GaugeMerge, Publisher, Sources};
@@ -21,6 +21,9 @@ use sigil::store::{DynamoDbStore, Guarded, Observed, StorageOperation};
 
 use crate::collect::Collector;
 use crate::settings::Settings;
+
+/// How long a run may take where Lambda leaves it so much: less than the time-out that the template gives the function.
+const LIMIT: Duration = Duration::from_secs(55);
 
 fn main() -> ExitCode {
     function_kit::start(run)
@@ -34,10 +37,10 @@ async fn run(started_at: Instant) -> Result<(), Error> {
     let aws = Aws::from_env().await;
     let client = aws.observed_dynamodb(Budget::BATCH, storage_metrics.attempts());
     let store = Guarded::new(Observed::new(DynamoDbStore::new(client, settings.sigils_table), storage_metrics));
-    BreakerGauge::register(&registry, store.states())?;
+    BreakerGauge::register(&registry, store.breaker())?;
     let collector = Arc::new(Collector {
         store,
-        stats_table: DynamoDbStatsTable::new(aws.dynamodb(Budget::BATCH), &settings.stats_table.table),
+        stats_table: DynamoDbStatsTable::new(aws.dynamodb(Budget::BATCH), settings.stats_table.table()),
         stats_settings: settings.stats_table,
         metrics: GcMetrics::register(&registry)?,
         compact_metrics: CompactMetrics::register(&registry)?,
@@ -45,13 +48,13 @@ async fn run(started_at: Instant) -> Result<(), Error> {
     });
 
     let sources = Sources::new(registry).gauge(LAST_SUCCESS, GaugeMerge::Max);
-    let own_table = DynamoDbStatsTable::new(aws.dynamodb(Budget::PUBLISH), &settings.stats.table);
+    let own_table = DynamoDbStatsTable::new(aws.dynamodb(Budget::PUBLISH), settings.stats.table());
     let publisher = Publisher::new(own_table, sources, settings.stats, started_at)?;
     // What started it does not matter: the schedule, a person, or a test.
-    let handler = service_fn(move |event: LambdaEvent<IgnoredAny>| {
+    let handler = service_fn(move |_event: LambdaEvent<IgnoredAny>| {
         let collector = Arc::clone(&collector);
         // Boxed, for the futures of both tasks, one inside the other, are deeper than the compiler follows.
-        Box::pin(async move { collector.collect(deadline::of(&event.context)).await })
+        Box::pin(async move { collector.collect(deadline::current_or(LIMIT)).await })
     });
-    function_kit::serve(Runtime::new(handler), publisher).await
+    function_kit::serve(Runtime::new(handler), LIMIT, publisher).await
 }

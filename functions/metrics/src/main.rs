@@ -1,23 +1,18 @@
-//! The function that Prometheus scrapes: `GET /metrics`.
-//!
-//! request → [`access`]: who may → [`handler`]: scrape, render → response
-
-mod access;
-mod handler;
-mod settings;
-mod tokens;
+//! Puts the function together and runs it.
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use env_settings::EnvReader;
 use function_kit::aws::{Aws, Budget};
-use lambda_http::{Error, Request, service_fn};
+use function_kit::deadline::DeadlineLayer;
+use lambda_http::Error;
 use prometheus_dynamodb::DynamoDbStatsTable;
 
-use crate::access::Access;
-use crate::handler::Metrics;
-use crate::settings::Settings;
+use metrics::access::Access;
+use metrics::handler::Metrics;
+use metrics::settings::Settings;
+use metrics::tokens;
 
 fn main() -> ExitCode {
     function_kit::start(|_started_at| run())
@@ -30,11 +25,15 @@ async fn run() -> Result<(), Error> {
         None => None,
         Some(source) => Some(tokens::load(source, aws.secret_store()).await?),
     };
-    let table = DynamoDbStatsTable::new(aws.dynamodb(Budget::BATCH), &settings.reader.table);
-    let metrics = Arc::new(Metrics::new(table, settings.reader, Access::new(tokens, settings.networks)));
-    lambda_http::run(service_fn(move |request: Request| {
+    let table = DynamoDbStatsTable::new(aws.dynamodb(Budget::BATCH), settings.reader.table());
+    let access = Access::new(tokens, settings.networks);
+    if let Some(whom) = access.open_to() {
+        tracing::warn!("neither METRICS_TOKEN nor METRICS_TOKEN_SECRET_ARN is set: the page is open to {whom}");
+    }
+    let metrics = Arc::new(Metrics::new(table, settings.reader, access));
+    let runtime = function_kit::http::runtime(move |event| {
         let metrics = Arc::clone(&metrics);
-        async move { Ok::<_, Error>(metrics.handle(&request).await) }
-    }))
-    .await
+        async move { metrics.answer(event).await }
+    });
+    runtime.layer(DeadlineLayer::new(metrics::handler::LIMIT)).run().await
 }

@@ -5,7 +5,7 @@ use ipnet::IpNet;
 use prometheus_dynamodb::TableSettings;
 use secrets::Source;
 
-use crate::access::Token;
+use crate::tokens::{Token, Tokens};
 
 /// The function's settings.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub struct Settings {
     /// How the stats table is read.
     pub reader: TableSettings,
     /// `METRICS_TOKEN` with `METRICS_TOKEN_PREVIOUS`, or `METRICS_TOKEN_SECRET_ARN`; the endpoint is open without any.
-    pub tokens: Option<Source<Vec<Token>>>,
+    pub tokens: Option<Source<Tokens>>,
     /// `METRICS_ALLOWED_CIDRS`.
     pub networks: Option<Vec<IpNet>>,
 }
@@ -21,21 +21,21 @@ pub struct Settings {
 impl Settings {
     /// Reads them, and reports every fault.
     pub fn read(mut env: EnvReader) -> Result<Self, SettingsError> {
-        let reader = TableSettings::read(&mut env);
+        let reader = function_kit::settings::table(&mut env);
         let tokens = tokens(&mut env);
         let networks = env.optional("METRICS_ALLOWED_CIDRS", networks);
         env.finish(|| Some(Self { reader: reader?, tokens: tokens?, networks: networks? }))
     }
 }
 
-fn tokens(env: &mut EnvReader) -> Option<Option<Source<Vec<Token>>>> {
-    let one = |text: &str| Ok(vec![Token::parse(text)?]);
+fn tokens(env: &mut EnvReader) -> Option<Option<Source<Tokens>>> {
+    let one = |text: &str| Ok(Tokens { current: Some(Token::parse(text)?), previous: None });
     let source = secrets::source::optional(env, "METRICS_TOKEN", "METRICS_TOKEN_SECRET_ARN", one);
     let previous = env.optional_secret("METRICS_TOKEN_PREVIOUS", Token::parse)?;
     match (source?, previous) {
         (source, None) => Some(source),
         (Some(Source::Literal(mut tokens)), Some(previous)) => {
-            tokens.push(previous);
+            tokens.previous = Some(previous);
             Some(Some(Source::Literal(tokens)))
         }
         (Some(Source::Stored(_)), Some(_)) => {

@@ -1,17 +1,18 @@
 //! A request to verify a token, to show a record, or for the keys.
 
-use function_kit::problem::Problem;
+use function_kit::http::HttpRequest;
 use lambda_http::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use lambda_http::http::{HeaderValue, Method, StatusCode};
-use lambda_http::{Body, Request, RequestExt, Response};
+use lambda_http::http::{HeaderValue, StatusCode};
+use lambda_http::{Body, Response};
 use serde::Serialize;
+use serde_json::value::RawValue;
 use sigil::metrics::{ErrorMetrics, Operation, VerifyMetrics};
 use sigil::record::SigilId;
 use sigil::store::{LoadRecord, Loaded};
 use sigil::timestamp::Timestamp;
 use sigil::verify::{Verdict, Verifier};
 use sigil::view::SigilView;
-use sigil_http::body::JsonObject;
+use sigil_http::body::{self, JsonObject};
 use sigil_http::error::ApiError;
 use sigil_http::{path, reply};
 
@@ -21,6 +22,9 @@ const JWKS: &str = "/.well-known/jwks.json";
 /// How long the keys may be cached. A new key is published at once and signs at once, so this is also how long a client
 /// may not know it.
 const JWKS_CACHE: &str = "public, max-age=300";
+
+/// What the function is asked for.
+pub const OPERATIONS: [Operation; 3] = [Operation::Verify, Operation::Get, Operation::Other];
 
 /// Answers requests.
 #[derive(Debug)]
@@ -44,28 +48,14 @@ impl<S: LoadRecord> Verify<S> {
         Self { verifier, metrics, errors }
     }
 
-    /// Answers one request.
-    pub async fn handle(&self, request: &Request) -> Response<Body> {
-        let now = Timestamp::now();
-        if request.raw_http_path().ends_with(JWKS) {
-            return if request.method() == Method::GET {
-                self.keys().await
-            } else {
-                Problem::method_not_allowed("GET").into_response()
-            };
-        }
-        let (operation, result) = match (path::below_sigils(request), request.method()) {
-            (Some("/verify"), &Method::POST) => {
-                let _timer = self.metrics.start();
-                (Operation::Verify, self.verify(request, now).await)
-            }
-            (Some("/verify"), _) => return Problem::method_not_allowed("POST").into_response(),
-            (Some(below), &Method::GET) if below.len() > 1 => (Operation::Get, self.get(&below[1..], now).await),
-            (Some(below), _) if below.len() > 1 => return Problem::method_not_allowed("GET").into_response(),
-            _ => {
-                let detail = format!("tokens are verified at {}/verify", path::SIGILS);
-                return Problem::new(StatusCode::NOT_FOUND, "not_found", detail).into_response();
-            }
+    /// Answers one event.
+    pub async fn answer(&self, event: Box<RawValue>) -> Response<Body> {
+        let request = HttpRequest::read(&event);
+        // It can have 6 MB, and the request has its own of what matters.
+        drop(event);
+        let (operation, result) = match &request {
+            Ok(request) => self.handle(request).await,
+            Err(error) => (Operation::Other, Err((*error).into())),
         };
         result.unwrap_or_else(|error| {
             self.errors.count(operation, error.reason());
@@ -73,15 +63,36 @@ impl<S: LoadRecord> Verify<S> {
         })
     }
 
-    /// The body is `{"token", "data"?}`. Unlike elsewhere, `null` is data: it can be what was registered.
-    async fn verify(&self, request: &Request, now: Timestamp) -> Result<Response<Body>, ApiError> {
-        let mut body = JsonObject::read(request)?;
-        let token = body.required("token").and_then(|raw| body.typed::<String>("token", raw, "a text is needed"));
-        let data = body.take("data").map(|raw| body.canonical("data", raw));
-        let (token, data) = body.finish(|| Some((token?, data)))?;
-        let data = data.flatten();
+    async fn handle(&self, request: &HttpRequest) -> (Operation, Result<Response<Body>, ApiError>) {
+        let now = Timestamp::now();
+        let other = |error| (Operation::Other, Err(error));
+        if request.path().ends_with(JWKS) {
+            return match request.method() {
+                "GET" => (Operation::Other, Ok(self.keys().await)),
+                _ => other(ApiError::MethodNotAllowed { allowed: "GET" }),
+            };
+        }
+        match (path::below_sigils(request.path()), request.method()) {
+            (Some("/verify"), "POST") => {
+                let _timer = self.metrics.start();
+                (Operation::Verify, self.verify(request, now).await)
+            }
+            (Some("/verify"), _) => other(ApiError::MethodNotAllowed { allowed: "POST" }),
+            (Some(below), "GET") if below.len() > 1 => (Operation::Get, self.get(&below[1..], now).await),
+            (Some(below), _) if below.len() > 1 => other(ApiError::MethodNotAllowed { allowed: "GET" }),
+            _ => other(ApiError::NotFound("tokens are verified at /api/consciousness/sigils/verify")),
+        }
+    }
 
-        let verification = self.verifier.verify(&token, data.as_ref(), now).await?;
+    /// The body is `{"token", "data"?}`. Unlike elsewhere, `null` is data: it can be what was registered.
+    async fn verify(&self, request: &HttpRequest, now: Timestamp) -> Result<Response<Body>, ApiError> {
+        let text = body::text(request)?;
+        let mut body = JsonObject::read(&text, &["token", "data"])?;
+        let token = body.required("token").and_then(|raw| body.typed::<String>("token", raw, "a text is needed"));
+        let data = body.take("data");
+        let token = body.finish(|| token)?;
+
+        let verification = self.verifier.verify(&token, data, now).await?;
         self.metrics.verified(verification.verdict);
         let verified = Verified {
             valid: verification.verdict == Verdict::Valid,
@@ -132,20 +143,22 @@ mod tests {
         let raw = serde_json::value::RawValue::from_string(r#"{"a":1}"#.into()).unwrap();
         let data = CanonicalJson::from_raw(&raw).unwrap();
         let request = EncodeRequest { data, metadata: None, ttl_seconds: Some(60), idempotency_key: None };
-        let record = encoder.encode(request, Timestamp::now()).await.unwrap();
+        let record = encoder.encode(request, Timestamp::now()).await.unwrap().record;
         let registry = Registry::new();
         let metrics = VerifyMetrics::register(&registry).unwrap();
-        let errors = ErrorMetrics::register(&registry, &[Operation::Verify, Operation::Get]).unwrap();
+        let errors = ErrorMetrics::register(&registry, &OPERATIONS).unwrap();
         (Verify::new(verifier, metrics, errors), record)
     }
 
-    fn request(method: Method, path: &str, body: &str) -> Request {
-        let request = lambda_http::http::Request::builder()
-            .method(method)
-            .header(CONTENT_TYPE, "application/json")
-            .body(Body::Text(body.to_owned()))
-            .unwrap();
-        request.with_raw_http_path(path)
+    fn request(method: &str, path: &str, body: &str) -> Box<RawValue> {
+        serde_json::value::to_raw_value(&json!({
+            "version": "2.0",
+            "rawPath": path,
+            "headers": { "content-type": "application/json" },
+            "requestContext": { "http": { "method": method } },
+            "body": body,
+        }))
+        .unwrap()
     }
 
     fn body(response: &Response<Body>) -> Value {
@@ -165,7 +178,7 @@ mod tests {
             (json!({ "token": token, "data": null }), "tampered"),
             (json!({ "token": "nonsense" }), "bad_signature"),
         ] {
-            let answer = verify.handle(&request(Method::POST, &path, &sent.to_string())).await;
+            let answer = verify.answer(request("POST", &path, &sent.to_string())).await;
             assert_eq!(answer.status(), StatusCode::OK);
             let answer = body(&answer);
             assert_eq!((&answer["verdict"], &answer["valid"]), (&json!(verdict), &json!(verdict == "valid")), "{sent}");
@@ -173,12 +186,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn data_are_looked_at_only_when_the_token_is_signed() {
+        let (verify, record) = function().await;
+        let path = format!("{}/verify", path::SIGILS);
+        let sent = |token: &str| format!(r#"{{"token":"{token}","data":[1e400]}}"#);
+        let forged = verify.answer(request("POST", &path, &sent("nonsense"))).await;
+        assert_eq!(body(&forged)["verdict"], "bad_signature");
+        let refused = verify.answer(request("POST", &path, &sent(&record.token))).await;
+        assert_eq!(
+            (refused.status(), &body(&refused)["faults"][0]["field"]),
+            (StatusCode::BAD_REQUEST, &json!("/data/0"))
+        );
+    }
+
+    #[tokio::test]
     async fn a_record_is_shown_by_its_id() {
         let (verify, record) = function().await;
-        let shown = verify.handle(&request(Method::GET, &format!("{}/{}", path::SIGILS, record.id), "")).await;
+        let shown = verify.answer(request("GET", &format!("{}/{}", path::SIGILS, record.id), "")).await;
         assert_eq!((shown.status(), &body(&shown)["data"]), (StatusCode::OK, &json!({ "a": 1 })));
         for unknown in ["00000000-0000-4000-8000-000000000000", "verifyx", "%2e%2e"] {
-            let answer = verify.handle(&request(Method::GET, &format!("{}/{unknown}", path::SIGILS), "")).await;
+            let answer = verify.answer(request("GET", &format!("{}/{unknown}", path::SIGILS), "")).await;
             assert_eq!((answer.status(), &body(&answer)["error"]), (StatusCode::NOT_FOUND, &json!("unknown")));
         }
     }
@@ -186,10 +213,10 @@ mod tests {
     #[tokio::test]
     async fn the_keys_may_be_cached() {
         let (verify, _) = function().await;
-        let keys = verify.handle(&request(Method::GET, JWKS, "")).await;
+        let keys = verify.answer(request("GET", JWKS, "")).await;
         assert_eq!(body(&keys)["keys"][0]["kid"], "a");
         assert_eq!(keys.headers()[CACHE_CONTROL], "public, max-age=300");
-        let refused = verify.handle(&request(Method::POST, JWKS, "")).await;
+        let refused = verify.answer(request("POST", JWKS, "")).await;
         assert_eq!(
             (refused.status(), &refused.headers()[ALLOW]),
             (StatusCode::METHOD_NOT_ALLOWED, &"GET".parse().unwrap())

@@ -1,5 +1,8 @@
 //! Tells apart how calls to DynamoDB fail, as far as it matters to what a caller does next.
 
+use std::error::Error;
+use std::fmt;
+
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
 /// How a call failed.
@@ -39,3 +42,43 @@ impl Failure {
         }
     }
 }
+
+/// Why a call failed, for the log: the code and message of DynamoDB's answer, or what kept it from answering. Never the answer
+/// itself, which may hold what is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cause(String);
+
+impl Cause {
+    /// Why this call failed.
+    pub fn of<E, R>(error: &SdkError<E, R>) -> Self
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+        R: fmt::Debug + 'static,
+    {
+        Self(match error {
+            SdkError::ServiceError(answer) => {
+                let (code, message) = (answer.err().code(), answer.err().message());
+                let parts = [Some(code.unwrap_or("an error without a code")), message];
+                parts.into_iter().flatten().collect::<Vec<_>>().join(": ")
+            }
+            SdkError::ResponseError(_) => "the answer cannot be read".to_owned(),
+            error => {
+                let mut texts = vec![error.to_string()];
+                let mut source = error.source();
+                while let Some(error) = source {
+                    texts.push(error.to_string());
+                    source = error.source();
+                }
+                texts.join(": ")
+            }
+        })
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Cause {}

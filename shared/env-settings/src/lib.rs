@@ -32,10 +32,17 @@ use std::fmt;
 pub type Expected = String;
 
 /// Reads variables one after another and keeps what is wrong with them.
-#[derive(Debug)]
 pub struct EnvReader {
     variables: HashMap<String, String>,
     faults: Vec<Fault>,
+}
+
+/// Shows names and no values, for some are secrets.
+impl fmt::Debug for EnvReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.variables.keys().collect();
+        f.debug_struct("EnvReader").field("variables", &names).field("faults", &self.faults).finish()
+    }
 }
 
 impl EnvReader {
@@ -56,13 +63,8 @@ impl EnvReader {
 
     /// Reads a variable that must be there. `None` means that a fault was noted.
     pub fn required<T>(&mut self, name: &'static str, parse: impl FnOnce(&str) -> Result<T, Expected>) -> Option<T> {
-        match self.text(name) {
-            None => {
-                self.faults.push(Fault::Missing { name });
-                None
-            }
-            Some(text) => self.parsed(name, text, parse, Shown::Value),
-        }
+        let value = self.read(name, parse, Shown::Value)?;
+        self.present(name, value)
     }
 
     /// Like [`required`](Self::required), for a secret: a fault never repeats the value.
@@ -71,13 +73,8 @@ impl EnvReader {
         name: &'static str,
         parse: impl FnOnce(&str) -> Result<T, Expected>,
     ) -> Option<T> {
-        match self.text(name) {
-            None => {
-                self.faults.push(Fault::Missing { name });
-                None
-            }
-            Some(text) => self.parsed(name, text, parse, Shown::Redacted),
-        }
+        let value = self.read(name, parse, Shown::Redacted)?;
+        self.present(name, value)
     }
 
     /// Reads a variable that may be absent. `None` outside means that a fault was noted, `None` inside that it is absent.
@@ -86,10 +83,7 @@ impl EnvReader {
         name: &'static str,
         parse: impl FnOnce(&str) -> Result<T, Expected>,
     ) -> Option<Option<T>> {
-        match self.text(name) {
-            None => Some(None),
-            Some(text) => self.parsed(name, text, parse, Shown::Value).map(Some),
-        }
+        self.read(name, parse, Shown::Value)
     }
 
     /// Like [`optional`](Self::optional), for a secret: a fault never repeats the value.
@@ -98,10 +92,7 @@ impl EnvReader {
         name: &'static str,
         parse: impl FnOnce(&str) -> Result<T, Expected>,
     ) -> Option<Option<T>> {
-        match self.text(name) {
-            None => Some(None),
-            Some(text) => self.parsed(name, text, parse, Shown::Redacted).map(Some),
-        }
+        self.read(name, parse, Shown::Redacted)
     }
 
     /// Reads a variable that has a default. `None` means that a fault was noted.
@@ -116,7 +107,7 @@ impl EnvReader {
 
     /// Notes a fault that shows only when several variables are looked at together; `expected` says what is allowed.
     pub fn refuse(&mut self, name: &'static str, expected: impl Into<Expected>) {
-        let value = Some(self.text(name).unwrap_or_default());
+        let value = Some(self.variables.get(name).cloned().unwrap_or_default());
         self.faults.push(Fault::Refused { name, value, expected: expected.into() });
     }
 
@@ -128,6 +119,20 @@ impl EnvReader {
     /// Notes that neither of two variables is set, of which one is needed.
     pub fn missing_either(&mut self, name: &'static str, alternative: &'static str) {
         self.faults.push(Fault::MissingEither { name, alternative });
+    }
+
+    /// Reads settings whose library checks them itself: `read` is given the variables, and what it refuses is noted with
+    /// the rest, as the variable's name and the rest of a sentence about it. `None` means that a fault was noted.
+    pub fn delegate<T>(
+        &mut self,
+        read: impl FnOnce(&dyn Fn(&str) -> Option<String>) -> Result<T, Vec<(&'static str, String)>>,
+    ) -> Option<T> {
+        let refused = match read(&|name| self.variables.get(name).cloned()) {
+            Ok(settings) => return Some(settings),
+            Err(refused) => refused,
+        };
+        self.faults.extend(refused.into_iter().map(|(name, problem)| Fault::Told { name, problem }));
+        None
     }
 
     /// Hands out the settings that `build` puts together, or every fault that was noted.
@@ -143,29 +148,38 @@ impl EnvReader {
         }
     }
 
-    /// An empty variable counts as absent: templates and shells can often set a variable but not unset it.
-    fn text(&self, name: &str) -> Option<String> {
-        self.variables.get(name).filter(|text| !text.is_empty()).cloned()
-    }
-
-    fn parsed<T>(
+    /// Reads a variable. `None` outside means that a fault was noted, `None` inside that it is not set.
+    fn read<T>(
         &mut self,
         name: &'static str,
-        text: String,
         parse: impl FnOnce(&str) -> Result<T, Expected>,
         shown: Shown,
-    ) -> Option<T> {
-        match parse(&text) {
-            Ok(value) => Some(value),
+    ) -> Option<Option<T>> {
+        let Some(text) = self.variables.get(name) else { return Some(None) };
+        // Not as if it were not set: whoever empties a variable may mean "none" where the default is something else, and an
+        // empty token would open what it should close.
+        if text.trim().is_empty() {
+            self.faults.push(Fault::Empty { name });
+            return None;
+        }
+        match parse(text) {
+            Ok(value) => Some(Some(value)),
             Err(expected) => {
                 let value = match shown {
-                    Shown::Value => Some(text),
+                    Shown::Value => Some(text.clone()),
                     Shown::Redacted => None,
                 };
                 self.faults.push(Fault::Refused { name, value, expected });
                 None
             }
         }
+    }
+
+    fn present<T>(&mut self, name: &'static str, value: Option<T>) -> Option<T> {
+        if value.is_none() {
+            self.faults.push(Fault::Missing { name });
+        }
+        value
     }
 }
 
@@ -177,17 +191,22 @@ enum Shown {
 /// One wrong variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// A required variable is absent or empty.
+    /// A required variable is not set.
     Missing {
         /// The variable's name.
         name: &'static str,
     },
-    /// Of two variables one is needed, and both are absent or empty.
+    /// Of two variables one is needed, and neither is set.
     MissingEither {
         /// The one that is read first.
         name: &'static str,
         /// The other.
         alternative: &'static str,
+    },
+    /// A variable is set to nothing, or to nothing but white space.
+    Empty {
+        /// The variable's name.
+        name: &'static str,
     },
     /// A variable has a value that is not allowed.
     Refused {
@@ -198,13 +217,24 @@ pub enum Fault {
         /// What is allowed.
         expected: Expected,
     },
+    /// A library refuses a variable.
+    Told {
+        /// The variable's name.
+        name: &'static str,
+        /// What is wrong with it and what is allowed, as the rest of a sentence that begins with the name.
+        problem: String,
+    },
 }
 
 impl Fault {
     /// The variable's name.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Missing { name } | Self::MissingEither { name, .. } | Self::Refused { name, .. } => name,
+            Self::Missing { name }
+            | Self::MissingEither { name, .. }
+            | Self::Empty { name }
+            | Self::Refused { name, .. }
+            | Self::Told { name, .. } => name,
         }
     }
 }
@@ -216,8 +246,14 @@ impl fmt::Display for Fault {
             Self::MissingEither { name, alternative } => {
                 write!(f, "{name} is missing, and so is {alternative}: one of them is needed")
             }
+            Self::Empty { name } => write!(f, "{name} is set but empty: give it a value, or do not set it"),
+            // A default that does not go with another variable's value.
+            Self::Refused { name, value: Some(value), expected } if value.is_empty() => {
+                write!(f, "{name} is not set: {expected}")
+            }
             Self::Refused { name, value: Some(value), expected } => write!(f, "{name} is {value:?}: {expected}"),
             Self::Refused { name, value: None, expected } => write!(f, "{name} is set but wrong: {expected}"),
+            Self::Told { name, problem } => write!(f, "{name} {problem}"),
         }
     }
 }
@@ -252,15 +288,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_variable_counts_as_absent() {
-        let mut env = EnvReader::from_pairs([("STATS_SHARDS", "")]);
-        assert_eq!(env.with_default("STATS_SHARDS", 1, parse::in_range(1..=256)), Some(1));
+    fn an_empty_variable_is_a_fault_of_its_own() {
+        for empty in ["", " ", "\t\n"] {
+            let names = ["A", "B", "C", "D", "E"];
+            let mut env = EnvReader::from_pairs(names.map(|name| (name, empty)));
+            assert_eq!(env.with_default("A", 1, parse::in_range(1..=256)), None);
+            assert_eq!(env.required("B", parse::non_empty), None);
+            assert_eq!(env.required_secret("C", parse::non_empty), None);
+            assert_eq!(env.optional("D", parse::non_empty), None);
+            assert_eq!(env.optional_secret("E", parse::non_empty), None);
+            let error = env.finish(|| Some(())).unwrap_err();
+            assert_eq!(error.faults(), names.map(|name| Fault::Empty { name }));
+            assert!(error.to_string().contains("D is set but empty"), "{error}");
+        }
     }
 
     #[test]
     fn a_wrong_secret_is_not_repeated() {
         let mut env = EnvReader::from_pairs([("METRICS_TOKEN", "hunter2")]);
         let token: Option<String> = env.required_secret("METRICS_TOKEN", |_| Err("16 characters are needed".into()));
+        assert!(!format!("{env:?}").contains("hunter2"));
         let error = env.finish(|| token).unwrap_err();
         assert_eq!(error.to_string(), "a setting is wrong: METRICS_TOKEN is set but wrong: 16 characters are needed");
     }

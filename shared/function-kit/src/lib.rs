@@ -2,12 +2,19 @@
 //!
 //! - [`start()`]: logging, the runtime, and an exit code for settings that are wrong;
 //! - [`aws`]: clients of AWS whose every call has a time budget;
+//! - [`deadline`]: one deadline for all calls of an invocation;
 //! - [`serve`]: the Lambda runtime loop that publishes metrics after each response and on SIGTERM;
+//! - [`settings`]: those of the stats table, read among those of a function;
+//! - [`http`]: requests and responses;
 //! - [`problem`]: error responses.
 
 pub mod aws;
+pub mod deadline;
+pub mod http;
+mod logging;
 pub mod problem;
 mod serve;
+pub mod settings;
 mod start;
 
 pub use serve::serve;

@@ -7,23 +7,84 @@ use lambda_http::http::{HeaderName, HeaderValue, StatusCode};
 use lambda_http::{Body, Response};
 use serde::Serialize;
 
+use crate::http::UnsupportedEvent;
+
 /// An error response. What it says is for clients: never the message of a library or of AWS.
 #[derive(Debug, Clone)]
 pub struct Problem {
     status: StatusCode,
     error: &'static str,
     detail: String,
-    faults: Vec<Fault>,
+    faults: Faults,
     headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// How many faults are named in one response.
+const MAX_FAULTS: usize = 16;
+
+/// How much of a field's name is shown, in bytes. In JSON within JSON, as Lambda is given a response, a byte can become
+/// seven; with [`MAX_FAULTS`] that keeps every problem below 16 KB.
+const MAX_FIELD_BYTES: usize = 100;
+
+/// What is wrong in a request: the first faults, and how many there are besides. A client decides how many there are and
+/// how long their names, and must not be able to make of them a response that is too large.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Faults {
+    first: Vec<Fault>,
+    more: usize,
 }
 
 /// One member of a request that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fault {
-    /// The member, as a JSON Pointer (RFC 6901) into the request's body.
+    /// The member, as a JSON Pointer (RFC 6901) into the request's body, or a header's name. A long one is cut, and ends
+    /// with `…`.
     pub field: String,
     /// What is wrong with it, and what is allowed.
     pub detail: String,
+}
+
+impl Faults {
+    /// Adds one. `detail` has nothing of the request in it.
+    pub fn push(&mut self, mut field: String, detail: impl Into<String>) {
+        if self.first.len() == MAX_FAULTS {
+            self.more += 1;
+            return;
+        }
+        if field.len() > MAX_FIELD_BYTES {
+            field.truncate(field.floor_char_boundary(MAX_FIELD_BYTES));
+            field.push('…');
+        }
+        self.first.push(Fault { field, detail: detail.into() });
+    }
+
+    /// Adds so many of which nothing more is known.
+    pub fn push_unnamed(&mut self, count: usize) {
+        self.more += count;
+    }
+
+    /// Adds those of another list.
+    pub fn append(&mut self, other: Self) {
+        for fault in other.first {
+            self.push(fault.field, fault.detail);
+        }
+        self.more += other.more;
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.first.is_empty() && self.more == 0
+    }
+
+    /// The first ones.
+    pub fn named(&self) -> &[Fault] {
+        &self.first
+    }
+
+    /// How many there are besides.
+    pub fn more(&self) -> usize {
+        self.more
+    }
 }
 
 /// The members of a problem, in the order in which they are written. Its type is `about:blank` (RFC 9457, section 4.2.1),
@@ -38,12 +99,24 @@ struct Members<'a> {
     detail: &'a str,
     #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
     faults: &'a [Fault],
+    /// How many faults there are besides those named.
+    #[serde(skip_serializing_if = "is_zero")]
+    more_faults: usize,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 impl Problem {
     /// A problem of this status. `error` is a stable word for programs, `detail` a sentence for people.
     pub fn new(status: StatusCode, error: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, error, detail: detail.into(), faults: Vec::new(), headers: Vec::new() }
+        Self { status, error, detail: detail.into(), faults: Faults::default(), headers: Vec::new() }
+    }
+
+    /// The event that the function was given is not a request.
+    pub fn unsupported_event(event: &UnsupportedEvent) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "unsupported_event", event.to_string())
     }
 
     /// The path is right, but it takes only the methods that `allowed` lists.
@@ -54,7 +127,7 @@ impl Problem {
 
     /// Names what is wrong in the request.
     #[must_use]
-    pub fn with_faults(mut self, faults: Vec<Fault>) -> Self {
+    pub fn with_faults(mut self, faults: Faults) -> Self {
         self.faults = faults;
         self
     }
@@ -81,7 +154,8 @@ impl Problem {
             status: self.status.as_u16(),
             error: self.error,
             detail: &self.detail,
-            faults: &self.faults,
+            faults: self.faults.named(),
+            more_faults: self.faults.more(),
         };
         let body = serde_json::to_string(&members).expect("text and numbers are always JSON");
         let mut response = Response::new(Body::Text(body));
@@ -89,5 +163,34 @@ impl Problem {
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         response.headers_mut().extend(self.headers);
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_problem_is_small_and_says_what_it_left_out() {
+        let mut faults = Faults::default();
+        for _ in 0..100_000 {
+            faults.push("\u{1}".repeat(10_000), "x".repeat(100));
+        }
+        faults.push_unnamed(1);
+        let response = Problem::new(StatusCode::BAD_REQUEST, "invalid", "x".repeat(200)).with_faults(faults);
+        let response = response.into_response();
+        let Body::Text(text) = response.body() else { panic!("a problem is a text") };
+        assert!(serde_json::to_string(text).unwrap().len() < 15 * 1024, "{}", text.len());
+        let problem: serde_json::Value = serde_json::from_str(text).unwrap();
+        assert_eq!(problem["more_faults"], 100_001 - MAX_FAULTS);
+    }
+
+    #[test]
+    fn a_name_is_cut_between_characters() {
+        let mut faults = Faults::default();
+        faults.push(format!("/{}", "é".repeat(60)), "");
+        faults.push("é".repeat(50), "");
+        let fields: Vec<_> = faults.named().iter().map(|fault| fault.field.clone()).collect();
+        assert_eq!(fields, [format!("/{}…", "é".repeat(49)), "é".repeat(50)]);
     }
 }

@@ -1,23 +1,32 @@
 //! The Lambda runtime loop of a function that publishes metrics.
 
+use std::time::Duration;
+
 use lambda_runtime::{LambdaInvocation, Runtime};
 use prometheus_dynamodb::table::PublishStats;
 use prometheus_dynamodb::{PublishService, Publisher};
 use tower::Service;
 
-/// Runs the loop: publishes after each response, and a last time on SIGTERM.
+use crate::deadline::{DeadlineLayer, DeadlineService};
+
+/// Runs the loop: gives each invocation this time at most, publishes after each response, and a last time on SIGTERM.
 ///
 /// # Errors
 ///
 /// When the Runtime API fails, which ends the environment.
-pub async fn serve<T, S>(runtime: Runtime<S>, publisher: Publisher<T>) -> Result<(), lambda_runtime::Error>
+pub async fn serve<T, S>(
+    runtime: Runtime<S>,
+    limit: Duration,
+    publisher: Publisher<T>,
+) -> Result<(), lambda_runtime::Error>
 where
     T: PublishStats,
     S: Service<LambdaInvocation, Response = (), Error = lambda_runtime::Error>,
-    PublishService<T, S>: Service<LambdaInvocation, Response = (), Error = lambda_runtime::Error>,
+    PublishService<T, DeadlineService<S>>: Service<LambdaInvocation, Response = (), Error = lambda_runtime::Error>,
 {
     let closing = publisher.clone();
     // Lambda sends SIGTERM only to environments in which an extension is registered; this registers an empty one.
     lambda_runtime::spawn_graceful_shutdown_handler(move || async move { closing.close().await }).await;
-    runtime.layer(publisher.layer()).run().await
+    // Publishing comes after the response and has a budget of its own, so it is outside of the invocation's deadline.
+    runtime.layer(DeadlineLayer::new(limit)).layer(publisher.layer()).run().await
 }

@@ -4,6 +4,8 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use crate::logging;
+
 /// Sets up logging as Lambda's settings say, runs `function`, and turns its error into a line in the log and a failing
 /// exit code. `function` is given the time at which the program started.
 ///
@@ -14,7 +16,7 @@ where
     F: Future<Output = Result<(), Box<dyn Error + Send + Sync>>>,
 {
     let started_at = Instant::now();
-    lambda_http::tracing::init_default_subscriber();
+    logging::init();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {
         Ok(runtime) => runtime.block_on(function(started_at)),

@@ -2,6 +2,7 @@
 
 pub mod exact_sum;
 pub mod merge;
+pub mod rules;
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -108,8 +109,7 @@ impl Eq for Bounds {}
 pub struct Family {
     /// The help text.
     pub help: String,
-    /// When the youngest writer that has this family was born, in milliseconds since the epoch: where types conflict,
-    /// the youngest writer's is shown.
+    /// When the youngest writer that has this family was born, in milliseconds since the epoch: its help text is shown.
     pub born_at_ms: u64,
     /// When the oldest one was born: since then the counters and histograms count.
     pub created_at_ms: u64,

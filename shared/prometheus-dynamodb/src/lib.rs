@@ -27,6 +27,7 @@ mod scrape;
 
 mod compact;
 
+mod base;
 pub mod protocol;
 pub mod table;
 
@@ -34,16 +35,19 @@ mod clock;
 mod registered;
 mod settings;
 
+pub use base::BaseError;
 pub use compact::metrics::CompactMetrics;
 pub use compact::{CompactError, CompactReport, compact};
 pub use families::{GaugeMerge, exact_sum};
 pub use publish::gather::Sources;
 pub use publish::layer::{PublishLayer, PublishService};
 pub use publish::publisher::Publisher;
-pub use publish::schedule::Pace;
 pub use scrape::page::Page;
+pub use scrape::response::{PageBody, PageError, PageRequest, PageResponse, respond};
 pub use scrape::{ScrapeError, exposition, page, scrape};
-pub use settings::{TableSettings, WriterSettings};
+pub use settings::{
+    SettingFault, SettingsError, TableSettings, TableSettingsBuilder, WriterSettings, WriterSettingsBuilder,
+};
 pub use table::{DynamoDbStatsTable, MemoryStatsTable, item, wire};
 
 #[cfg(test)]

@@ -5,10 +5,12 @@
 //!
 //! - [`condition`]: when a put of a snapshot may replace what is stored;
 //! - [`writer`]: what a writer does next, from its first put to its fresh start after it was folded;
+//! - [`publish`]: the writer's steps, one after another;
 //! - [`compaction`]: what becomes of a writer that is gone;
 //! - [`reading`]: which of the stored items count in a scrape.
 
 pub mod compaction;
 pub mod condition;
+pub mod publish;
 pub mod reading;
 pub mod writer;

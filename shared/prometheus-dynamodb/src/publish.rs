@@ -1,12 +1,21 @@
 //! Publishing: an execution environment's registries into its item of the stats table, after the response.
 //!
 //! ```text
-//! layer ─▶ schedule: is it time? ─▶ publisher ─▶ gather, series_cap ─▶ protocol::writer ─▶ table
+//! layer, timer ─▶ schedule, budget: is it time? ─▶ publisher ─▶ content ─▶ protocol::writer ─▶ table
+//!
+//! content: registries ─gather─▶ ledger ─▶ families, less the baseline ─▶ bytes
 //! ```
 
+mod budget;
+mod content;
+mod counted;
+mod elapsed;
 mod environment;
+mod failure_log;
 pub mod gather;
 pub mod layer;
+mod ledger;
+mod process;
 pub mod publisher;
+mod refusal;
 pub mod schedule;
-mod series_cap;

@@ -2,19 +2,20 @@
 
 pub mod exposition;
 pub mod page;
+pub mod response;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 
-use crate::clock::now_ms;
+use crate::base::{self, BaseError, StoredBase};
 use crate::families::Families;
 use crate::families::merge::merge;
 use crate::protocol::reading::{WriterLife, count};
 use crate::scrape::page::{ConflictKind, Page, PageFamily, PageKind, PageSeries, PageValue};
 use crate::settings::TableSettings;
-use crate::table::item::{Base, Snapshot, WriterId};
+use crate::table::item::{Snapshot, WriterId};
 use crate::table::wire::{self, DecodeError};
 use crate::table::{ReadStats, TableError, UnreadableItem};
 
@@ -33,7 +34,7 @@ pub enum ScrapeError {
         /// The base's shard.
         shard: u32,
         /// What is wrong with it.
-        source: DecodeError,
+        source: BaseError,
     },
     /// Reading took longer than the caller allows, or than half of `STATS_GRACE`: so long that a writer read early could
     /// have been folded and forgotten in the meantime.
@@ -42,6 +43,17 @@ pub enum ScrapeError {
         /// What is allowed.
         limit: Duration,
     },
+}
+
+impl ScrapeError {
+    /// Returns the HTTP status that tells a scraper of it.
+    pub(crate) fn status(&self) -> u16 {
+        match self {
+            Self::Table(TableError::Throttled(_)) => 429,
+            Self::Table(_) | Self::TooSlow { .. } => 503,
+            Self::Base { .. } => 500,
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -55,10 +67,16 @@ struct UndecodableSnapshot {
 pub async fn scrape<T: ReadStats>(table: &T, settings: &TableSettings, deadline: Instant) -> Result<Page, ScrapeError> {
     let started = Instant::now();
     let limit = (settings.grace / 2).min(deadline.saturating_duration_since(started));
-    let scraped = tokio::time::timeout(limit, read(table)).await.map_err(|_| ScrapeError::TooSlow { limit })??;
+    let (since_ms, scraped) =
+        tokio::time::timeout(limit, read(table)).await.map_err(|_| ScrapeError::TooSlow { limit })??;
+    // A process that was stopped in between does not notice by its own clock. The table's has whole seconds.
+    let took_ms = table.answered_at_ms().saturating_sub(since_ms);
+    if u128::from(took_ms) > (settings.grace / 2).as_millis() + 1000 {
+        return Err(ScrapeError::TooSlow { limit });
+    }
     let mut scrape = Scrape::default();
     for (shard, contents) in scraped {
-        scrape.add(shard, contents, now_ms(), settings.writer_idle)?;
+        scrape.add(shard, contents, table.now_ms(), settings.writer_idle)?;
     }
     Ok(scrape.into_page(started))
 }
@@ -66,23 +84,26 @@ pub async fn scrape<T: ReadStats>(table: &T, settings: &TableSettings, deadline:
 /// What was read of one shard.
 pub(crate) struct ShardContents {
     pub(crate) snapshots: Vec<Result<Snapshot, UnreadableItem>>,
-    pub(crate) base: Option<Base>,
+    pub(crate) base: Option<StoredBase>,
 }
 
-pub(crate) async fn read<T: ReadStats>(table: &T) -> Result<Vec<(u32, ShardContents)>, TableError> {
+/// Reads all shards. Returns with them the table's time before.
+pub(crate) async fn read<T: ReadStats>(table: &T) -> Result<(u64, Vec<(u32, ShardContents)>), TableError> {
     let shards = table.shards().await?;
-    stream::iter(0..shards)
+    let since_ms = table.answered_at_ms();
+    let contents = stream::iter(0..shards)
         .map(|shard| async move {
             // First the snapshots, then the base. A writer that is folded in between is then counted once: its snapshot
             // was read, but the base that is read afterwards names it, and so its snapshot does not count. The other way
             // round it could be missing from both.
             let snapshots = table.snapshots(shard).await?;
-            let base = table.base(shard).await?;
-            Ok((shard, ShardContents { snapshots, base }))
+            let base = base::read(table, shard).await?;
+            Ok::<_, TableError>((shard, ShardContents { snapshots, base }))
         })
         .buffer_unordered(SHARDS_AT_ONCE)
         .try_collect()
-        .await
+        .await?;
+    Ok((since_ms, contents))
 }
 
 /// What a scrape adds up.
@@ -102,8 +123,8 @@ impl Scrape {
         now_ms: u64,
         idle: Duration,
     ) -> Result<(), ScrapeError> {
-        let base = contents.base;
-        let folded = |writer: &WriterId| base.as_ref().is_some_and(|base| base.folded.contains_key(writer));
+        let base = contents.base.map(StoredBase::content).transpose();
+        let base = base.map_err(|source| ScrapeError::Base { shard, source })?.unwrap_or_default();
         for snapshot in contents.snapshots {
             let snapshot = match snapshot {
                 Ok(snapshot) => snapshot,
@@ -112,7 +133,7 @@ impl Scrape {
                     continue;
                 }
             };
-            if folded(&snapshot.writer) {
+            if base.folded.contains_key(&snapshot.writer) {
                 continue;
             }
             match wire::decode(&snapshot.families) {
@@ -126,10 +147,7 @@ impl Scrape {
                 Err(source) => self.leave_out(&UndecodableSnapshot { writer: snapshot.writer, source }),
             }
         }
-        if let Some(base) = &base {
-            let families = wire::decode(&base.families).map_err(|source| ScrapeError::Base { shard, source })?;
-            merge(&mut self.families, families);
-        }
+        merge(&mut self.families, base.families);
         Ok(())
     }
 
@@ -140,7 +158,7 @@ impl Scrape {
     }
 
     fn into_page(self, started: Instant) -> Page {
-        let mut page = Page::new(self.families, &OWN.map(|(name, _)| name));
+        let mut page = Page::new(self.families, &RESERVED);
         for conflict in &page.conflicts {
             tracing::warn!(
                 metric = conflict.name,
@@ -172,6 +190,17 @@ impl Scrape {
         page
     }
 }
+
+/// The names of the metrics that describe the scrape itself.
+pub(crate) const RESERVED: [&str; OWN.len()] = {
+    let mut names = [""; OWN.len()];
+    let mut i = 0;
+    while i < OWN.len() {
+        names[i] = OWN[i].0;
+        i += 1;
+    }
+    names
+};
 
 /// The metrics that describe the scrape itself, with their help texts. No environment's may have these names.
 const OWN: [(&str, &str); 6] = [

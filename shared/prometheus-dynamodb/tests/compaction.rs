@@ -4,26 +4,26 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
-use futures::stream::{self, TryStreamExt};
 use local_bundle::dynamodb_local::DynamoDbLocal;
 use local_bundle::tables;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
-use prometheus_dynamodb::item::{Snapshot, WriterId};
-use prometheus_dynamodb::protocol::condition::PutCondition;
+use prometheus_dynamodb::item::WriterId;
 use prometheus_dynamodb::table::{CompactStats, PublishStats, ReadStats};
 use prometheus_dynamodb::{CompactReport, DynamoDbStatsTable, MemoryStatsTable, TableSettings, compact};
 use support::{Environment, page, settings, value};
 
 /// Settings under which a silent writer is idle at once and a grace is over at once.
 fn impatient() -> TableSettings {
-    TableSettings { writer_idle: Duration::ZERO, grace: Duration::ZERO, ..settings() }
+    TableSettings::builder("stats").writer_idle(Duration::ZERO).grace(Duration::ZERO).build().unwrap()
 }
 
 async fn run<T: CompactStats>(table: &T, settings: &TableSettings) -> CompactReport {
-    // The clock has milliseconds, and a time is over only when it is past.
-    tokio::time::sleep(Duration::from_millis(3)).await;
+    // The times of DynamoDB's answers have whole seconds, and a time is over only when it is past.
+    let since_ms = table.answered_at_ms();
+    while table.answered_at_ms() == since_ms {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        table.shards().await.unwrap();
+    }
     let (report, result) = compact(table, settings, Instant::now() + Duration::from_secs(60)).await;
     result.unwrap();
     report
@@ -48,7 +48,7 @@ async fn folds_what_is_gone<T: PublishStats + CompactStats + Clone>(table: T) {
     assert_eq!(run(&table, &patient).await, CompactReport { finished: true, ..Default::default() });
 
     // Burial and forgetting wait for the grace.
-    let hasty = TableSettings { grace: Duration::ZERO, ..settings() };
+    let hasty = TableSettings::builder("stats").grace(Duration::ZERO).build().unwrap();
     let report = run(&table, &hasty).await;
     assert_eq!((report.buried, report.forgotten), (2, 0), "{report:?}");
     assert_eq!(table.snapshots(0).await.unwrap().len(), 3, "as many as live environments");
@@ -60,7 +60,10 @@ async fn folds_what_is_gone<T: PublishStats + CompactStats + Clone>(table: T) {
     assert_eq!(total().await, 15.0);
 
     // The others freeze, are folded, and thaw at different times: sealed, buried, forgotten.
-    assert_eq!(run(&table, &TableSettings { writer_idle: Duration::ZERO, ..settings() }).await.folded, 3);
+    assert_eq!(
+        run(&table, &TableSettings::builder("stats").writer_idle(Duration::ZERO).build().unwrap()).await.folded,
+        3
+    );
     environments[2].requests(1).await;
     assert_eq!(total().await, 16.0);
     assert_eq!(run(&table, &hasty).await.buried, 3);
@@ -132,79 +135,6 @@ async fn overlapping_runs_fold_each_writer_once() {
     assert_eq!(value(&page(&table).await, "requests_total", &[]), 100.0);
 }
 
-/// After a bad day: thousands of environments that ended without a word.
-const DEAD: usize = 5000;
-/// How many runs it may take to fold, bury and forget them, each of the length that template.yaml gives to gc.
-const RUNS: usize = 6;
-const RUN: Duration = Duration::from_secs(60);
-
-#[tokio::test]
-async fn thousands_of_dead_environments_are_folded_within_a_few_runs_and_cost_a_scrape_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let dynamodb = DynamoDbLocal::start_in_memory(&folder.path().join("dynamodb.log")).await.unwrap();
-    tables::create(&dynamodb.client()).await.unwrap();
-    let table = DynamoDbStatsTable::new(dynamodb.client(), tables::STATS);
-    let with_none = capacity_of_a_scrape(&dynamodb.client()).await;
-    let dead = snapshot_of_one_request().await;
-    stream::iter((0..DEAD).map(Ok))
-        .try_for_each_concurrent(32, |_| {
-            let (table, snapshot) = (&table, Snapshot { writer: WriterId::random(), ..dead.clone() });
-            async move { table.put_snapshot(&snapshot, PutCondition::Absent).await.map(drop) }
-        })
-        .await
-        .unwrap();
-    assert!(capacity_of_a_scrape(&dynamodb.client()).await > 100.0 * with_none);
-    assert_eq!(value(&page(&table).await, "requests_total", &[]), DEAD as f64);
-
-    // The waits between the steps are not the point here: with no grace, each is due at the next run.
-    let hasty = TableSettings { grace: Duration::ZERO, ..settings() };
-    for run in 1..=RUNS {
-        let begun = Instant::now();
-        let (report, result) = compact(&table, &hasty, begun + RUN).await;
-        result.unwrap();
-        println!("run {run} took {:.1} s: {report:?}", begun.elapsed().as_secs_f64());
-        assert_eq!(report.base_full, 0);
-    }
-    assert_eq!(table.snapshots(0).await.unwrap(), []);
-    assert_eq!(value(&page(&table).await, "requests_total", &[]), DEAD as f64);
-    assert_eq!(capacity_of_a_scrape(&dynamodb.client()).await, with_none);
-}
-
-/// The snapshot of an environment that died long ago, after one request.
-async fn snapshot_of_one_request() -> Snapshot {
-    let table = MemoryStatsTable::default();
-    Environment::new(table.clone(), 1, 1).requests(1).await;
-    let snapshot = table.snapshots(0).await.unwrap().remove(0).unwrap();
-    Snapshot { updated_at_ms: snapshot.updated_at_ms - 2 * settings().writer_idle.as_millis() as u64, ..snapshot }
-}
-
-/// What DynamoDB charges for the reads of a scrape: the snapshots and the base of the one shard.
-async fn capacity_of_a_scrape(client: &Client) -> f64 {
-    let shard = || AttributeValue::S("shard#0".into());
-    let mut pages = client
-        .query()
-        .table_name(tables::STATS)
-        .key_condition_expression("pk = :shard AND begins_with(sk, :writer)")
-        .expression_attribute_values(":shard", shard())
-        .expression_attribute_values(":writer", AttributeValue::S("writer#".into()))
-        .consistent_read(true)
-        .return_consumed_capacity(ReturnConsumedCapacity::Total)
-        .into_paginator()
-        .send();
-    let mut units = 0.0;
-    while let Some(page) = pages.next().await {
-        units += page.unwrap().consumed_capacity.unwrap().capacity_units.unwrap();
-    }
-    let base = client
-        .get_item()
-        .table_name(tables::STATS)
-        .key("pk", shard())
-        .key("sk", AttributeValue::S("base".into()))
-        .consistent_read(true)
-        .return_consumed_capacity(ReturnConsumedCapacity::Total);
-    units + base.send().await.unwrap().consumed_capacity.unwrap().capacity_units.unwrap()
-}
-
 /// Writers whose series have nothing in common, together far more than an item holds.
 const WIDE: u32 = 24;
 const SERIES_OF_EACH: usize = 500;
@@ -220,8 +150,8 @@ fn wide_registry() -> Registry {
     registry
 }
 
-/// What is not folded stays as it is: the page is exact, and a scrape reads those writers one by one.
-async fn a_full_base_leaves_writers_unfolded<T: PublishStats + CompactStats + Clone>(table: T) {
+/// Such a base stands in parts, and a scrape reads nothing but them.
+async fn a_base_that_outgrows_an_item_stands_in_parts<T: PublishStats + CompactStats + Clone>(table: T) {
     for _ in 0..WIDE {
         let mut environment = Environment::with(wide_registry(), table.clone(), 1, 10);
         environment.requests(1).await;
@@ -230,16 +160,22 @@ async fn a_full_base_leaves_writers_unfolded<T: PublishStats + CompactStats + Cl
     let exact = f64::from(WIDE) * SERIES_OF_EACH as f64;
     assert_eq!(value(&page(&table).await, "wide_total", &[]), exact);
 
-    let mut folded = 0;
-    for _ in 0..3 {
-        let report = run(&table, &settings()).await;
-        folded += report.folded;
-        assert!(report.base_full > 0, "{report:?}");
+    let report = run(&table, &settings()).await;
+    assert_eq!((report.folded, report.base_full), (u64::from(WIDE), 0), "{report:?}");
+    assert!(table.base(0).await.unwrap().unwrap().parts.len() > 1);
+    assert_eq!(value(&page(&table).await, "wide_total", &[]), exact);
+
+    // Each change replaces all parts. Those before stay for a grace, for whoever read the root before.
+    for _ in 0..4 {
+        run(&table, &impatient()).await;
         assert_eq!(value(&page(&table).await, "wide_total", &[]), exact);
     }
-    assert!(folded > 0 && folded < u64::from(WIDE), "{folded} were folded");
-    let base = table.base(0).await.unwrap().unwrap();
-    assert!(base.families.bytes.len() > 200 * 1024, "{} bytes are far from full", base.families.bytes.len());
+    assert_eq!(table.snapshots(0).await.unwrap(), []);
+    let named = table.base(0).await.unwrap().unwrap().parts;
+    let mut stored: Vec<_> = table.parts(0).await.unwrap().into_iter().map(|part| part.id).collect();
+    assert_eq!(stored.len(), named.len());
+    stored.retain(|id| !named.contains(id));
+    assert_eq!(stored, []);
 }
 
 /// Mostly empty buckets compress so well that a base of them could fit into an item and yet be too large to be read.
@@ -258,21 +194,20 @@ async fn a_base_never_becomes_too_large_to_be_read() {
         environment.publisher.close().await;
     }
     let report = run(&table, &settings()).await;
-    assert!(report.folded > 0 && report.base_full > 0, "{report:?}");
-    let bytes = table.base(0).await.unwrap().unwrap().families.bytes.len();
-    assert!(bytes < 350 * 1024, "{bytes} bytes: it is not the size before compression that was too large");
+    assert_eq!((report.folded, report.base_full), (u64::from(WRITERS), 0), "{report:?}");
+    assert!(table.base(0).await.unwrap().unwrap().parts.len() > 1);
     assert_eq!(value(&page(&table).await, "requests_total", &[]), f64::from(WRITERS));
 }
 
 #[tokio::test]
-async fn a_full_base_in_memory_leaves_writers_unfolded() {
-    a_full_base_leaves_writers_unfolded(MemoryStatsTable::default()).await;
+async fn in_memory_a_base_that_outgrows_an_item_stands_in_parts() {
+    a_base_that_outgrows_an_item_stands_in_parts(MemoryStatsTable::default()).await;
 }
 
 #[tokio::test]
-async fn a_full_base_in_dynamodb_leaves_writers_unfolded() {
+async fn in_dynamodb_a_base_that_outgrows_an_item_stands_in_parts() {
     let folder = tempfile::tempdir().unwrap();
     let dynamodb = DynamoDbLocal::start_in_memory(&folder.path().join("dynamodb.log")).await.unwrap();
     tables::create(&dynamodb.client()).await.unwrap();
-    a_full_base_leaves_writers_unfolded(DynamoDbStatsTable::new(dynamodb.client(), tables::STATS)).await;
+    a_base_that_outgrows_an_item_stands_in_parts(DynamoDbStatsTable::new(dynamodb.client(), tables::STATS)).await;
 }

@@ -10,13 +10,15 @@ use std::path::Path;
 use fastrand::Rng;
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
+use lambda_runtime::LambdaInvocation;
+use local_bundle::lambda_event;
 use prometheus::{Gauge, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 use prometheus_dynamodb::exposition::Format;
 use prometheus_dynamodb::families::Families;
 use prometheus_dynamodb::item::{Encoded, WriterId};
 use prometheus_dynamodb::page::Page;
 use prometheus_dynamodb::table::ReadStats;
-use prometheus_dynamodb::{GaugeMerge, MemoryStatsTable, Pace, Publisher, Sources, WriterSettings, wire};
+use prometheus_dynamodb::{GaugeMerge, MemoryStatsTable, Publisher, Sources, WriterSettings, wire};
 
 /// What is not compressed, to be compressed after it was damaged, and what is read as it stands.
 struct Corpus {
@@ -71,18 +73,12 @@ async fn corpus() -> Corpus {
     counter.with_label_values(&["200", "GET"]).inc_by(3);
     histogram.with_label_values(&["put"]).observe(0.3);
     gauge.set(-1.5);
-    let settings = WriterSettings {
-        table: "stats".into(),
-        shards: 1,
-        pace: Pace { interval: std::time::Duration::ZERO, burst: 1 },
-        max_series: 100,
-        function: "f".into(),
-        version: "1".into(),
-    };
+    let settings = WriterSettings::builder("stats", "encode", "1").pace(std::time::Duration::ZERO, 1).build().unwrap();
     let sources = Sources::new(registry).gauge("last", GaugeMerge::MostRecent);
     let publisher = Publisher::new(table.clone(), sources, settings, std::time::Instant::now()).unwrap();
-    let mut service = tower::Layer::layer(&publisher.layer(), tower::service_fn(|()| async { Ok::<_, ()>(()) }));
-    tower::Service::call(&mut service, ()).await.unwrap();
+    let handler = tower::service_fn(|_: LambdaInvocation| async { Ok::<_, ()>(()) });
+    let mut service = tower::Layer::layer(&publisher.layer(), handler);
+    tower::Service::call(&mut service, lambda_event::invocation(0)).await.unwrap();
     let item = table.snapshots(0).await.unwrap().remove(0).unwrap().families.bytes;
 
     let folded = [(WriterId::random(), None), (WriterId::random(), Some(u64::MAX))].into();

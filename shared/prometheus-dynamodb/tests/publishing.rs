@@ -2,48 +2,15 @@
 
 mod support;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use prometheus_dynamodb::item::{Base, Encoded, Snapshot, WriterId};
 use prometheus_dynamodb::protocol::condition::PutCondition;
-use prometheus_dynamodb::protocol::writer::PutOutcome;
-use prometheus_dynamodb::table::{CompactStats, PublishStats, ReadStats, TableError};
+use prometheus_dynamodb::table::{CompactStats, PublishStats, ReadStats};
 use prometheus_dynamodb::{MemoryStatsTable, scrape};
+use support::faulty_table::FaultyTable;
 use support::{Environment, page, settings, value};
-
-/// A table whose puts fail a given number of times.
-#[derive(Debug, Clone, Default)]
-struct FaultyTable {
-    table: MemoryStatsTable,
-    failures: Arc<AtomicU32>,
-    /// Whether a put that fails is done all the same, and only its response is lost.
-    done_all_the_same: bool,
-}
-
-impl PublishStats for FaultyTable {
-    async fn put_snapshot(
-        &self,
-        snapshot: &Snapshot,
-        condition: PutCondition,
-    ) -> Result<PutOutcome<Encoded>, TableError> {
-        let fails = self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
-        if fails && !self.done_all_the_same {
-            return Err(TableError::Failed("the connection was closed".into()));
-        }
-        let outcome = self.table.put_snapshot(snapshot, condition).await?;
-        if fails { Err(TableError::TimedOut("no response".into())) } else { Ok(outcome) }
-    }
-
-    async fn grave(&self, writer: WriterId) -> Result<Option<Encoded>, TableError> {
-        self.table.grave(writer).await
-    }
-
-    async fn announce_shards(&self, shards: u32) -> Result<(), TableError> {
-        self.table.announce_shards(shards).await
-    }
-}
 
 #[tokio::test(start_paused = true)]
 async fn each_response_is_on_the_page_before_the_next_request() {
@@ -86,6 +53,8 @@ async fn a_failed_publish_is_carried_by_the_next_one() {
         table.failures.store(2, Ordering::SeqCst);
         let mut environment = Environment::new(table.clone(), 1, 10);
         environment.requests(3).await;
+        // The second failure comes within the second after the first, and the third attempt within two after that.
+        tokio::time::sleep(Duration::from_millis(3100)).await;
         let page = page(&table.table).await;
         assert_eq!(value(&page, "requests_total", &[]), 3.0, "{done_all_the_same}");
         let failures = value(&page, "prometheus_dynamodb_publish_failures_total", &[]);
@@ -99,7 +68,7 @@ async fn after_a_failure_the_timer_publishes_without_a_further_request() {
     table.failures.store(3, Ordering::SeqCst);
     let mut environment = Environment::new(table.clone(), 1, 10);
     environment.requests(1).await;
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    tokio::time::sleep(Duration::from_secs(8)).await;
     assert_eq!(value(&page(&table.table).await, "requests_total", &[]), 1.0);
 }
 
@@ -138,7 +107,12 @@ async fn a_damaged_snapshot_is_left_out_and_a_damaged_base_fails_the_scrape() {
     assert_eq!(value(&page, "requests_total", &[]), 3.0);
     assert_eq!(value(&page, "prometheus_dynamodb_unreadable_items", &[]), 2.0);
 
-    assert!(table.put_base(0, &Base { version: 1, folded: Default::default(), families: garbage }).await.unwrap());
+    assert!(
+        table
+            .put_base(0, &Base { version: 1, folded: Default::default(), families: garbage, parts: Vec::new() })
+            .await
+            .unwrap()
+    );
     assert_eq!(
         scrape(&table, &settings(), support::deadline()).await.unwrap_err().to_string(),
         "the base of shard 0 cannot be decoded"

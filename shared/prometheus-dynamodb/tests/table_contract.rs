@@ -2,10 +2,10 @@
 
 use local_bundle::dynamodb_local::DynamoDbLocal;
 use local_bundle::tables;
-use prometheus_dynamodb::item::{Encoded, Snapshot, WriterId};
+use prometheus_dynamodb::item::{Base, Encoded, Part, Snapshot, StoredPart, WriterId};
 use prometheus_dynamodb::protocol::condition::{PutCondition, StoredHead};
 use prometheus_dynamodb::protocol::writer::PutOutcome;
-use prometheus_dynamodb::table::{PublishStats, ReadStats};
+use prometheus_dynamodb::table::{CompactStats, PublishStats, ReadStats};
 use prometheus_dynamodb::{DynamoDbStatsTable, MemoryStatsTable};
 
 fn snapshot(writer: u8, seq: u64) -> Snapshot {
@@ -29,7 +29,7 @@ async fn stored<T: ReadStats>(table: &T, shard: u32) -> Vec<Snapshot> {
     snapshots
 }
 
-async fn keeps_its_contract<T: PublishStats + ReadStats>(table: T) {
+async fn keeps_its_contract<T: PublishStats + CompactStats>(table: T) {
     use PutCondition::{Absent, Older};
     let put = async |snapshot: &Snapshot, condition| table.put_snapshot(snapshot, condition).await.unwrap();
     let refused_by = |snapshot: &Snapshot| {
@@ -77,6 +77,78 @@ async fn keeps_its_contract<T: PublishStats + ReadStats>(table: T) {
     }
     let sizes: Vec<_> = stored(&table, 1).await.iter().map(|snapshot| snapshot.families.bytes.len()).collect();
     assert_eq!(sizes, [200_000; 8]);
+
+    seals_and_buries(&table).await;
+    replaces_bases_and_parts(&table).await;
+}
+
+async fn seals_and_buries<T: PublishStats + CompactStats>(table: &T) {
+    const SHARD: u32 = 4;
+    let (absent, first) = (Snapshot { shard: SHARD, ..snapshot(1, 1) }, Snapshot { shard: SHARD, ..snapshot(2, 1) });
+    let second = Snapshot { seq: 2, ..first.clone() };
+    table.put_snapshot(&first, PutCondition::Absent).await.unwrap();
+    table.put_snapshot(&second, PutCondition::Older).await.unwrap();
+
+    // What is not sealed is not deleted, and only what is as it was read is sealed, once.
+    assert!(!table.delete_snapshot(&second).await.unwrap());
+    assert!(!table.seal(&absent, 5).await.unwrap());
+    assert!(!table.seal(&first, 5).await.unwrap());
+    assert_eq!(stored(table, SHARD).await, std::slice::from_ref(&second));
+    assert!(table.seal(&second, 5).await.unwrap());
+    assert!(!table.seal(&second, 6).await.unwrap());
+    assert_eq!(stored(table, SHARD).await, [Snapshot { sealed_at_ms: Some(5), ..second.clone() }]);
+
+    // A grave is not replaced.
+    let other = Snapshot { families: Encoded { format: 1, bytes: vec![9] }, ..second.clone() };
+    assert!(table.put_grave(&second, 7).await.unwrap());
+    assert!(!table.put_grave(&other, 7).await.unwrap());
+    assert_eq!(table.grave(second.writer).await.unwrap(), Some(second.families.clone()));
+
+    assert!(table.delete_snapshot(&second).await.unwrap());
+    assert!(!table.delete_snapshot(&second).await.unwrap());
+    assert_eq!(stored(table, SHARD).await, []);
+}
+
+async fn replaces_bases_and_parts<T: CompactStats>(table: &T) {
+    const SHARD: u32 = 5;
+    let families = Encoded { format: 1, bytes: vec![0, 1, 255] };
+    let folded = [(WriterId::from_bytes([7; 16]), None), (WriterId::from_bytes([8; 16]), Some(9))].into();
+    let part = Part { version: 2, folded, families: families.clone() };
+    let base = |version, parts: &[&Part]| Base {
+        version,
+        folded: part.folded.clone(),
+        families: families.clone(),
+        parts: parts.iter().map(|part| part.id()).collect(),
+    };
+
+    // Each version replaces the one before it and no other.
+    assert!(!table.put_base(SHARD, &base(2, &[])).await.unwrap());
+    assert!(table.put_base(SHARD, &base(1, &[])).await.unwrap());
+    assert!(!table.put_base(SHARD, &base(1, &[])).await.unwrap());
+    assert!(!table.put_base(SHARD, &base(3, &[])).await.unwrap());
+    assert_eq!(table.base(SHARD).await.unwrap(), Some(base(1, &[])));
+    assert!(table.put_base(SHARD, &base(2, &[&part])).await.unwrap());
+    assert!(!table.put_base(SHARD, &base(2, &[])).await.unwrap());
+    assert_eq!(table.base(SHARD).await.unwrap(), Some(base(2, &[&part])));
+    assert_eq!(table.base(SHARD + 1).await.unwrap(), None);
+
+    // A part is put once, and deleted only after it was noted to be unnamed, once.
+    assert_eq!(table.part(SHARD, part.id()).await.unwrap(), None);
+    assert!(!table.note_unnamed(SHARD, part.id(), 3).await.unwrap());
+    assert!(table.put_part(SHARD, &part).await.unwrap());
+    assert!(!table.put_part(SHARD, &part).await.unwrap());
+    assert_eq!(table.part(SHARD, part.id()).await.unwrap(), Some(part.clone()));
+    assert_eq!(table.part(SHARD + 1, part.id()).await.unwrap(), None);
+    let listed = |unnamed_at_ms| [StoredPart { id: part.id(), version: 2, unnamed_at_ms }];
+    assert_eq!(table.parts(SHARD).await.unwrap(), listed(None));
+    assert!(!table.delete_part(SHARD, part.id()).await.unwrap());
+    assert!(table.note_unnamed(SHARD, part.id(), 3).await.unwrap());
+    assert!(!table.note_unnamed(SHARD, part.id(), 4).await.unwrap());
+    assert_eq!(table.parts(SHARD).await.unwrap(), listed(Some(3)));
+    assert_eq!(table.snapshots(SHARD).await.unwrap(), []);
+    assert!(table.delete_part(SHARD, part.id()).await.unwrap());
+    assert!(!table.delete_part(SHARD, part.id()).await.unwrap());
+    assert_eq!(table.parts(SHARD).await.unwrap(), []);
 }
 
 #[tokio::test]

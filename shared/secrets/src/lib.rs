@@ -13,6 +13,6 @@ pub mod secret;
 pub mod source;
 pub mod store;
 
-pub use secret::Secret;
+pub use secret::{Reading, Secret};
 pub use source::{SecretArn, Source};
 pub use store::{SecretError, SecretStore};

@@ -22,8 +22,18 @@ pub const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(15);
 /// must not be able to make us hammer Secrets Manager.
 pub const PAUSE_BETWEEN_MISSES: Duration = Duration::from_secs(5);
 
-type Reading<T> = Pin<Box<dyn Future<Output = Result<T, SecretError>> + Send>>;
-type Read<T> = Box<dyn Fn() -> Reading<T> + Send + Sync>;
+/// What reading a secret gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading<T> {
+    /// The value.
+    pub value: T,
+    /// What of the secret could not be read and was left out, as sentences that repeat no part of it. They go to the log
+    /// when they change.
+    pub skipped: Vec<String>,
+}
+
+type ReadingFuture<T> = Pin<Box<dyn Future<Output = Result<Reading<T>, SecretError>> + Send>>;
+type Read<T> = Box<dyn Fn(Option<Arc<T>>) -> ReadingFuture<T> + Send + Sync>;
 
 /// A secret's value of this moment. Clones share it.
 ///
@@ -49,6 +59,9 @@ struct Due {
     by_age: Instant,
     /// From when on a miss may ask for a renewal.
     after_miss: Instant,
+    /// The complaints of the last reading. They are logged once: a hot environment would repeat them a million times a
+    /// month.
+    complaints: Vec<String>,
 }
 
 /// The counter of renewals that failed, to be registered where metrics are published.
@@ -63,25 +76,24 @@ impl<T: Send + Sync> Secret<T> {
         Self { shared: Arc::new(Shared { value: RwLock::new(Arc::new(value)), renewal: None }) }
     }
 
-    /// A value that `read` gives, now and whenever it is to be renewed. Renewals that fail are counted in `failures`.
+    /// A value that `read` gives, now and whenever it is to be renewed. `read` is given the value that is held, once there
+    /// is one. Renewals that fail are counted in `failures`.
     ///
     /// # Errors
     ///
     /// When the first reading fails: there is no value to go on with.
     pub async fn load<F>(
-        read: impl Fn() -> F + Send + Sync + 'static,
+        read: impl Fn(Option<Arc<T>>) -> F + Send + Sync + 'static,
         failures: IntCounter,
     ) -> Result<Self, SecretError>
     where
-        F: Future<Output = Result<T, SecretError>> + Send + 'static,
+        F: Future<Output = Result<Reading<T>, SecretError>> + Send + 'static,
     {
-        let value = read().await?;
+        let Reading { value, skipped } = read(None).await?;
         let now = Instant::now();
-        let renewal = Renewal {
-            read: Box::new(move || Box::pin(read())),
-            failures,
-            due: Mutex::new(Due { by_age: now + MAX_AGE, after_miss: now }),
-        };
+        let mut due = Due { by_age: now + MAX_AGE, after_miss: now, complaints: Vec::new() };
+        due.complain(skipped);
+        let renewal = Renewal { read: Box::new(move |held| Box::pin(read(held))), failures, due: Mutex::new(due) };
         Ok(Self { shared: Arc::new(Shared { value: RwLock::new(Arc::new(value)), renewal: Some(renewal) }) })
     }
 
@@ -104,8 +116,8 @@ impl<T: Send + Sync> Secret<T> {
             let mut due = renewal.due.lock().await;
             let now = Instant::now();
             if now >= due.after_miss {
-                due.after_miss = now + PAUSE_BETWEEN_MISSES;
                 self.shared.renew(renewal, &mut due).await;
+                due.after_miss = due.after_miss.max(now + PAUSE_BETWEEN_MISSES);
             }
         }
         self.shared.value()
@@ -118,17 +130,44 @@ impl<T> Shared<T> {
     }
 
     async fn renew(&self, renewal: &Renewal<T>, due: &mut Due) {
-        match (renewal.read)().await {
-            Ok(value) => {
+        // Noted before the reading begins: a caller that gives up in the middle of it drops this future, and the next one
+        // must not have to wait as long again.
+        due.pause();
+        match (renewal.read)(Some(self.value())).await {
+            Ok(Reading { value, skipped }) => {
                 *self.value.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
-                due.by_age = Instant::now() + MAX_AGE;
+                let now = Instant::now();
+                (due.by_age, due.after_miss) = (now + MAX_AGE, now);
+                due.complain(skipped);
             }
             Err(error) => {
-                tracing::error!(%error, "a secret could not be renewed; the value before it stays in use");
                 renewal.failures.inc();
-                due.by_age = Instant::now() + PAUSE_AFTER_FAILURE;
+                due.pause();
+                due.complain(vec![format!("{error}; the value before it stays in use")]);
             }
         }
+    }
+}
+
+impl Due {
+    /// Lets nobody ask again before long.
+    fn pause(&mut self) {
+        let later = Instant::now() + PAUSE_AFTER_FAILURE;
+        (self.by_age, self.after_miss) = (later, later);
+    }
+
+    /// Logs what is wrong, if it is not what was wrong before.
+    fn complain(&mut self, complaints: Vec<String>) {
+        if complaints == self.complaints {
+            return;
+        }
+        for complaint in &complaints {
+            tracing::error!("{complaint}");
+        }
+        if complaints.is_empty() {
+            tracing::info!("the secret is in order again");
+        }
+        self.complaints = complaints;
     }
 }
 
@@ -154,11 +193,13 @@ mod tests {
     async fn counting(failing: &'static [u32]) -> (Secret<u32>, Arc<AtomicU32>, IntCounter) {
         let (reads, failures) = (Arc::new(AtomicU32::new(0)), failures());
         let counter = Arc::clone(&reads);
-        let read = move || {
+        let read = move |_held| {
             let read = counter.fetch_add(1, Ordering::Relaxed);
             let arn = SecretArn::parse("arn:aws:secretsmanager:eu-central-1:1:secret:a").unwrap();
             let failed = SecretError::Unavailable { arn, reason: "it is out of reach".into() };
-            async move { if failing.contains(&read) { Err(failed) } else { Ok(read) } }
+            async move {
+                if failing.contains(&read) { Err(failed) } else { Ok(Reading { value: read, skipped: Vec::new() }) }
+            }
         };
         (Secret::load(read, failures.clone()).await.unwrap(), reads, failures)
     }
@@ -181,6 +222,76 @@ mod tests {
         assert_eq!((*secret.get().await, failures.get()), (0, 1));
         tokio::time::advance(Duration::from_millis(1)).await;
         assert_eq!((*secret.get().await, failures.get()), (2, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_failure_no_miss_waits_for_another_one() {
+        let (secret, reads, _) = counting(&[1]).await;
+        tokio::time::advance(MAX_AGE).await;
+        assert_eq!((*secret.get().await, *secret.get_after_miss().await), (0, 0));
+        assert_eq!(reads.load(Ordering::Relaxed), 2);
+        tokio::time::advance(PAUSE_AFTER_FAILURE).await;
+        assert_eq!(*secret.get_after_miss().await, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_renewal_that_is_given_up_is_not_begun_again_by_the_next_request() {
+        let reads = Arc::new(AtomicU32::new(0));
+        let counter = Arc::clone(&reads);
+        let read = move |_held| {
+            let read = counter.fetch_add(1, Ordering::Relaxed);
+            async move {
+                if read == 1 {
+                    std::future::pending::<()>().await;
+                }
+                Ok(Reading { value: read, skipped: Vec::new() })
+            }
+        };
+        let secret = Secret::load(read, failures()).await.unwrap();
+        tokio::time::advance(MAX_AGE).await;
+        assert!(tokio::time::timeout(Duration::from_secs(1), secret.get()).await.is_err(), "it never ends");
+        assert_eq!((*secret.get().await, *secret.get_after_miss().await), (0, 0));
+        tokio::time::advance(PAUSE_AFTER_FAILURE).await;
+        assert_eq!(*secret.get().await, 2);
+    }
+
+    #[tokio::test]
+    async fn what_was_skipped_is_logged_when_it_changes() {
+        let mut due = Due { by_age: Instant::now(), after_miss: Instant::now(), complaints: Vec::new() };
+        let logged = |due: &mut Due, complaints: &[&str]| {
+            let log = Log::default();
+            let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
+            let complaints = complaints.iter().map(|&complaint| complaint.to_owned()).collect();
+            tracing::subscriber::with_default(subscriber, || due.complain(complaints));
+            let bytes = log.0.lock().unwrap().clone();
+            String::from_utf8(bytes).unwrap()
+        };
+        assert_eq!(logged(&mut due, &[]), "");
+        assert!(logged(&mut due, &["the old one is wrong"]).contains("the old one is wrong"));
+        assert_eq!(logged(&mut due, &["the old one is wrong"]), "");
+        assert!(logged(&mut due, &["the new one is wrong"]).contains("the new one is wrong"));
+        assert!(logged(&mut due, &[]).contains("in order again"));
+    }
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl tracing_subscriber::fmt::MakeWriter<'_> for Log {
+        type Writer = Self;
+
+        fn make_writer(&self) -> Self {
+            self.clone()
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,15 +1,20 @@
 //! Where a secret is, as the environment says.
 
 use std::fmt;
+use std::sync::Arc;
 
 use env_settings::{EnvReader, Expected};
 use prometheus::IntCounter;
 
-use crate::secret::Secret;
+use crate::secret::{Reading, Secret};
 use crate::store::{SecretError, SecretStore};
 
-/// How a value is read; what it refuses, it says what is allowed instead.
+/// How a value in a variable is read; what it refuses, it says what is allowed instead.
 pub type Parse<T> = fn(&str) -> Result<T, Expected>;
+
+/// How a value in Secrets Manager is read, beside the one that is held. It changes while environments run, so what can be
+/// used of it is used, and only a value of no use at all is refused.
+pub type ParseStored<T> = fn(&str, held: Option<&T>) -> Result<Reading<T>, Expected>;
 
 /// Where a secret is.
 pub enum Source<T> {
@@ -25,16 +30,26 @@ impl<T: Send + Sync> Source<T> {
     /// # Errors
     ///
     /// When Secrets Manager cannot be read now, or the value is refused.
-    pub async fn load(self, store: SecretStore, parse: Parse<T>, failures: IntCounter) -> Result<Secret<T>, SecretError>
+    pub async fn load(
+        self,
+        store: SecretStore,
+        parse: ParseStored<T>,
+        failures: IntCounter,
+    ) -> Result<Secret<T>, SecretError>
     where
         T: 'static,
     {
         match self {
             Self::Literal(value) => Ok(Secret::fixed(value)),
             Self::Stored(arn) => {
-                let read = move || {
+                let read = move |held: Option<Arc<T>>| {
                     let (store, arn) = (store.clone(), arn.clone());
-                    async move { arn.parsed(parse, &store.current(&arn).await?) }
+                    async move {
+                        let value = store.current(&arn).await?;
+                        let reading = parse(&value, held.as_deref()).map_err(|expected| arn.unreadable(expected))?;
+                        let skipped = reading.skipped.into_iter().map(|skipped| arn.unreadable(skipped).to_string());
+                        Ok(Reading { value: reading.value, skipped: skipped.collect() })
+                    }
                 };
                 Secret::load(read, failures).await
             }
@@ -68,9 +83,9 @@ impl SecretArn {
         }
     }
 
-    /// What `parse` makes of this secret's value.
-    pub fn parsed<T>(&self, parse: Parse<T>, value: &str) -> Result<T, SecretError> {
-        parse(value).map_err(|expected| SecretError::Unreadable { arn: self.clone(), expected })
+    /// The error that this secret's value, or a part of it, is not what it must be.
+    pub fn unreadable(&self, expected: Expected) -> SecretError {
+        SecretError::Unreadable { arn: self.clone(), expected }
     }
 
     /// The ARN as text.
@@ -111,10 +126,11 @@ pub fn optional<T>(
     parse: impl FnOnce(&str) -> Result<T, Expected>,
 ) -> Option<Option<Source<T>>> {
     let literal = env.optional_secret(name, parse);
-    let arn = env.optional(arn_name, SecretArn::parse);
+    // Not repeated either: who confuses the two variables puts the secret here.
+    let arn = env.optional_secret(arn_name, SecretArn::parse);
     match (literal?, arn?) {
         (Some(_), Some(_)) => {
-            env.refuse(arn_name, format!("{name} is set as well, and only one of them may be"));
+            env.refuse_secret(arn_name, format!("{name} is set as well, and only one of them may be"));
             None
         }
         (Some(literal), None) => Some(Some(Source::Literal(literal))),
@@ -152,6 +168,8 @@ mod tests {
         assert!(said.contains("KEY is set as well") && !said.contains("hunter2"), "{said}");
         let said = read(&[("KEY", "wrong"), ("KEY_SECRET_ARN", "arn:aws:sqs:eu-central-1:1:queue")]).unwrap_err();
         assert!(said.contains("KEY is set but wrong") && said.contains("the ARN of a secret is needed"), "{said}");
+        let said = read(&[("KEY_SECRET_ARN", "hunter2")]).unwrap_err();
+        assert!(said.contains("KEY_SECRET_ARN") && !said.contains("hunter2"), "{said}");
     }
 
     #[test]

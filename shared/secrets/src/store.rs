@@ -1,7 +1,9 @@
 //! Reading Secrets Manager.
 
 use aws_sdk_secretsmanager::Client;
-use aws_sdk_secretsmanager::error::DisplayErrorContext;
+use aws_sdk_secretsmanager::config::http::HttpResponse;
+use aws_sdk_secretsmanager::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 
 use crate::source::SecretArn;
 
@@ -18,7 +20,7 @@ pub enum SecretError {
     Unavailable {
         /// The secret.
         arn: SecretArn,
-        /// What the SDK says.
+        /// Why, in words that are safe to log.
         reason: String,
     },
     /// The value is not what it must be.
@@ -45,8 +47,7 @@ impl SecretStore {
 
     /// The value in use.
     pub async fn current(&self, arn: &SecretArn) -> Result<String, SecretError> {
-        let unavailable = || SecretError::Unavailable { arn: arn.clone(), reason: "it has no value".to_owned() };
-        self.version(arn, CURRENT).await?.ok_or_else(unavailable)
+        self.version(arn, CURRENT).await?.ok_or_else(|| arn.unreadable("it has no current value".to_owned()))
     }
 
     /// The value that was in use before the current one, if there was one.
@@ -59,16 +60,37 @@ impl SecretStore {
         match get.send().await {
             Ok(output) => match output.secret_string {
                 Some(text) => Ok(Some(text)),
-                None => {
-                    Err(SecretError::Unreadable { arn: arn.clone(), expected: "a text is needed, not bytes".into() })
-                }
+                None => Err(arn.unreadable("a text is needed, not bytes".to_owned())),
             },
             Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) => {
                 Ok(None)
             }
-            Err(error) => {
-                Err(SecretError::Unavailable { arn: arn.clone(), reason: DisplayErrorContext(&error).to_string() })
-            }
+            Err(error) => Err(SecretError::Unavailable { arn: arn.clone(), reason: reason(&error) }),
+        }
+    }
+}
+
+/// Why a call failed, without anything of its answer but the error that Secrets Manager says it is: the SDK's own text has
+/// the whole answer in it if that could not be read, and so the secret.
+fn reason(error: &SdkError<GetSecretValueError, HttpResponse>) -> String {
+    match error {
+        SdkError::TimeoutError(_) => "Secrets Manager did not answer in time".to_owned(),
+        // From before the request was sent, and from the connection: neither has seen an answer.
+        SdkError::ConstructionFailure(_) => format!("it could not be asked for: {}", DisplayErrorContext(error)),
+        SdkError::DispatchFailure(failure) => {
+            let cause = failure.as_connector_error().map(|cause| DisplayErrorContext(cause).to_string());
+            format!("Secrets Manager could not be reached: {}", cause.unwrap_or_default())
+        }
+        SdkError::ServiceError(refusal)
+            if refusal.raw().status().is_client_error() && refusal.err().code().is_some() =>
+        {
+            let (code, message) =
+                (refusal.err().code().unwrap_or_default(), refusal.err().message().unwrap_or_default());
+            format!("Secrets Manager refused: {code}: {message}")
+        }
+        other => {
+            let status = other.raw_response().map_or(0, |response| response.status().as_u16());
+            format!("Secrets Manager gave an answer with status {status} that is none")
         }
     }
 }

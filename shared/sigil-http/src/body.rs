@@ -1,51 +1,57 @@
 //! A request's JSON, member by member, with all faults at once.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
-use function_kit::problem::Fault;
-use lambda_http::http::header::CONTENT_TYPE;
-use lambda_http::{Body, Request};
-use serde::de::DeserializeOwned;
+use function_kit::http::HttpRequest;
+use function_kit::http::request::NoText;
+use function_kit::problem::Faults;
+use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use sigil::canonical::{CanonicalError, CanonicalJson, escaped, members};
+use sigil::canonical::{CanonicalError, CanonicalJson, push_token};
+use sigil::store::MAX_RECORD_BYTES;
 
 use crate::error::ApiError;
 
+/// The longest body that is read, in bytes. What is in it has to fit into a record in its canonical form, of which other
+/// spellings can be three times as long: `\u00e9` has six bytes and is two.
+pub const MAX_BODY_BYTES: usize = 3 * MAX_RECORD_BYTES;
+
+/// The text of a request's body, which must be declared to be JSON.
+pub fn text(request: &HttpRequest) -> Result<Cow<'_, str>, ApiError> {
+    if !is_json(request.header("content-type").unwrap_or_default()) {
+        return Err(ApiError::UnsupportedMediaType);
+    }
+    request.text(MAX_BODY_BYTES).map_err(|error| match error {
+        NoText::TooLong { limit } => ApiError::TooLarge { limit },
+        NoText::NotBase64 | NoText::NotUtf8 => ApiError::NoText(error),
+    })
+}
+
 /// The members of a request's body, which must be a JSON object. Each is taken by its name, and what is wrong is noted;
 /// [`finish`](Self::finish) reports it all.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct JsonObject<'a> {
-    members: BTreeMap<String, &'a RawValue>,
-    faults: Vec<Fault>,
+    members: BTreeMap<&'static str, &'a RawValue>,
+    faults: Faults,
+    unknown: Faults,
 }
 
 impl<'a> JsonObject<'a> {
-    /// Reads a request's body.
-    pub fn read(request: &'a Request) -> Result<Self, ApiError> {
-        let media_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        if !is_json(media_type) {
-            return Err(ApiError::UnsupportedMediaType);
-        }
-        let text = match request.body() {
-            Body::Text(text) => text.as_str(),
-            // API Gateway hands over what it does not know to be text in base64, which is undone by now.
-            Body::Binary(bytes) => {
-                std::str::from_utf8(bytes).map_err(|_| ApiError::Malformed { line: 1, column: 1 })?
+    /// Reads a request's body, whose members have these names. Others are refused: a misspelt one would otherwise have no
+    /// effect, and no one would notice.
+    pub fn read(text: &'a str, names: &'static [&'static str]) -> Result<Self, ApiError> {
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let this = deserializer.deserialize_map(Members(names)).and_then(|this| deserializer.end().map(|()| this));
+        this.map_err(|error| match error.classify() {
+            serde_json::error::Category::Data => {
+                let mut faults = Faults::default();
+                faults.push(String::new(), "an object is needed");
+                ApiError::Invalid(faults)
             }
-            _ => "",
-        };
-        let mut this = Self { members: BTreeMap::new(), faults: Vec::new() };
-        let all = members(text).map_err(|error| match error.classify() {
-            serde_json::error::Category::Data => ApiError::Invalid(vec![fault(String::new(), "an object is needed")]),
             _ => ApiError::Malformed { line: error.line(), column: error.column() },
-        })?;
-        for (name, value) in all {
-            let pointer = format!("/{}", escaped(&name));
-            if this.members.insert(name, value).is_some() {
-                this.refuse(pointer, "the name stands twice in its object");
-            }
-        }
-        Ok(this)
+        })
     }
 
     /// Takes a member that must be there.
@@ -71,14 +77,8 @@ impl<'a> JsonObject<'a> {
     pub fn canonical(&mut self, name: &str, raw: &RawValue) -> Option<CanonicalJson> {
         match CanonicalJson::from_raw(raw) {
             Ok(canonical) => Some(canonical),
-            Err(CanonicalError::NotIJson(faults)) => {
-                for fault in faults {
-                    self.refuse(format!("/{name}{}", fault.pointer), fault.reason.to_string());
-                }
-                None
-            }
-            Err(CanonicalError::Syntax(position)) => {
-                self.refuse(format!("/{name}"), position.to_string());
+            Err(error) => {
+                self.faults.append(canonical_faults(name, error));
                 None
             }
         }
@@ -95,19 +95,16 @@ impl<'a> JsonObject<'a> {
 
     /// Notes a fault; `field` is a JSON Pointer into the body, or a header's name.
     pub fn refuse(&mut self, field: impl Into<String>, detail: impl Into<String>) {
-        self.faults.push(fault(field.into(), detail));
+        self.faults.push(field.into(), detail);
     }
 
-    /// Reports the faults, members that nobody has taken among them: a misspelt one would otherwise have no effect, and no
-    /// one would notice. Without faults, hands out what `build` makes of the members.
+    /// Reports the faults. Without any, hands out what `build` makes of the members.
     ///
     /// # Panics
     ///
     /// If `build` gives `None` although no fault was noted.
     pub fn finish<T>(mut self, build: impl FnOnce() -> Option<T>) -> Result<T, ApiError> {
-        for name in std::mem::take(&mut self.members).into_keys() {
-            self.refuse(format!("/{}", escaped(&name)), "there is no member of this name");
-        }
+        self.faults.append(self.unknown);
         if self.faults.is_empty() {
             Ok(build().expect("a member is absent only when a fault was noted"))
         } else {
@@ -116,8 +113,49 @@ impl<'a> JsonObject<'a> {
     }
 }
 
-fn fault(field: String, detail: impl Into<String>) -> Fault {
-    Fault { field, detail: detail.into() }
+/// The faults of a member that has no canonical form.
+pub fn canonical_faults(name: &str, error: CanonicalError) -> Faults {
+    let mut noted = Faults::default();
+    match error {
+        CanonicalError::NotIJson { faults, more } => {
+            for fault in faults {
+                noted.push(format!("/{name}{}", fault.pointer), fault.reason.to_string());
+            }
+            noted.push_unnamed(more);
+        }
+        CanonicalError::Syntax(position) => noted.push(format!("/{name}"), position.to_string()),
+    }
+    noted
+}
+
+/// Reads the members that have these names, and notes all others: none of them is kept, however many there are.
+struct Members(&'static [&'static str]);
+
+impl<'de> Visitor<'de> for Members {
+    type Value = JsonObject<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
+        let mut object = JsonObject::default();
+        while let Some((name, value)) = access.next_entry::<String, &RawValue>()? {
+            match self.0.iter().find(|known| **known == name) {
+                None => {
+                    let mut pointer = String::new();
+                    push_token(&mut pointer, &name);
+                    object.unknown.push(pointer, "there is no member of this name");
+                }
+                Some(known) => {
+                    if object.members.insert(known, value).is_some() {
+                        object.refuse(format!("/{known}"), "the name stands twice in its object");
+                    }
+                }
+            }
+        }
+        Ok(object)
+    }
 }
 
 /// Whether this is `application/json` or a type based on it (RFC 6839, section 3.1), whatever its parameters.
@@ -130,47 +168,55 @@ fn is_json(media_type: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn request(media_type: &str, body: &str) -> Request {
-        lambda_http::http::Request::builder()
-            .header("content-type", media_type)
-            .body(Body::Text(body.to_owned()))
-            .unwrap()
-    }
+    const NAMES: &[&str] = &["data", "token", "ttl_seconds", "metadata"];
 
-    fn json(body: &str) -> Request {
-        request("application/json; charset=utf-8", body)
+    fn fields(result: Result<(), ApiError>) -> Vec<String> {
+        let Err(ApiError::Invalid(faults)) = result else { panic!("it has faults") };
+        faults.named().iter().map(|fault| fault.field.clone()).collect()
     }
 
     #[test]
     fn all_faults_are_named_at_once() {
-        let request = json(r#"{"data":{"a":1e400,"b":[1,{"x":1,"x":2}]},"ttl":5,"ttl_seconds":"5","ttl_seconds":6}"#);
-        let mut body = JsonObject::read(&request).unwrap();
+        let text = r#"{"data":{"a":1e400,"b":[1,{"x":1,"x":2}]},"t/l":5,"ttl_seconds":"5","ttl_seconds":6}"#;
+        let mut body = JsonObject::read(text, NAMES).unwrap();
         let raw = body.required("data").unwrap();
         body.canonical("data", raw);
         body.required("token");
         let raw = body.optional("ttl_seconds").unwrap();
         assert_eq!(body.typed::<u64>("ttl_seconds", raw, "a number is needed"), Some(6));
+        let fields = fields(body.finish(|| Some(())));
+        assert_eq!(fields, ["/ttl_seconds", "/data/a", "/data/b/1/x", "/token", "/t~1l"]);
+    }
+
+    #[test]
+    fn many_faults_are_counted() {
+        let text = format!("{{{}\"data\":1,\"data\":2}}", "\"x\":0,".repeat(1000));
+        let body = JsonObject::read(&text, NAMES).unwrap();
         let Err(ApiError::Invalid(faults)) = body.finish(|| Some(())) else { panic!("it has faults") };
-        let fields: Vec<_> = faults.iter().map(|fault| fault.field.as_str()).collect();
-        assert_eq!(fields, ["/ttl_seconds", "/data/a", "/data/b/1/x", "/token", "/ttl"]);
+        assert_eq!(faults.named()[0].field, "/data", "what matters first");
+        assert_eq!(faults.named().len() + faults.more(), 1001);
     }
 
     #[test]
     fn what_is_not_json_is_told_apart_from_what_is_not_an_object() {
-        assert!(matches!(JsonObject::read(&json("{\"a\":")), Err(ApiError::Malformed { line: 1, column: 5 })));
-        assert!(matches!(JsonObject::read(&json("")), Err(ApiError::Malformed { .. })));
-        assert!(matches!(JsonObject::read(&json("[]")), Err(ApiError::Invalid(_))));
-        assert!(matches!(JsonObject::read(&json("{} {}")), Err(ApiError::Malformed { .. })));
+        let read = |text| JsonObject::read(text, NAMES);
+        assert!(matches!(read("{\"a\":"), Err(ApiError::Malformed { line: 1, column: 5 })));
+        assert!(matches!(read(""), Err(ApiError::Malformed { .. })));
+        assert!(matches!(read("[]"), Err(ApiError::Invalid(_))));
+        assert!(matches!(read("{} {}"), Err(ApiError::Malformed { .. })));
+    }
+
+    #[test]
+    fn only_json_is_read() {
         for media_type in ["", "text/plain", "application/jsonx"] {
-            assert!(matches!(JsonObject::read(&request(media_type, "{}")), Err(ApiError::UnsupportedMediaType)));
+            assert!(!is_json(media_type), "{media_type}");
         }
-        assert!(JsonObject::read(&request("application/vnd.order+json", "{}")).is_ok());
+        assert!(is_json("application/json; charset=utf-8") && is_json("application/vnd.order+json"));
     }
 
     #[test]
     fn null_is_as_good_as_absent_where_a_member_may_be_absent() {
-        let request = json(r#"{"metadata":null}"#);
-        let mut body = JsonObject::read(&request).unwrap();
+        let mut body = JsonObject::read(r#"{"metadata":null}"#, NAMES).unwrap();
         assert!(body.optional("metadata").is_none());
         assert!(body.finish(|| Some(())).is_ok());
     }

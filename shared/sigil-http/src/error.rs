@@ -2,10 +2,17 @@
 
 use std::time::Duration;
 
-use function_kit::problem::{Fault, Problem};
+use function_kit::http::UnsupportedEvent;
+use function_kit::http::request::NoText;
+use function_kit::problem::{Faults, Problem};
 use lambda_http::http::StatusCode;
+use sigil::encode::EncodeError;
 use sigil::metrics::ErrorReason;
+use sigil::revoke::RevokeError;
 use sigil::store::StorageError;
+use sigil::verify::VerifyError;
+
+use crate::body::canonical_faults;
 
 /// After how long a request may succeed that failed because the store did.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -13,6 +20,18 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
+    /// The event is not a request.
+    #[error(transparent)]
+    UnsupportedEvent(#[from] UnsupportedEvent),
+    /// There is no such route.
+    #[error("there is no such route; {0}")]
+    NotFound(&'static str),
+    /// The route takes only other methods.
+    #[error("{allowed} is needed")]
+    MethodNotAllowed {
+        /// These.
+        allowed: &'static str,
+    },
     /// The request does not say that its body is JSON.
     #[error("the header Content-Type must be application/json")]
     UnsupportedMediaType,
@@ -24,9 +43,18 @@ pub enum ApiError {
         /// The column, from 1, or 0 for the end of the line before.
         column: usize,
     },
+    /// The request's body is not text.
+    #[error("the body is not JSON: {0}")]
+    NoText(NoText),
+    /// The request's body is longer than any spelling of a record.
+    #[error("the body has more than {limit} bytes, and no record is as large")]
+    TooLarge {
+        /// What is allowed.
+        limit: usize,
+    },
     /// Members of the request are not what they must be.
     #[error("the request is not as it must be")]
-    Invalid(Vec<Fault>),
+    Invalid(Faults),
     /// There is no such sigil.
     #[error("there is no sigil with this id")]
     Unknown,
@@ -46,14 +74,20 @@ impl ApiError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Malformed { .. } | Self::Invalid(_) => StatusCode::BAD_REQUEST,
-            Self::Unknown => StatusCode::NOT_FOUND,
+            Self::UnsupportedEvent(_) | Self::Malformed { .. } | Self::NoText(_) | Self::Invalid(_) => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::NotFound(_) | Self::Unknown => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict => StatusCode::CONFLICT,
             Self::Damaged => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Storage(StorageError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge { .. } | Self::Storage(StorageError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Storage(StorageError::Throttled(_)) => StatusCode::TOO_MANY_REQUESTS,
             Self::Storage(
-                StorageError::CircuitOpen { .. } | StorageError::TimedOut(_) | StorageError::Unavailable(_),
+                StorageError::CircuitOpen { .. }
+                | StorageError::TimedOut(_)
+                | StorageError::Unavailable(_)
+                | StorageError::NotSent(_),
             ) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -62,7 +96,11 @@ impl ApiError {
     pub fn reason(&self) -> ErrorReason {
         match self {
             Self::UnsupportedMediaType => ErrorReason::UnsupportedMediaType,
-            Self::Malformed { .. } => ErrorReason::Malformed,
+            Self::UnsupportedEvent(_) => ErrorReason::UnsupportedEvent,
+            Self::NotFound(_) => ErrorReason::NotFound,
+            Self::MethodNotAllowed { .. } => ErrorReason::MethodNotAllowed,
+            Self::Malformed { .. } | Self::NoText(_) => ErrorReason::Malformed,
+            Self::TooLarge { .. } => ErrorReason::TooLarge,
             Self::Invalid(_) => ErrorReason::Invalid,
             Self::Unknown => ErrorReason::Unknown,
             Self::Conflict => ErrorReason::Conflict,
@@ -76,14 +114,55 @@ impl ApiError {
         if self.status().is_server_error() {
             tracing::error!(error = &self as &dyn std::error::Error, "a request failed");
         }
+        match self {
+            Self::UnsupportedEvent(event) => return Problem::unsupported_event(&event),
+            Self::MethodNotAllowed { allowed } => return Problem::method_not_allowed(allowed),
+            _ => {}
+        }
         let problem = Problem::new(self.status(), self.reason().as_str(), self.to_string());
         match self {
             Self::Invalid(faults) => problem.with_faults(faults),
             Self::Storage(StorageError::CircuitOpen { retry_after }) => problem.retry_after(retry_after),
-            Self::Storage(StorageError::Throttled(_) | StorageError::TimedOut(_) | StorageError::Unavailable(_)) => {
-                problem.retry_after(RETRY_AFTER)
-            }
+            Self::Storage(
+                StorageError::Throttled(_)
+                | StorageError::TimedOut(_)
+                | StorageError::Unavailable(_)
+                | StorageError::NotSent(_),
+            ) => problem.retry_after(RETRY_AFTER),
             _ => problem,
+        }
+    }
+}
+
+impl From<EncodeError> for ApiError {
+    fn from(error: EncodeError) -> Self {
+        match error {
+            EncodeError::IdempotencyConflict => Self::Conflict,
+            EncodeError::Damaged => Self::Damaged,
+            EncodeError::Storage(error) => Self::Storage(error),
+            EncodeError::TtlOutOfRange { max_seconds } => {
+                let mut faults = Faults::default();
+                faults.push("/ttl_seconds".to_owned(), format!("a whole number from 1 to {max_seconds} is needed"));
+                Self::Invalid(faults)
+            }
+        }
+    }
+}
+
+impl From<RevokeError> for ApiError {
+    fn from(error: RevokeError) -> Self {
+        match error {
+            RevokeError::Damaged => Self::Damaged,
+            RevokeError::Storage(error) => Self::Storage(error),
+        }
+    }
+}
+
+impl From<VerifyError> for ApiError {
+    fn from(error: VerifyError) -> Self {
+        match error {
+            VerifyError::Data(error) => Self::Invalid(canonical_faults("data", error)),
+            VerifyError::Storage(error) => Self::Storage(error),
         }
     }
 }

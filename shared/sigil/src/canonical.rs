@@ -5,18 +5,20 @@
 //! refused.
 
 mod number;
+mod writer;
 
 use std::fmt;
 
-use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use serde_json::{Map, Number, Value};
 
-/// How deeply arrays and objects may be nested. Each level is read once more, so this also bounds the work.
+/// How deeply arrays and objects may be nested.
 pub const MAX_DEPTH: usize = 64;
 
-/// How many faults are reported of one document.
+/// How many faults are named of one document. The others are counted.
 const MAX_FAULTS: usize = 20;
+
+/// How much is told of the way to a fault, in characters: names can be of any length.
+const MAX_POINTER_CHARACTERS: usize = 256;
 
 /// A JSON document in its canonical text.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -32,13 +34,12 @@ impl CanonicalJson {
 
     /// Reads a document that is known to be JSON.
     pub fn from_raw(raw: &RawValue) -> Result<Self, CanonicalError> {
-        let mut reader = Reader { path: String::new(), depth: 0, faults: Vec::new() };
-        let value = reader.value(raw);
-        if !reader.faults.is_empty() {
-            return Err(CanonicalError::NotIJson(reader.faults));
+        let written = writer::write(raw);
+        if written.faults.is_empty() {
+            Ok(Self(written.text))
+        } else {
+            Err(CanonicalError::NotIJson { faults: written.faults, more: written.more })
         }
-        let text = serde_json_canonicalizer::to_string(&value).expect("a value of text and finite numbers is JSON");
-        Ok(Self(text))
     }
 
     /// The canonical text.
@@ -65,9 +66,14 @@ pub enum CanonicalError {
     /// It is not JSON.
     #[error("it is not JSON: {0}")]
     Syntax(Position),
-    /// It is JSON but not I-JSON, in all of these places.
-    #[error("it is not I-JSON (RFC 7493): {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-    NotIJson(Vec<CanonicalFault>),
+    /// It is JSON but not I-JSON.
+    #[error("it is not I-JSON (RFC 7493): {}; and {more} more", faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    NotIJson {
+        /// The first places where it is not.
+        faults: Vec<CanonicalFault>,
+        /// How many there are besides.
+        more: usize,
+    },
 }
 
 /// Where a text stops being JSON.
@@ -90,7 +96,7 @@ impl Position {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{pointer:?}: {reason}")]
 pub struct CanonicalFault {
-    /// The place, as a JSON Pointer (RFC 6901).
+    /// The place, as a JSON Pointer (RFC 6901). Of one that is longer than 256 characters, the beginning.
     pub pointer: String,
     /// What is wrong there.
     pub reason: CanonicalReason,
@@ -113,109 +119,16 @@ pub enum CanonicalReason {
     TooDeep,
 }
 
-/// Reads a document and notes the faults. After a fault the value is of no use, and reading goes on to find the others.
-struct Reader {
-    path: String,
-    depth: usize,
-    faults: Vec<CanonicalFault>,
-}
-
-impl Reader {
-    fn value(&mut self, raw: &RawValue) -> Value {
-        let text = raw.get();
-        match text.as_bytes().first() {
-            Some(b'{') => self.nested(text, Self::object),
-            Some(b'[') => self.nested(text, Self::array),
-            Some(b'"') => match serde_json::from_str(text) {
-                Ok(text) => Value::String(text),
-                Err(_) => self.refuse(CanonicalReason::LoneSurrogate),
-            },
-            Some(b'-' | b'0'..=b'9') => match number::exact(text).and_then(Number::from_f64) {
-                Some(number) => Value::Number(number),
-                None => self.refuse(CanonicalReason::InexactNumber),
-            },
-            _ => serde_json::from_str(text).expect("what is left is null, true or false"),
+/// Appends a name or an index to a JSON Pointer, as a token (RFC 6901, section 3). Of a long one, as much as is ever shown.
+pub fn push_token(pointer: &mut String, token: &str) {
+    pointer.push('/');
+    for character in token.chars().take(MAX_POINTER_CHARACTERS) {
+        match character {
+            '~' => pointer.push_str("~0"),
+            '/' => pointer.push_str("~1"),
+            other => pointer.push(other),
         }
     }
-
-    fn nested(&mut self, text: &str, read: impl FnOnce(&mut Self, &str) -> Value) -> Value {
-        if self.depth == MAX_DEPTH {
-            return self.refuse(CanonicalReason::TooDeep);
-        }
-        self.depth += 1;
-        let value = read(self, text);
-        self.depth -= 1;
-        value
-    }
-
-    fn array(&mut self, text: &str) -> Value {
-        let elements: Vec<&RawValue> = serde_json::from_str(text).expect("the text was read as an array before");
-        let elements = elements.into_iter().enumerate();
-        elements.map(|(index, raw)| self.at(&index.to_string(), |reader| reader.value(raw))).collect()
-    }
-
-    fn object(&mut self, text: &str) -> Value {
-        // The text was read before, so a name that cannot be read has half a surrogate pair.
-        let Ok(members) = members(text) else { return self.refuse(CanonicalReason::LoneSurrogate) };
-        let mut object = Map::new();
-        for (name, raw) in members {
-            self.at(&name, |reader| {
-                let value = reader.value(raw);
-                if object.insert(name.clone(), value).is_some() {
-                    reader.refuse(CanonicalReason::DuplicateName);
-                }
-            });
-        }
-        Value::Object(object)
-    }
-
-    /// Reads what stands under this name or index.
-    fn at<T>(&mut self, token: &str, read: impl FnOnce(&mut Self) -> T) -> T {
-        let length = self.path.len();
-        self.path.push('/');
-        self.path.push_str(&escaped(token));
-        let value = read(self);
-        self.path.truncate(length);
-        value
-    }
-
-    fn refuse(&mut self, reason: CanonicalReason) -> Value {
-        if self.faults.len() < MAX_FAULTS {
-            self.faults.push(CanonicalFault { pointer: self.path.clone(), reason });
-        }
-        Value::Null
-    }
-}
-
-/// A name as a token of a JSON Pointer (RFC 6901, section 3).
-pub fn escaped(token: &str) -> String {
-    token.replace('~', "~0").replace('/', "~1")
-}
-
-/// The members of an object in the order of the text, with every name that stands there.
-pub fn members(text: &str) -> serde_json::Result<Vec<(String, &RawValue)>> {
-    struct Members;
-
-    impl<'de> Visitor<'de> for Members {
-        type Value = Vec<(String, &'de RawValue)>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
-            let mut members = Vec::new();
-            while let Some(member) = access.next_entry()? {
-                members.push(member);
-            }
-            Ok(members)
-        }
-    }
-
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let members = deserializer.deserialize_map(Members)?;
-    deserializer.end()?;
-    Ok(members)
 }
 
 #[cfg(test)]
@@ -229,7 +142,7 @@ mod tests {
 
     fn faults(text: &str) -> Vec<(String, CanonicalReason)> {
         match CanonicalJson::from_json(text) {
-            Err(CanonicalError::NotIJson(faults)) => {
+            Err(CanonicalError::NotIJson { faults, more: 0 }) => {
                 faults.into_iter().map(|fault| (fault.pointer, fault.reason)).collect()
             }
             other => panic!("{text}: {other:?}"),
@@ -348,7 +261,54 @@ mod tests {
         assert_eq!(faults(&nested(200_000))[0].1, CanonicalReason::TooDeep);
     }
 
+    #[test]
+    fn many_faults_are_counted_and_long_names_cut() {
+        let name = "é".repeat(100_000);
+        let document = format!(r#"{{"{name}":{{"{name}":[{}0.5]}}}}"#, "1e400,".repeat(50_000));
+        let Err(CanonicalError::NotIJson { faults, more }) = CanonicalJson::from_json(&document) else {
+            panic!("it has faults")
+        };
+        assert_eq!((faults.len(), more), (MAX_FAULTS, 50_000 - MAX_FAULTS));
+        assert!(faults.iter().all(|fault| fault.pointer.chars().count() <= 2 * (MAX_POINTER_CHARACTERS + 1)));
+    }
+
+    #[test]
+    fn names_are_told_apart_and_sorted_however_they_are_spelled() {
+        assert_eq!(
+            canonical(r#"{"\u005c":1,"\u0022":2,"a\nb":3,"a":{}, "":[]}"#),
+            r#"{"":[],"\"":2,"\\":1,"a":{},"a\nb":3}"#
+        );
+        assert_eq!(faults(r#"{"b":1,"a":{"x":1,"x":2},"b":{"y":1e400},"\u0062":3}"#).len(), 4);
+        // Beside each other in UTF-8 and in code points, the other way round in UTF-16.
+        assert_eq!(canonical("{\"\u{ffff}\":1,\"\u{10000}\":2}"), "{\"\u{10000}\":2,\"\u{ffff}\":1}");
+    }
+
+    /// A document of any shape, whose numbers are exact.
+    fn any_document() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i32>().prop_map(Into::into),
+            any::<f64>().prop_filter("finite", |number| number.is_finite()).prop_map(Into::into),
+            any::<String>().prop_map(Into::into),
+        ];
+        leaf.prop_recursive(5, 60, 8, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..8).prop_map(Into::into),
+                prop::collection::hash_map(any::<String>(), inner, 0..8)
+                    .prop_map(|members| serde_json::Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
     proptest! {
+        #[test]
+        fn it_is_what_a_canonicalizer_with_a_tree_writes(document in any_document()) {
+            let expected = serde_json_canonicalizer::to_string(&document).unwrap();
+            prop_assert_eq!(canonical(&document.to_string()), expected.as_str());
+            prop_assert_eq!(canonical(&serde_json::to_string_pretty(&document).unwrap()), expected.as_str());
+        }
+
         #[test]
         fn any_text_is_read_or_refused(text in any::<String>()) {
             let _ = CanonicalJson::from_json(&text);

@@ -6,6 +6,7 @@ use crate::canonical::CanonicalJson;
 use crate::digest::Digest;
 use crate::keys::SigningKeys;
 use crate::record::{IdempotencyKey, SigilId, SigilRecord};
+use crate::record_signature::authentic;
 use crate::store::{InsertRecord, Insertion, Loaded, StorageError};
 use crate::timestamp::Timestamp;
 use crate::token::{self, Claims};
@@ -44,9 +45,21 @@ pub enum EncodeError {
     /// The idempotency key was used before, with another request.
     #[error("the idempotency key was used for another request")]
     IdempotencyConflict,
+    /// What is stored under the idempotency key was changed by someone else.
+    #[error("the record of the idempotency key is damaged")]
+    Damaged,
     /// The record could not be stored.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+/// What a request was answered with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// The sigil's record.
+    pub record: SigilRecord,
+    /// Whether it was made now, and not by an earlier request with the same idempotency key.
+    pub newly: bool,
 }
 
 /// Makes sigils.
@@ -69,7 +82,7 @@ impl<S: InsertRecord> Encoder<S> {
     }
 
     /// Makes a sigil, or finds the one that the same request has made before.
-    pub async fn encode(&self, request: EncodeRequest, now: Timestamp) -> Result<SigilRecord, EncodeError> {
+    pub async fn encode(&self, request: EncodeRequest, now: Timestamp) -> Result<Encoded, EncodeError> {
         let max_seconds = self.lifetimes.max_ttl_seconds;
         let ttl_seconds = request.ttl_seconds.unwrap_or(max_seconds);
         if !(1..=max_seconds).contains(&ttl_seconds) {
@@ -78,11 +91,14 @@ impl<S: InsertRecord> Encoder<S> {
         let keys = self.keys.get().await;
         let record = self.record(request, &keys, ttl_seconds, now);
         match self.store.insert(&record).await? {
-            Insertion::Inserted => Ok(record),
-            Insertion::Existing(Loaded::Record(existing)) if existing.request_digest == record.request_digest => {
-                Ok(existing)
-            }
-            Insertion::Existing(Loaded::Record(_) | Loaded::Damaged) => Err(EncodeError::IdempotencyConflict),
+            Insertion::Inserted => Ok(Encoded { record, newly: true }),
+            Insertion::Existing(existing) => match authentic(record.id, existing, &self.keys).await {
+                Loaded::Record(existing) if existing.request_digest == record.request_digest => {
+                    Ok(Encoded { record: existing, newly: false })
+                }
+                Loaded::Record(_) => Err(EncodeError::IdempotencyConflict),
+                Loaded::Damaged => Err(EncodeError::Damaged),
+            },
         }
     }
 
@@ -108,7 +124,9 @@ impl<S: InsertRecord> Encoder<S> {
             revoked_at: None,
             due: expires_at.after(self.lifetimes.retention_seconds),
             request_digest,
+            signature: String::new(),
         }
+        .signed(keys)
     }
 }
 

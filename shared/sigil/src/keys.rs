@@ -26,8 +26,10 @@ use aws_lc_rs::encoding::{AsBigEndian, Curve25519SeedBin};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{DecodingKey, EncodingKey};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
+use secrets::{Reading, Secret};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// The longest `kid`, in bytes: it stands in every token.
 const MAX_KID_BYTES: usize = 64;
@@ -49,6 +51,17 @@ struct VerifyingKey {
 pub struct SigningKeys {
     active: EncodingKey,
     verifying: VerifyingKeys,
+}
+
+/// Why a signature is worth nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadSignature {
+    /// It names a key that is not among these.
+    #[error("the signature names a key that is not known")]
+    UnknownKey,
+    /// The key that it names has not made it, or there is none.
+    #[error("there is no valid signature")]
+    Invalid,
 }
 
 /// What is wrong with a key set. It never repeats any part of a private key.
@@ -81,6 +94,9 @@ pub enum KeysError {
 /// What is wrong with a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyFault {
+    /// Not an object of texts.
+    #[error("a JWK is needed: an object whose members kty, crv, kid, x and d are texts")]
+    NotAJwk,
     /// Another kind of key.
     #[error("kty must be OKP and crv Ed25519")]
     NotEd25519,
@@ -106,6 +122,9 @@ pub enum KeyFault {
         seed::MAX_SEED_CHARACTERS
     )]
     Seed,
+    /// The seeds beside the active one.
+    #[error("other_seeds must be a list")]
+    OtherSeeds,
     /// The active key cannot sign.
     #[error("the first key is the active one and needs its private part d")]
     NoPrivatePart,
@@ -117,25 +136,31 @@ const FORMATS: &str = r#"a JWK Set such as {"keys":[…]} or seeds such as {"see
 /// Either format. Other members are allowed and ignored, as RFC 7517 asks.
 #[derive(Deserialize)]
 struct Document {
-    keys: Option<Vec<Jwk>>,
-    seed: Option<String>,
-    #[serde(default)]
-    other_seeds: Vec<String>,
+    // Values, so that one of another kind is a fault of its own and not of the whole.
+    keys: Option<Vec<Value>>,
+    seed: Option<Value>,
+    other_seeds: Option<Value>,
 }
 
 impl Document {
-    /// The keys, the active one first.
-    fn keys(self) -> Result<Vec<Jwk>, KeysError> {
-        match (self.keys, self.seed) {
-            (Some(keys), None) if self.other_seeds.is_empty() => Ok(keys),
-            (None, Some(seed)) => {
-                let derive =
-                    |(index, seed): (usize, String)| seed::key(&seed).map_err(|fault| KeysError::Key { index, fault });
-                [seed].into_iter().chain(self.other_seeds).enumerate().map(derive).collect()
-            }
+    /// Returns the keys, the active one first.
+    fn keys(self) -> Result<Vec<Result<Jwk, KeyFault>>, KeysError> {
+        match (self.keys, self.seed, self.other_seeds) {
+            (Some(keys), None, None) => Ok(keys.into_iter().map(jwk).collect()),
+            (None, Some(seed), None) => Ok(vec![seed_key(&seed)]),
+            (None, Some(seed), Some(Value::Array(others))) => Ok([seed].iter().chain(&others).map(seed_key).collect()),
+            (None, Some(seed), Some(_)) => Ok(vec![seed_key(&seed), Err(KeyFault::OtherSeeds)]),
             _ => Err(KeysError::NotOneFormat),
         }
     }
+}
+
+fn jwk(value: Value) -> Result<Jwk, KeyFault> {
+    serde_json::from_value(value).map_err(|_| KeyFault::NotAJwk)
+}
+
+fn seed_key(value: &Value) -> Result<Jwk, KeyFault> {
+    seed::key(value.as_str().ok_or(KeyFault::Seed)?)
 }
 
 /// A key, by the members that matter.
@@ -166,7 +191,7 @@ struct PublicJwk {
 impl VerifyingKeys {
     /// Reads a key set. Private parts are checked and dropped.
     pub fn parse(text: &str) -> Result<Self, KeysError> {
-        Ok(parse(text)?.1)
+        Ok(Parsed::of(text)?.without_faults()?.verifying)
     }
 
     /// Like [`parse`](Self::parse), for a setting: a refusal is a sentence.
@@ -174,10 +199,35 @@ impl VerifyingKeys {
         Self::parse(text).map_err(|error| error.to_string())
     }
 
+    /// Reads a key set that changes while keys are in use: keys that cannot be read are left out, as long as one can. Where
+    /// keys are held already, the active one must be readable as well: those who sign go on with the one that they hold
+    /// until it is, and its tokens must stay valid.
+    pub fn parse_stored(text: &str, held: Option<&Self>) -> Result<Reading<Self>, String> {
+        let parsed = Parsed::of(text).map_err(|error| error.to_string())?;
+        if let (Some(_), Err(fault)) = (held, &parsed.active) {
+            return Err(fault.to_string());
+        }
+        if parsed.verifying.keys.is_empty() {
+            return Err(parsed.faults.first().map_or_else(|| KeysError::Empty.to_string(), ToString::to_string));
+        }
+        Ok(Reading { value: parsed.verifying, skipped: skipped(&parsed.faults) })
+    }
+
     /// The JWK Set to publish, as JSON: all keys, without their private parts.
     pub fn jwks(&self) -> String {
         let keys: Vec<_> = self.keys.iter().map(|key| &key.public).collect();
         serde_json::to_string(&serde_json::json!({ "keys": keys })).expect("texts are always JSON")
+    }
+
+    /// Checks a signature made by [`SigningKeys::sign`].
+    pub(crate) fn check(&self, text: &str, signature: &str) -> Result<(), BadSignature> {
+        // The signature itself has no dot, a key's name can have.
+        let (kid, signature) = signature.rsplit_once('.').ok_or(BadSignature::Invalid)?;
+        let key = self.decoding(kid).ok_or(BadSignature::UnknownKey)?;
+        match jsonwebtoken::crypto::verify(signature, text.as_bytes(), key, Algorithm::EdDSA) {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(BadSignature::Invalid),
+        }
     }
 
     pub(crate) fn decoding(&self, kid: &str) -> Option<&DecodingKey> {
@@ -188,9 +238,12 @@ impl VerifyingKeys {
 impl SigningKeys {
     /// Reads a key set whose first key can sign.
     pub fn parse(text: &str) -> Result<Self, KeysError> {
-        let (active, verifying) = parse(text)?;
+        Self::of(Parsed::of(text)?.without_faults()?)
+    }
+
+    fn of(parsed: Parsed) -> Result<Self, KeysError> {
         let no_private_part = KeysError::Key { index: 0, fault: KeyFault::NoPrivatePart };
-        Ok(Self { active: active.ok_or(no_private_part)?, verifying })
+        Ok(Self { active: parsed.active?.ok_or(no_private_part)?, verifying: parsed.verifying })
     }
 
     /// Like [`parse`](Self::parse), for a setting: a refusal is a sentence.
@@ -198,13 +251,55 @@ impl SigningKeys {
         Self::parse(text).map_err(|error| error.to_string())
     }
 
+    /// Reads a key set that changes while keys are in use: keys that cannot be read are left out, except for the active one.
+    pub fn parse_stored(text: &str, _held: Option<&Self>) -> Result<Reading<Self>, String> {
+        let parsed = Parsed::of(text).map_err(|error| error.to_string())?;
+        let skipped = skipped(&parsed.faults);
+        Ok(Reading { value: Self::of(parsed).map_err(|error| error.to_string())?, skipped })
+    }
+
     /// The public side.
     pub fn verifying(&self) -> &VerifyingKeys {
         &self.verifying
     }
 
+    /// Signs a text with the active key: the key's name, a dot, and the signature (RFC 8032) in base64url.
+    pub(crate) fn sign(&self, text: &str) -> String {
+        let (kid, key) = self.active();
+        let signature = jsonwebtoken::crypto::sign(text.as_bytes(), key, Algorithm::EdDSA)
+            .expect("the key was checked when it was read");
+        format!("{kid}.{signature}")
+    }
+
     pub(crate) fn active(&self) -> (&str, &EncodingKey) {
         (&self.verifying.keys[0].public.kid, &self.active)
+    }
+}
+
+impl AsRef<VerifyingKeys> for VerifyingKeys {
+    fn as_ref(&self) -> &VerifyingKeys {
+        self
+    }
+}
+
+impl AsRef<VerifyingKeys> for SigningKeys {
+    fn as_ref(&self) -> &VerifyingKeys {
+        &self.verifying
+    }
+}
+
+/// Checks something with the keys at hand and, should they not know the key that it names, with renewed ones: a key can
+/// have been made active since these were read.
+pub(crate) async fn check_with<K, T>(
+    keys: &Secret<K>,
+    check: impl Fn(&VerifyingKeys) -> Result<T, BadSignature>,
+) -> Result<T, BadSignature>
+where
+    K: AsRef<VerifyingKeys> + Send + Sync,
+{
+    match check(keys.get().await.as_ref().as_ref()) {
+        Err(BadSignature::UnknownKey) => check(keys.get_after_miss().await.as_ref().as_ref()),
+        checked => checked,
     }
 }
 
@@ -228,26 +323,57 @@ pub fn generate(kid: &str) -> String {
     .to_string()
 }
 
-/// The first key's private side, if it has one, and the public side of all.
-fn parse(text: &str) -> Result<(Option<EncodingKey>, VerifyingKeys), KeysError> {
-    let document: Document = serde_json::from_str(text)
-        .map_err(|error| KeysError::NotAKeySet { line: error.line(), column: error.column() })?;
-    let jwks = document.keys()?;
-    let mut kids = BTreeSet::new();
-    let mut active = None;
-    let mut keys = Vec::with_capacity(jwks.len());
-    for (index, jwk) in jwks.into_iter().enumerate() {
-        let refuse = |fault| KeysError::Key { index, fault };
-        let (key, encoding) = parse_key(jwk).map_err(refuse)?;
-        if !kids.insert(key.public.kid.clone()) {
-            return Err(refuse(KeyFault::DuplicateKid));
+/// A key set in which single keys may be wrong.
+struct Parsed {
+    /// The first key's private part, if it has one; its fault, if it cannot be read.
+    active: Result<Option<EncodingKey>, KeysError>,
+    /// The public side of all that can be read.
+    verifying: VerifyingKeys,
+    /// Those that cannot, that of the first key among them.
+    faults: Vec<KeysError>,
+}
+
+impl Parsed {
+    fn of(text: &str) -> Result<Self, KeysError> {
+        let document: Document = serde_json::from_str(text)
+            .map_err(|error| KeysError::NotAKeySet { line: error.line(), column: error.column() })?;
+        let mut this =
+            Self { active: Err(KeysError::Empty), verifying: VerifyingKeys { keys: Vec::new() }, faults: Vec::new() };
+        let mut kids = BTreeSet::new();
+        for (index, jwk) in document.keys()?.into_iter().enumerate() {
+            let parsed = jwk.and_then(parse_key).and_then(|(key, encoding)| {
+                if kids.insert(key.public.kid.clone()) { Ok((key, encoding)) } else { Err(KeyFault::DuplicateKid) }
+            });
+            match parsed {
+                Ok((key, encoding)) => {
+                    if index == 0 {
+                        this.active = Ok(encoding);
+                    }
+                    this.verifying.keys.push(key);
+                }
+                Err(fault) => {
+                    let error = KeysError::Key { index, fault };
+                    if index == 0 {
+                        this.active = Err(error.clone());
+                    }
+                    this.faults.push(error);
+                }
+            }
         }
-        if index == 0 {
-            active = encoding;
-        }
-        keys.push(key);
+        Ok(this)
     }
-    if keys.is_empty() { Err(KeysError::Empty) } else { Ok((active, VerifyingKeys { keys })) }
+
+    fn without_faults(self) -> Result<Self, KeysError> {
+        match self.faults.into_iter().next() {
+            Some(fault) => Err(fault),
+            None if self.verifying.keys.is_empty() => Err(KeysError::Empty),
+            None => Ok(Self { faults: Vec::new(), ..self }),
+        }
+    }
+}
+
+fn skipped(faults: &[KeysError]) -> Vec<String> {
+    faults.iter().map(|fault| format!("{fault}; it is left out")).collect()
 }
 
 fn parse_key(jwk: Jwk) -> Result<(VerifyingKey, Option<EncodingKey>), KeyFault> {
@@ -291,7 +417,7 @@ impl fmt::Debug for SigningKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn key_set(kids: &[&str]) -> Value {
         let keys = kids.iter().map(|kid| {
@@ -344,6 +470,40 @@ mod tests {
         assert_eq!(refused(json!({ "seed": seed, "other_seeds": ["short"] })), key(1, KeyFault::Seed));
         assert_eq!(refused(json!({ "seed": seed, "other_seeds": [seed] })), key(1, KeyFault::DuplicateKid));
         assert!(!refused(json!({ "seed": "short" })).to_string().contains("short"));
+    }
+
+    #[test]
+    fn a_stored_key_set_serves_with_what_can_be_read_of_it() {
+        let (new, old) = ("n".repeat(32), "o".repeat(64));
+        let kid = |seed: &str| SigningKeys::parse(&json!({ "seed": seed }).to_string()).unwrap().active().0.to_owned();
+        for other_seeds in [json!(["short", old]), json!([7, old]), json!([old, new])] {
+            let stored = json!({ "seed": new, "other_seeds": other_seeds }).to_string();
+            assert!(SigningKeys::parse(&stored).is_err() && VerifyingKeys::parse(&stored).is_err(), "in a variable");
+            let signing = SigningKeys::parse_stored(&stored, None).unwrap();
+            assert_eq!((signing.value.active().0, signing.skipped.len()), (kid(&new).as_str(), 1));
+            assert!(!signing.skipped[0].contains("short"), "{:?}", signing.skipped);
+            let verifying = VerifyingKeys::parse_stored(&stored, Some(&signing.value.verifying)).unwrap();
+            for keys in [&signing.value.verifying, &verifying.value] {
+                assert!(keys.decoding(&kid(&new)).is_some() && keys.decoding(&kid(&old)).is_some());
+            }
+        }
+    }
+
+    #[test]
+    fn a_stored_active_key_that_cannot_be_read_takes_no_key_away() {
+        let old = "o".repeat(64);
+        for seed in [json!("short"), json!(7)] {
+            let stored = json!({ "seed": seed, "other_seeds": [old] }).to_string();
+            assert!(SigningKeys::parse_stored(&stored, None).unwrap_err().contains("key 0"));
+            let fresh = VerifyingKeys::parse_stored(&stored, None).unwrap();
+            assert_eq!((fresh.value.keys.len(), fresh.skipped.len()), (1, 1), "what it can check, it checks");
+            assert!(VerifyingKeys::parse_stored(&stored, Some(&fresh.value)).unwrap_err().contains("key 0"));
+        }
+        let no_list = json!({ "seed": old, "other_seeds": old }).to_string();
+        assert_eq!(SigningKeys::parse_stored(&no_list, None).unwrap().skipped.len(), 1);
+        for nothing in [json!({ "seed": "short" }), json!({ "keys": [] }), json!({})] {
+            assert!(VerifyingKeys::parse_stored(&nothing.to_string(), None).is_err());
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub mod token;
 
 pub mod encode;
 pub mod record;
+pub mod record_signature;
 pub mod revoke;
 pub mod sweep;
 pub mod verify;

@@ -20,10 +20,15 @@ impl SigilId {
         Self(Uuid::new_v4())
     }
 
-    /// The id of whatever is encoded under this idempotency key: always the same, so that one conditional put decides
-    /// between several requests with the key. An id of version 8, which no random one can equal.
+    /// The id of whatever this caller encodes under this idempotency key: always the same, so that one conditional put
+    /// decides between several requests with the key. An id of version 8, which no random one can equal.
     pub fn of_key(key: &IdempotencyKey) -> Self {
-        let digest = Digest::of_parts(&[b"sigil idempotency key\n", key.0.as_bytes()]);
+        let parts: Vec<&str> = key.caller.0.iter().chain([&key.text]).map(String::as_str).collect();
+        // Each part with its length before it, so that no two lists of parts run together into the same bytes.
+        let lengths: Vec<[u8; 8]> = parts.iter().map(|part| (part.len() as u64).to_be_bytes()).collect();
+        let bytes = lengths.iter().zip(&parts).flat_map(|(length, part)| [length.as_slice(), part.as_bytes()]);
+        let domain = b"sigil idempotency key 2\n".as_slice();
+        let digest = Digest::of_parts(&std::iter::once(domain).chain(bytes).collect::<Vec<_>>());
         let first: [u8; 16] = digest.as_bytes()[..16].try_into().expect("a digest has 32 bytes");
         Self(Uuid::new_v8(first))
     }
@@ -46,18 +51,38 @@ impl fmt::Display for SigilId {
     }
 }
 
-/// What a client names a request with, so that it can safely send it again.
+/// Who sends a request, as far as the service knows that itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Caller(Vec<String>);
+
+impl Caller {
+    /// Nobody knows who. All of these count as one caller.
+    pub fn anonymous() -> Self {
+        Self::default()
+    }
+
+    /// A caller of this kind who has these names, of which all together are theirs alone.
+    pub fn named(kind: &str, names: &[&str]) -> Self {
+        Self(std::iter::once(&kind).chain(names).map(|&part| part.to_owned()).collect())
+    }
+}
+
+/// What a caller names a request with, so that it can safely be sent again. Each caller has keys of their own: who guesses
+/// another's key and request must not be given the token that the other one has.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IdempotencyKey(String);
+pub struct IdempotencyKey {
+    caller: Caller,
+    text: String,
+}
 
 impl IdempotencyKey {
     /// The longest key, in characters.
     pub const MAX_CHARACTERS: usize = 255;
 
-    /// The key of this text: 1 to 255 printable ASCII characters.
-    pub fn parse(text: &str) -> Option<Self> {
+    /// The caller's key of this text: 1 to 255 printable ASCII characters.
+    pub fn parse(caller: Caller, text: &str) -> Option<Self> {
         let printable = text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
-        ((1..=Self::MAX_CHARACTERS).contains(&text.len()) && printable).then(|| Self(text.to_owned()))
+        ((1..=Self::MAX_CHARACTERS).contains(&text.len()) && printable).then(|| Self { caller, text: text.to_owned() })
     }
 }
 
@@ -82,6 +107,8 @@ pub struct SigilRecord {
     pub due: Timestamp,
     /// The digest of the request that made it, if that had an idempotency key.
     pub request_digest: Option<Digest>,
+    /// The signature of all of the above. See [`record_signature`](crate::record_signature).
+    pub signature: String,
 }
 
 /// What a sigil is at some time, its signature aside.
@@ -120,10 +147,25 @@ mod tests {
 
     #[test]
     fn a_key_always_gives_the_same_id_and_another_key_another_one() {
-        let id = |text| SigilId::of_key(&IdempotencyKey::parse(text).unwrap());
+        let id = |text| SigilId::of_key(&IdempotencyKey::parse(Caller::anonymous(), text).unwrap());
         assert_eq!(id("order-1"), id("order-1"));
         assert_ne!(id("order-1"), id("order-2"));
         assert_eq!(id("order-1").to_string().as_bytes()[14], b'8');
+    }
+
+    #[test]
+    fn no_two_callers_share_a_key() {
+        let id = |caller, text| SigilId::of_key(&IdempotencyKey::parse(caller, text).unwrap());
+        let ids = [
+            id(Caller::anonymous(), "key"),
+            id(Caller::named("iam", &["arn:a"]), "key"),
+            id(Caller::named("iam", &["arn:"]), "akey"),
+            id(Caller::named("jwt", &["arn:a"]), "key"),
+            id(Caller::named("jwt", &["arn:", "a"]), "key"),
+            id(Caller::named("jwt", &["arn:a", ""]), "key"),
+            id(Caller::named("jwt", &["", "arn:a"]), "key"),
+        ];
+        assert_eq!(ids.iter().collect::<std::collections::BTreeSet<_>>().len(), ids.len());
     }
 
     #[test]
@@ -137,9 +179,9 @@ mod tests {
 
     #[test]
     fn keys_are_short_and_printable() {
-        assert!(IdempotencyKey::parse("a key").is_some());
+        assert!(IdempotencyKey::parse(Caller::anonymous(), "a key").is_some());
         for refused in ["", "a\n", "é", &"x".repeat(256)] {
-            assert_eq!(IdempotencyKey::parse(refused), None, "{refused}");
+            assert_eq!(IdempotencyKey::parse(Caller::anonymous(), refused), None, "{refused}");
         }
     }
 }

@@ -1,24 +1,67 @@
 //! Revoking: a sigil is not worth anything any more.
 
-use crate::record::SigilId;
-use crate::store::{Revocation, RevokeRecord, StorageError};
+use secrets::Secret;
+
+use crate::keys::SigningKeys;
+use crate::record::{SigilId, SigilRecord};
+use crate::record_signature::authentic;
+use crate::store::{LoadRecord, Loaded, RevokeRecord, Revoking, StorageError};
 use crate::timestamp::Timestamp;
+
+/// When a sigil was revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Revocation {
+    /// The first time that it was.
+    pub at: Timestamp,
+    /// Whether that was now.
+    pub newly: bool,
+}
+
+/// Why nothing was revoked.
+#[derive(Debug, thiserror::Error)]
+pub enum RevokeError {
+    /// The record was changed by someone else. Signing it anew would make what they did ours.
+    #[error("the record is damaged")]
+    Damaged,
+    /// The store did not do what it was asked.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
 
 /// Revokes sigils.
 #[derive(Debug)]
 pub struct Revoker<S> {
     store: S,
+    keys: Secret<SigningKeys>,
     retention_seconds: u64,
 }
 
-impl<S: RevokeRecord> Revoker<S> {
-    /// Revokes sigils of this store, whose records are then kept for so long.
-    pub fn new(store: S, retention_seconds: u64) -> Self {
-        Self { store, retention_seconds }
+impl<S: LoadRecord + RevokeRecord> Revoker<S> {
+    /// Revokes sigils of this store, whose records are signed anew by these keys and then kept for so long.
+    pub fn new(store: S, keys: Secret<SigningKeys>, retention_seconds: u64) -> Self {
+        Self { store, keys, retention_seconds }
     }
 
     /// Revokes a sigil. One that was revoked before keeps its first time; `None` means that there is no such sigil.
-    pub async fn revoke(&self, id: SigilId, now: Timestamp) -> Result<Option<Revocation>, StorageError> {
-        self.store.revoke(id, now, now.after(self.retention_seconds)).await
+    pub async fn revoke(&self, id: SigilId, now: Timestamp) -> Result<Option<Revocation>, RevokeError> {
+        let mut stored = self.store.load(id).await?;
+        loop {
+            let Some(found) = stored else { return Ok(None) };
+            let Loaded::Record(record) = authentic(id, found, &self.keys).await else {
+                return Err(RevokeError::Damaged);
+            };
+            if let Some(at) = record.revoked_at {
+                return Ok(Some(Revocation { at, newly: false }));
+            }
+            let read = record.signature.clone();
+            let due = now.after(self.retention_seconds);
+            let revoked = SigilRecord { revoked_at: Some(now), due, ..record }.signed(&*self.keys.get().await);
+            match self.store.revoke(&revoked, &read).await? {
+                Revoking::Revoked => return Ok(Some(Revocation { at: now, newly: true })),
+                // Another revocation was faster, or the record was deleted, and perhaps made anew under its idempotency
+                // key. What is there now decides; only the last of these goes round again.
+                Revoking::Changed(now_stored) => stored = now_stored,
+            }
+        }
     }
 }

@@ -3,13 +3,15 @@
 //! Each port is one IAM action, named with it. In production they are stacked: [`Guarded`] by a circuit breaker, around
 //! [`Observed`] for metrics, around the table.
 
+mod breaker;
 mod dynamodb;
 mod guarded;
 mod memory;
 mod observed;
 
+pub use breaker::BreakerState;
 pub use dynamodb::DynamoDbStore;
-pub use guarded::{BreakerState, BreakerStates, Guarded};
+pub use guarded::{Guarded, SharedBreaker};
 pub use memory::MemoryStore;
 pub use observed::Observed;
 
@@ -22,6 +24,10 @@ use crate::timestamp::Timestamp;
 
 /// Over how many partition keys of the index the records are spread: DynamoDB takes about 1,000 writes a second under one.
 pub const GC_SHARDS: u8 = 8;
+
+/// The largest record that DynamoDB takes, in bytes: see
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>.
+pub const MAX_RECORD_BYTES: usize = 400 * 1024;
 
 /// How long after a record is due DynamoDB itself deletes it, in seconds, should gc never come: late enough that gc nearly
 /// always is first, for only gc counts what it deletes.
@@ -41,13 +47,9 @@ pub trait LoadRecord: Send + Sync + 'static {
 
 /// Revoking: `dynamodb:UpdateItem`.
 pub trait RevokeRecord: Send + Sync + 'static {
-    /// Notes that the sigil is revoked and from when on it is due, unless that was noted before. `None` if there is none.
-    fn revoke(
-        &self,
-        id: SigilId,
-        at: Timestamp,
-        due: Timestamp,
-    ) -> impl Future<Output = Result<Option<Revocation>, StorageError>> + Send;
+    /// Notes that the sigil is revoked, from when on it is due, and the record's new signature, if the record that is stored
+    /// is still the one with the signature `read`.
+    fn revoke(&self, revoked: &SigilRecord, read: &str) -> impl Future<Output = Result<Revoking, StorageError>> + Send;
 }
 
 /// Finding what is due: `dynamodb:Query` on the index.
@@ -90,13 +92,13 @@ pub enum Loaded {
     Damaged,
 }
 
-/// When a sigil was revoked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Revocation {
-    /// The first time that it was.
-    pub at: Timestamp,
-    /// Whether that was now.
-    pub newly: bool,
+/// What became of a revocation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Revoking {
+    /// It is noted.
+    Revoked,
+    /// The record is another one by now, or gone.
+    Changed(Option<Loaded>),
 }
 
 /// Some of the ids that are due.
@@ -161,6 +163,9 @@ pub enum StorageError {
     /// The store could not be reached, or it failed.
     #[error("the store is unavailable")]
     Unavailable(#[source] Box<dyn Error + Send + Sync>),
+    /// The call could not be made: no time was left for it, or the request could not be built or signed.
+    #[error("the store was not asked")]
+    NotSent(#[source] Box<dyn Error + Send + Sync>),
     /// The store failed several times in a row, and was not asked.
     #[error("the store has failed repeatedly and is not asked for another {} s", retry_after.as_secs_f32())]
     CircuitOpen {

@@ -46,7 +46,7 @@ pub async fn sweep<S: ListDue + DeleteDue>(
     for shard in 0..GC_SHARDS {
         match sweep_shard(store, shard, now, deadline, &mut report).await {
             Ok(true) => {}
-            Ok(false) => return (report, Ok(())),
+            Ok(false) => return (report, result),
             Err(error) => {
                 // The other shards are other partitions; what fails here may work there.
                 tracing::warn!(error = &error as &dyn std::error::Error, shard, "a shard could not be swept");

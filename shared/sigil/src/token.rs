@@ -5,7 +5,7 @@ use jsonwebtoken::{Algorithm, Header, Validation};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::keys::{SigningKeys, VerifyingKeys};
+use crate::keys::{BadSignature, SigningKeys, VerifyingKeys};
 use crate::record::SigilId;
 
 /// What a token says.
@@ -31,16 +31,8 @@ pub struct Claims {
     pub request_digest: Option<Digest>,
 }
 
-/// Why a token is worth nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum BadToken {
-    /// It names a key that is not among these.
-    #[error("the token names a key that is not known")]
-    UnknownKey,
-    /// The key that it names has not signed it, or it is not a token at all.
-    #[error("the token has no valid signature")]
-    BadSignature,
-}
+/// The longest text that is read as a token, in bytes: three times as long as the longest that is made.
+const MAX_BYTES: usize = 2048;
 
 /// Signs a token with the active key.
 pub fn sign(claims: &Claims, keys: &SigningKeys) -> String {
@@ -50,15 +42,18 @@ pub fn sign(claims: &Claims, keys: &SigningKeys) -> String {
 }
 
 /// Checks a token's signature and reads it. Whether it has expired is not looked at here.
-pub fn read(token: &str, keys: &VerifyingKeys) -> Result<Claims, BadToken> {
-    let header = jsonwebtoken::decode_header(token).map_err(|_| BadToken::BadSignature)?;
-    let kid = header.kid.ok_or(BadToken::BadSignature)?;
-    let key = keys.decoding(&kid).ok_or(BadToken::UnknownKey)?;
+pub fn read(token: &str, keys: &VerifyingKeys) -> Result<Claims, BadSignature> {
+    if token.len() > MAX_BYTES {
+        return Err(BadSignature::Invalid);
+    }
+    let header = jsonwebtoken::decode_header(token).map_err(|_| BadSignature::Invalid)?;
+    let kid = header.kid.ok_or(BadSignature::Invalid)?;
+    let key = keys.decoding(&kid).ok_or(BadSignature::UnknownKey)?;
     // The algorithm is ours and not the token's choice (RFC 8725, section 3.1).
     let mut validation = Validation::new(Algorithm::EdDSA);
     validation.validate_exp = false;
     validation.required_spec_claims.clear();
-    let decoded = jsonwebtoken::decode::<Claims>(token, key, &validation).map_err(|_| BadToken::BadSignature)?;
+    let decoded = jsonwebtoken::decode::<Claims>(token, key, &validation).map_err(|_| BadSignature::Invalid)?;
     Ok(decoded.claims)
 }
 
@@ -93,12 +88,12 @@ mod tests {
 
     #[test]
     fn another_key_of_the_same_name_does_not_pass() {
-        assert_eq!(read(&sign(&claims(), &keys("a")), keys("a").verifying()), Err(BadToken::BadSignature));
+        assert_eq!(read(&sign(&claims(), &keys("a")), keys("a").verifying()), Err(BadSignature::Invalid));
     }
 
     #[test]
     fn a_key_that_is_not_there_is_told_from_one_that_did_not_sign() {
-        assert_eq!(read(&sign(&claims(), &keys("a")), keys("b").verifying()), Err(BadToken::UnknownKey));
+        assert_eq!(read(&sign(&claims(), &keys("a")), keys("b").verifying()), Err(BadSignature::UnknownKey));
     }
 
     #[test]
@@ -110,14 +105,25 @@ mod tests {
         let payload = token.split('.').nth(1).unwrap();
         for header in [r#"{"alg":"none","kid":"a"}"#, r#"{"alg":"HS256","kid":"a"}"#, r#"{"alg":"EdDSA"}"#] {
             let forged = format!("{}.{payload}.", URL_SAFE_NO_PAD.encode(header));
-            assert_eq!(read(&forged, keys.verifying()), Err(BadToken::BadSignature), "{header}");
+            assert_eq!(read(&forged, keys.verifying()), Err(BadSignature::Invalid), "{header}");
         }
+    }
+
+    #[test]
+    fn the_longest_token_is_read_and_a_longer_text_is_not_looked_at() {
+        let (keys, claims) = (keys(&"k".repeat(64)), claims());
+        let (created_at, expires_at) = (253_402_300_799, 253_402_300_799);
+        let longest = Claims { created_at, expires_at, metadata_digest: claims.request_digest, ..claims };
+        let token = sign(&longest, &keys);
+        assert!(token.len() < MAX_BYTES / 3, "{}", token.len());
+        assert_eq!(read(&token, keys.verifying()), Ok(longest));
+        assert_eq!(read(&"e".repeat(MAX_BYTES + 1), keys.verifying()), Err(BadSignature::Invalid));
     }
 
     proptest! {
         #[test]
         fn any_text_is_read_or_refused(text in any::<String>()) {
-            prop_assert_eq!(read(&text, keys("a").verifying()), Err(BadToken::BadSignature));
+            prop_assert_eq!(read(&text, keys("a").verifying()), Err(BadSignature::Invalid));
         }
     }
 }

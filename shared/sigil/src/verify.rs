@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use secrets::Secret;
 use serde::Serialize;
+use serde_json::value::RawValue;
 
-use crate::canonical::CanonicalJson;
+use crate::canonical::{CanonicalError, CanonicalJson};
 use crate::digest::Digest;
-use crate::keys::VerifyingKeys;
+use crate::keys::{VerifyingKeys, check_with};
 use crate::record::{SigilId, SigilRecord, State};
+use crate::record_signature::authentic;
 use crate::store::{LoadRecord, Loaded, StorageError};
 use crate::timestamp::Timestamp;
-use crate::token::{self, BadToken, Claims};
+use crate::token;
 
 /// What a token is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -65,6 +67,17 @@ pub struct Verification {
     pub record: Option<SigilRecord>,
 }
 
+/// Why there is no verdict.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The data in hand have no canonical form.
+    #[error(transparent)]
+    Data(#[from] CanonicalError),
+    /// The record could not be read.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
 /// Verifies tokens.
 #[derive(Debug)]
 pub struct Verifier<S> {
@@ -87,54 +100,39 @@ impl<S: LoadRecord> Verifier<S> {
     pub async fn verify(
         &self,
         token: &str,
-        data: Option<&CanonicalJson>,
+        data: Option<&RawValue>,
         now: Timestamp,
-    ) -> Result<Verification, StorageError> {
-        // Without a signature of ours, nothing of what the token says is worth a look into the table.
-        let read = match token::read(token, &*self.keys.get().await) {
-            // By a key that was made active since these were read, perhaps.
-            Err(BadToken::UnknownKey) => token::read(token, &*self.keys.get_after_miss().await),
-            read => read,
-        };
-        let Ok(claims) = read else {
+    ) -> Result<Verification, VerifyError> {
+        // Without a signature of ours, nothing of what the token says is worth a look into the table, nor are the data.
+        let Ok(claims) = check_with(&self.keys, |keys| token::read(token, keys)).await else {
             return Ok(Verification { verdict: Verdict::BadSignature, record: None });
         };
-        Ok(match self.store.load(claims.id).await? {
+        let digest = data.map(CanonicalJson::from_raw).transpose()?.as_ref().map(Digest::of);
+        Ok(match self.load(claims.id).await? {
             // Expired records are collected some time later, so that its absence says nothing more.
             None if now.seconds() >= claims.expires_at => Verification { verdict: Verdict::Expired, record: None },
             None => Verification { verdict: Verdict::Unknown, record: None },
             Some(Loaded::Damaged) => Verification { verdict: Verdict::Tampered, record: None },
             Some(Loaded::Record(record)) => {
-                let verdict = verdict(&record, token, &claims, data, now);
+                let verdict = verdict(&record, token, digest, now);
                 Verification { verdict, record: (verdict != Verdict::Tampered).then_some(record) }
             }
         })
     }
 
-    /// The record of this id.
+    /// The record of this id, damaged unless it is as it was signed.
     pub async fn load(&self, id: SigilId) -> Result<Option<Loaded>, StorageError> {
-        self.store.load(id).await
+        Ok(match self.store.load(id).await? {
+            Some(loaded) => Some(authentic(id, loaded, &self.keys).await),
+            None => None,
+        })
     }
 }
 
-fn verdict(
-    record: &SigilRecord,
-    token: &str,
-    claims: &Claims,
-    data: Option<&CanonicalJson>,
-    now: Timestamp,
-) -> Verdict {
-    let recorded = Claims {
-        id: record.id,
-        created_at: record.created_at.seconds(),
-        expires_at: record.expires_at.seconds(),
-        digest: record.digest(),
-        metadata_digest: record.metadata.as_ref().map(Digest::of),
-        request_digest: record.request_digest,
-    };
-    // The token is compared as text as well: a sigil made anew under the same idempotency key has another one.
-    let as_registered = recorded == *claims && record.token == token;
-    if !as_registered || data.is_some_and(|data| Digest::of(data) != claims.digest) {
+fn verdict(record: &SigilRecord, token: &str, data: Option<Digest>, now: Timestamp) -> Verdict {
+    // The record is authentic, so its token is the one that was handed out for its data. A sigil made anew under the same
+    // idempotency key has another one.
+    if record.token != token || data.is_some_and(|digest| digest != record.digest()) {
         return Verdict::Tampered;
     }
     match record.state(now) {

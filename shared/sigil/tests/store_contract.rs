@@ -8,11 +8,11 @@ use secrets::Secret;
 use sigil::canonical::CanonicalJson;
 use sigil::encode::{EncodeError, EncodeRequest, Encoder, Lifetimes};
 use sigil::keys::{SigningKeys, generate};
-use sigil::record::{IdempotencyKey, SigilId, SigilRecord};
-use sigil::revoke::Revoker;
+use sigil::record::{Caller, IdempotencyKey, SigilId, SigilRecord};
+use sigil::revoke::{Revocation, Revoker};
 use sigil::store::{
-    DeleteDue, DynamoDbStore, InsertRecord, Insertion, ListDue, LoadRecord, Loaded, MemoryStore, Revocation,
-    RevokeRecord, StorageError,
+    DeleteDue, DynamoDbStore, InsertRecord, Insertion, ListDue, LoadRecord, Loaded, MemoryStore, RevokeRecord,
+    Revoking, StorageError,
 };
 use sigil::sweep::sweep;
 use sigil::timestamp::Timestamp;
@@ -54,7 +54,8 @@ async fn keeps_its_contract(store: impl Store) {
     let record = encoder
         .encode(EncodeRequest { metadata: Some(json(r#"{"by":"me"}"#)), ..request(r#"{"a":"é"}"#) }, at(0))
         .await
-        .unwrap();
+        .unwrap()
+        .record;
     assert_eq!(store.load(record.id).await.unwrap(), Some(Loaded::Record(record.clone())));
     assert_eq!(store.load(SigilId::random()).await.unwrap(), None);
 
@@ -62,12 +63,17 @@ async fn keeps_its_contract(store: impl Store) {
     let other = SigilRecord { data: json("2"), ..record.clone() };
     assert_eq!(store.insert(&other).await.unwrap(), Insertion::Existing(Loaded::Record(record.clone())));
 
-    // The first revocation stays.
-    assert_eq!(store.revoke(record.id, at(5), at(105)).await.unwrap(), Some(Revocation { at: at(5), newly: true }));
-    assert_eq!(store.revoke(record.id, at(6), at(106)).await.unwrap(), Some(Revocation { at: at(5), newly: false }));
-    assert_eq!(store.revoke(SigilId::random(), at(5), at(105)).await.unwrap(), None);
-    let revoked = SigilRecord { revoked_at: Some(at(5)), due: at(105), ..record.clone() };
-    assert_eq!(store.load(record.id).await.unwrap(), Some(Loaded::Record(revoked)));
+    // A revocation replaces the record that was read, and no other.
+    let revoked = SigilRecord { revoked_at: Some(at(5)), due: at(105), signature: "new".into(), ..record.clone() };
+    let unread = Revoking::Changed(Some(Loaded::Record(record.clone())));
+    assert_eq!(store.revoke(&revoked, "another").await.unwrap(), unread);
+    assert_eq!(store.revoke(&revoked, &record.signature).await.unwrap(), Revoking::Revoked);
+    assert_eq!(store.load(record.id).await.unwrap(), Some(Loaded::Record(revoked.clone())));
+    let changed = Revoking::Changed(Some(Loaded::Record(revoked.clone())));
+    assert_eq!(store.revoke(&revoked, &record.signature).await.unwrap(), changed);
+    let unknown = SigilRecord { id: SigilId::random(), ..revoked };
+    assert_eq!(store.revoke(&unknown, &record.signature).await.unwrap(), Revoking::Changed(None));
+    assert_eq!(store.load(unknown.id).await.unwrap(), None, "nothing was made of it");
 
     // Only what is due is deleted, and once.
     assert_eq!(store.delete_due(record.id, at(104)).await.unwrap(), None);
@@ -87,12 +93,41 @@ async fn dynamodb_keeps_its_contract() {
     keeps_its_contract(store).await;
 }
 
+async fn revokes_once(store: impl Store) {
+    let keys = Secret::fixed(keys());
+    let id = Encoder::new(store.clone(), keys.clone(), LIFETIMES).encode(request("1"), at(0)).await.unwrap().record.id;
+    let revoker = Revoker::new(store.clone(), keys, 100);
+    // Eight at once, each at a time of its own: one of them is the first, and all say so.
+    let all = futures::future::join_all((1..9).map(|second| revoker.revoke(id, at(second)))).await;
+    let all: Vec<_> = all.into_iter().map(|revocation| revocation.unwrap().unwrap()).collect();
+    assert_eq!(all.iter().filter(|revocation| revocation.newly).count(), 1, "{all:?}");
+    assert!(all.iter().all(|revocation| revocation.at == all[0].at), "{all:?}");
+    let later = revoker.revoke(id, at(50)).await.unwrap();
+    assert_eq!(later, Some(Revocation { at: all[0].at, newly: false }));
+    assert_eq!(revoker.revoke(SigilId::random(), at(50)).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_sigil_in_memory_is_revoked_once() {
+    revokes_once(MemoryStore::default()).await;
+}
+
+#[tokio::test]
+async fn a_sigil_in_dynamodb_is_revoked_once() {
+    let (_folder, _dynamodb, store) = in_dynamodb().await;
+    revokes_once(store).await;
+}
+
 async fn encodes_once_a_key(store: impl Store) {
     let encoder = Encoder::new(store, Secret::fixed(keys()), LIFETIMES);
-    let keyed = |data: &str| EncodeRequest { idempotency_key: IdempotencyKey::parse("order 1"), ..request(data) };
+    let keyed = |data: &str| EncodeRequest {
+        idempotency_key: IdempotencyKey::parse(Caller::anonymous(), "order 1"),
+        ..request(data)
+    };
     let first = encoder.encode(keyed(r#"{"a":1,"b":2}"#), at(0)).await.unwrap();
     let again = encoder.encode(keyed(r#"{"b":2.0,"a":1}"#), at(7)).await.unwrap();
-    assert_eq!(again, first, "the same data in another spelling, later");
+    assert!(first.newly && !again.newly);
+    assert_eq!(again.record, first.record, "the same data in another spelling, later");
     for other in [
         keyed(r#"{"a":1}"#),
         EncodeRequest { ttl_seconds: Some(5), ..keyed(r#"{"a":1,"b":2}"#) },
@@ -101,7 +136,7 @@ async fn encodes_once_a_key(store: impl Store) {
         assert!(matches!(encoder.encode(other, at(8)).await, Err(EncodeError::IdempotencyConflict)));
     }
     let without = encoder.encode(request(r#"{"a":1,"b":2}"#), at(0)).await.unwrap();
-    assert_ne!(without.id, first.id);
+    assert_ne!(without.record.id, first.record.id);
 }
 
 #[tokio::test]
@@ -146,9 +181,11 @@ async fn each_verdict_is_given_when_it_is_due() {
     let encoder = Encoder::new(store.clone(), Secret::fixed(keys.clone()), LIFETIMES);
     let verifier = Verifier::new(store.clone(), Secret::fixed(keys.verifying().clone()));
     let verdict = async |token: &str, data: Option<&str>, now| {
-        verifier.verify(token, data.map(json).as_ref(), now).await.unwrap().verdict
+        let data = data.map(|data| json(data).to_raw());
+        verifier.verify(token, data.as_deref(), now).await.unwrap().verdict
     };
-    let record = encoder.encode(EncodeRequest { ttl_seconds: Some(10), ..request(r#"{"a":1}"#) }, at(0)).await.unwrap();
+    let record =
+        encoder.encode(EncodeRequest { ttl_seconds: Some(10), ..request(r#"{"a":1}"#) }, at(0)).await.unwrap().record;
     let token = record.token.as_str();
 
     assert_eq!(verdict(token, None, at(9)).await, Verdict::Valid);
@@ -156,11 +193,14 @@ async fn each_verdict_is_given_when_it_is_due() {
     assert_eq!(verdict(token, Some(r#"{"a":2}"#), at(9)).await, Verdict::Tampered);
     assert_eq!(verdict(token, None, at(10)).await, Verdict::Expired);
     assert_eq!(verdict("no token", None, at(0)).await, Verdict::BadSignature);
-    let other =
-        Encoder::new(store.clone(), Secret::fixed(self::keys()), LIFETIMES).encode(request("1"), at(0)).await.unwrap();
+    let other = Encoder::new(store.clone(), Secret::fixed(self::keys()), LIFETIMES)
+        .encode(request("1"), at(0))
+        .await
+        .unwrap()
+        .record;
     assert_eq!(verdict(&other.token, None, at(0)).await, Verdict::BadSignature);
 
-    Revoker::new(store.clone(), 100).revoke(record.id, at(5)).await.unwrap();
+    Revoker::new(store.clone(), Secret::fixed(keys.clone()), 100).revoke(record.id, at(5)).await.unwrap();
     assert_eq!(verdict(token, None, at(9)).await, Verdict::Revoked);
     assert_eq!(verdict(token, None, at(10)).await, Verdict::Revoked);
     store.delete_due(record.id, at(105)).await.unwrap().unwrap();
@@ -169,13 +209,14 @@ async fn each_verdict_is_given_when_it_is_due() {
 }
 
 async fn sweeps_what_is_due(store: impl Store) {
-    let encoder = Encoder::new(store.clone(), Secret::fixed(keys()), LIFETIMES);
-    let revoker = Revoker::new(store.clone(), LIFETIMES.retention_seconds);
+    let keys = Secret::fixed(keys());
+    let encoder = Encoder::new(store.clone(), keys.clone(), LIFETIMES);
+    let revoker = Revoker::new(store.clone(), keys, LIFETIMES.retention_seconds);
     let mut ids = Vec::new();
     for number in 0..60 {
         // Due at 110, 120, …, 160, ten of each.
         let ttl_seconds = Some(10 * (1 + number % 6));
-        ids.push(encoder.encode(EncodeRequest { ttl_seconds, ..request("1") }, at(0)).await.unwrap().id);
+        ids.push(encoder.encode(EncodeRequest { ttl_seconds, ..request("1") }, at(0)).await.unwrap().record.id);
     }
     for id in ids.iter().skip(5).step_by(6) {
         revoker.revoke(*id, at(1)).await.unwrap();

@@ -68,6 +68,7 @@ export class Encoder {
       due: { N: String(due) },
       ttl: { N: String(due + EXPIRY_AFTER_DUE_SECONDS) },
     };
+    record.signature = { S: this.#signature(record) };
     await this.#insert(record);
     return { ...view(record), token, metadata: request.metadata };
   }
@@ -75,6 +76,10 @@ export class Encoder {
   #sign(claims) {
     const signed = `${base64url({ typ: "JWT", alg: "EdDSA", kid: this.#jwk.kid })}.${base64url(claims)}`;
     return `${signed}.${sign(null, Buffer.from(signed), this.#key).toString("base64url")}`;
+  }
+
+  #signature(record) {
+    return `${this.#jwk.kid}.${sign(null, signedText(record), this.#key).toString("base64url")}`;
   }
 
   async #insert(item) {
@@ -88,6 +93,24 @@ export class Encoder {
       throw error;
     }
   }
+}
+
+// What a record's signature signs, as shared/sigil/src/record_signature.rs has it.
+export function signedText(record) {
+  const digest = (text) => (text ? sha256(text.S).toString("base64url") : "none");
+  const lines = [
+    "sigil record 1",
+    record.id.S,
+    digest(record.token),
+    digest(record.data),
+    digest(record.metadata),
+    record.request_digest?.S ?? "none",
+    record.created_at.N,
+    record.expires_at.N,
+    record.revoked_at?.N ?? "none",
+    record.due.N,
+  ];
+  return Buffer.from(lines.join("\n"));
 }
 
 // What the holder of a token may see of its record.

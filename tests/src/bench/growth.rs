@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use prometheus_dynamodb::{MemoryStatsTable, TableSettings, compact};
+use prometheus_dynamodb::{MemoryStatsTable, compact};
 
 use super::measurement::{milliseconds, quantile, thread_time};
 use super::peer::{PROM_CLIENT, PYTHON, Peer};
@@ -104,7 +104,8 @@ async fn theirs(mut peer: Peer) -> Result<f64> {
 
 /// These environments start, publish, end and are folded, a thousand at a time, as between one gc run and the next.
 async fn die(stats: &MemoryStatsTable, environments: std::ops::Range<usize>, shape: Shape) -> Result<()> {
-    let settings = TableSettings { grace: Duration::from_millis(1), ..population::settings() };
+    let grace = Duration::from_millis(1);
+    let settings = population::settings(grace)?;
     let all: Vec<usize> = environments.collect();
     for dying in all.chunks(1000) {
         for &number in dying {
@@ -117,7 +118,7 @@ async fn die(stats: &MemoryStatsTable, environments: std::ops::Range<usize>, sha
             let (report, done) = compact(stats, &settings, Instant::now() + Duration::from_secs(60)).await;
             done?;
             ensure!(report.finished && report.unreadable == 0, "compaction leaves something: {report:?}");
-            tokio::time::sleep(2 * settings.grace).await;
+            tokio::time::sleep(2 * grace).await;
         }
     }
     Ok(())

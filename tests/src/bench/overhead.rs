@@ -10,9 +10,13 @@ use super::report::{Report, Table};
 use super::subject::{ENCODE, Subject};
 use super::work::{Ledger, serve};
 
-/// What differs: the name, `STATS_PUBLISH_INTERVAL` and `STATS_PUBLISH_BURST`. Off means once an hour.
-const VARIANTS: [(&str, &str, &str); 3] =
-    [("off", "1h", "1"), ("on, as by default", "1s", "10"), ("published after every response", "0s", "1")];
+/// What differs: the name; and `STATS_PUBLISH_INTERVAL`, `STATS_PUBLISH_BURST` and `STATS_PUBLISH_BUDGET_PERCENT`. Off means
+/// once an hour.
+const VARIANTS: [(&str, [&str; 3]); 3] = [
+    ("off", ["1h", "1", "2"]),
+    ("on, as by default", ["1s", "10", "2"]),
+    ("published after every response", ["0s", "1", "100"]),
+];
 
 /// How many requests each serves.
 const REQUESTS: usize = 1000;
@@ -35,10 +39,11 @@ pub async fn run() -> Result<Report> {
     let subject = Subject::artifact(ENCODE)?;
     let mut ledger = Ledger::default();
     let mut environments = Vec::new();
-    for (_, interval, burst) in VARIANTS {
+    for (_, [interval, burst, budget_percent]) in VARIANTS {
         let mut variables = desk.variables.clone();
         variables.set("STATS_PUBLISH_INTERVAL", interval);
         variables.set("STATS_PUBLISH_BURST", burst);
+        variables.set("STATS_PUBLISH_BUDGET_PERCENT", budget_percent);
         environments.push((desk.environment_with(&subject, &variables).await?, Measurement::default()));
     }
     for _ in 0..WARM_UP {

@@ -5,11 +5,14 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use lambda_runtime::LambdaInvocation;
 use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 use prometheus_dynamodb::exposition::Format;
 use prometheus_dynamodb::table::{PublishStats, ReadStats};
-use prometheus_dynamodb::{Pace, PublishService, Publisher, Sources, TableSettings, WriterSettings, scrape};
+use prometheus_dynamodb::{PublishService, Publisher, Sources, TableSettings, WriterSettings, scrape};
 use tower::{Layer, Service};
+
+use crate::lambda_event;
 
 /// The bounds of the histograms, in seconds: ten, as the bundle's own have.
 const BOUNDS: [f64; 10] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
@@ -19,6 +22,12 @@ const SERIES_OF_A_HISTOGRAM: usize = BOUNDS.len() + 3;
 
 /// How many series an environment has in most parts.
 pub const SERIES: usize = 150;
+
+/// An invocation's deadline that is long past, as emulators that know no time-out say: nothing is published for its sake.
+const NO_DEADLINE: u64 = 0;
+
+/// Longer than any part takes.
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// What an environment counts: how many label sets of a counter, a gauge and a histogram.
 #[derive(Debug, Clone, Copy)]
@@ -73,7 +82,7 @@ impl Shape {
 #[derive(Debug, Clone)]
 pub struct Nothing;
 
-impl Service<()> for Nothing {
+impl Service<LambdaInvocation> for Nothing {
     type Response = ();
     type Error = std::convert::Infallible;
     type Future = std::future::Ready<Result<(), Self::Error>>;
@@ -82,7 +91,7 @@ impl Service<()> for Nothing {
         std::task::Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, (): ()) -> Self::Future {
+    fn call(&mut self, _: LambdaInvocation) -> Self::Future {
         std::future::ready(Ok(()))
     }
 }
@@ -97,14 +106,8 @@ pub struct Environment<T: PublishStats> {
 impl<T: PublishStats> Environment<T> {
     /// One that publishes this registry.
     pub fn new(table: T, registry: Registry, shards: u32) -> Result<Self> {
-        let settings = WriterSettings {
-            table: "stats".to_owned(),
-            shards,
-            pace: Pace { interval: Duration::ZERO, burst: 1 },
-            max_series: 30_000,
-            function: "bench".to_owned(),
-            version: "1".to_owned(),
-        };
+        let settings = WriterSettings::builder("stats", "bench", "1").shards(shards).max_series(20_000);
+        let settings = settings.pace(Duration::ZERO, 1).budget_percent(100).build()?;
         let publisher = Publisher::new(table, Sources::new(registry), settings, Instant::now())?;
         let service = publisher.layer().layer(Nothing);
         Ok(Self { publisher, service })
@@ -112,7 +115,7 @@ impl<T: PublishStats> Environment<T> {
 
     /// Answers a request, and publishes.
     pub async fn request(&mut self) {
-        self.service.call(()).await.expect("the handler does nothing");
+        self.service.call(lambda_event::invocation(NO_DEADLINE)).await.expect("the handler does nothing");
     }
 }
 
@@ -129,15 +132,14 @@ pub async fn populate<T: PublishStats + Clone>(
     Ok(())
 }
 
-/// How long environments are live after their publish, and how long a scrape may take: both longer than any part.
-pub fn settings() -> TableSettings {
-    let hour = Duration::from_secs(3600);
-    TableSettings { table: "stats".to_owned(), writer_idle: hour, grace: hour }
+/// The settings of a scrape or a compaction: environments stay live until they end.
+pub fn settings(grace: Duration) -> Result<TableSettings> {
+    Ok(TableSettings::builder("stats").writer_idle(HOUR).grace(grace).build()?)
 }
 
 /// Reads, merges and renders the page, as text.
 pub async fn page<T: ReadStats>(table: &T) -> Result<String> {
-    let page = scrape(table, &settings(), Instant::now() + Duration::from_secs(60)).await?;
+    let page = scrape(table, &settings(HOUR)?, Instant::now() + Duration::from_secs(60)).await?;
     Ok(String::from_utf8(Format::Text.render(&page))?)
 }
 

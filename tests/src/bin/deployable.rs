@@ -19,7 +19,7 @@ use prometheus::{
     Counter, Gauge, Histogram, HistogramOpts, Opts, Registry, register_counter_vec_with_registry,
     register_counter_with_registry, register_gauge_with_registry, register_histogram_with_registry,
 };
-use prometheus_dynamodb::{DynamoDbStatsTable, Publisher, Sources, WriterSettings};
+use prometheus_dynamodb::{DynamoDbStatsTable, Publisher, Sources};
 use serde::Deserialize;
 
 fn main() -> ExitCode {
@@ -83,15 +83,15 @@ async fn run(started_at: Instant) -> Result<(), Error> {
         "after" => Ok(true),
         _ => Err("before or after is needed".to_owned()),
     });
-    let settings = WriterSettings::read(&mut env);
+    let settings = function_kit::settings::writer(&mut env);
     let (is_after, settings) = env.finish(|| Some((is_after?, settings?)))?;
     let registry = Registry::new();
     let metrics = Metrics::register(&registry, is_after)?;
-    let table = DynamoDbStatsTable::new(Aws::from_env().await.dynamodb(Budget::PUBLISH), &settings.table);
+    let table = DynamoDbStatsTable::new(Aws::from_env().await.dynamodb(Budget::PUBLISH), settings.table());
     let publisher = Publisher::new(table, Sources::new(registry), settings, started_at)?;
     let handler = service_fn(move |event: LambdaEvent<Job>| {
         metrics.done(&event.payload);
         std::future::ready(Ok::<_, Error>(serde_json::json!({ "statusCode": 200 })))
     });
-    function_kit::serve(Runtime::new(handler), publisher).await
+    function_kit::serve(Runtime::new(handler), Budget::REQUEST_LIMIT, publisher).await
 }

@@ -28,7 +28,7 @@ impl ExactSum {
     /// Adds a number.
     pub fn add(&mut self, number: f64) {
         if !number.is_finite() {
-            self.special += number;
+            self.add_special(number);
             return;
         }
         let mut carry = number;
@@ -37,7 +37,7 @@ impl ExactSum {
             let (high, low) = two_sum(carry, self.parts[i]);
             if !high.is_finite() {
                 // Beyond the largest f64: what remains cannot be shown as a number anyway.
-                self.special += high;
+                self.add_special(high);
                 self.parts.clear();
                 return;
             }
@@ -55,14 +55,22 @@ impl ExactSum {
 
     /// Adds all of another sum.
     pub fn merge(&mut self, other: &Self) {
-        self.special += other.special;
+        self.add_special(other.special);
         other.parts.iter().for_each(|&part| self.add(part));
     }
 
     /// Takes all of another sum away.
     pub fn subtract(&mut self, other: &Self) {
-        self.special -= other.special;
+        self.add_special(-other.special);
         other.parts.iter().for_each(|&part| self.add(-part));
+    }
+
+    /// Adds what is not finite. There is but one "not a number", whatever bits the processor gives it.
+    fn add_special(&mut self, special: f64) {
+        self.special += special;
+        if self.special.is_nan() {
+            self.special = f64::NAN;
+        }
     }
 
     /// The sum, rounded once, to the nearest `f64` and half to even.

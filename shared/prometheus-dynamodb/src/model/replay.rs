@@ -9,14 +9,22 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::{cell::Cell, future::poll_fn};
 
-use crate::table::item::{Base, Snapshot};
-use crate::table::{CompactStats, ReadStats, TableError, UnreadableItem};
+use crate::protocol::condition::PutCondition;
+use crate::protocol::publish::{PublishPort, Put, publish};
+use crate::protocol::writer::{PutOutcome, Writer};
+use crate::table::item::{Base, Part, PartId, Snapshot, StoredPart, WriterId};
+use crate::table::{CompactStats, Cursor, ReadStats, SnapshotPage, TableError, TableTime};
 
 /// What a run asks of the table.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Request {
     Snapshots,
     Base,
+    Part(PartId),
+    Parts,
+    PutPart(Part),
+    NoteUnnamed(PartId, u64),
+    DeletePart(PartId),
     Seal(Snapshot, u64),
     PutBase(Base),
     PutGrave(Snapshot),
@@ -28,6 +36,8 @@ pub enum Request {
 pub enum Response {
     Snapshots(Vec<Snapshot>),
     Base(Option<Base>),
+    Part(Option<Part>),
+    Parts(Vec<StoredPart>),
     Written(bool),
 }
 
@@ -49,11 +59,6 @@ pub enum Progress<R> {
 
 thread_local! {
     static NOW_MS: Cell<u64> = const { Cell::new(0) };
-}
-
-/// The model's clock, as it stands at the exchange that is being replayed.
-pub fn now_ms() -> u64 {
-    NOW_MS.get()
 }
 
 /// Runs `run` through these exchanges.
@@ -120,14 +125,30 @@ impl Script {
     }
 }
 
+/// The table's time at the exchange that is being replayed.
+impl TableTime for Script {
+    fn answered_at_ms(&self) -> u64 {
+        NOW_MS.get()
+    }
+
+    fn now_ms(&self) -> u64 {
+        NOW_MS.get()
+    }
+}
+
 impl ReadStats for Script {
     async fn shards(&self) -> Result<u32, TableError> {
         Ok(1)
     }
 
-    async fn snapshots(&self, _shard: u32) -> Result<Vec<Result<Snapshot, UnreadableItem>>, TableError> {
+    async fn snapshot_page(&self, _shard: u32, _after: Option<&Cursor>) -> Result<SnapshotPage, TableError> {
         let Response::Snapshots(snapshots) = self.ask(Request::Snapshots).await else { unreachable!("as asked") };
-        Ok(snapshots.into_iter().map(Ok).collect())
+        Ok(SnapshotPage { snapshots: snapshots.into_iter().map(Ok).collect(), next: None })
+    }
+
+    async fn part(&self, _shard: u32, id: PartId) -> Result<Option<Part>, TableError> {
+        let Response::Part(part) = self.ask(Request::Part(id)).await else { unreachable!("as asked") };
+        Ok(part)
     }
 
     async fn base(&self, _shard: u32) -> Result<Option<Base>, TableError> {
@@ -141,6 +162,23 @@ impl CompactStats for Script {
         self.write(Request::Seal(snapshot.clone(), at_ms)).await
     }
 
+    async fn parts(&self, _shard: u32) -> Result<Vec<StoredPart>, TableError> {
+        let Response::Parts(parts) = self.ask(Request::Parts).await else { unreachable!("as asked") };
+        Ok(parts)
+    }
+
+    async fn put_part(&self, _shard: u32, part: &Part) -> Result<bool, TableError> {
+        self.write(Request::PutPart(part.clone())).await
+    }
+
+    async fn note_unnamed(&self, _shard: u32, id: PartId, at_ms: u64) -> Result<bool, TableError> {
+        self.write(Request::NoteUnnamed(id, at_ms)).await
+    }
+
+    async fn delete_part(&self, _shard: u32, id: PartId) -> Result<bool, TableError> {
+        self.write(Request::DeletePart(id)).await
+    }
+
     async fn put_base(&self, _shard: u32, base: &Base) -> Result<bool, TableError> {
         self.write(Request::PutBase(base.clone())).await
     }
@@ -151,5 +189,79 @@ impl CompactStats for Script {
 
     async fn delete_snapshot(&self, snapshot: &Snapshot) -> Result<bool, TableError> {
         self.write(Request::Delete(snapshot.clone())).await
+    }
+}
+
+/// What a publish waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PublishStep {
+    Put { writer: WriterId, seq: u64, condition: PutCondition, sealed: bool, content: u64 },
+    Grave(WriterId),
+}
+
+/// What a publish is answered.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum PublishAnswer {
+    Put(PutOutcome<u64>),
+    Grave(Option<u64>),
+}
+
+/// What a publish gets of its environment.
+#[derive(Debug)]
+pub struct Publishing<'a> {
+    pub answers: std::slice::Iter<'a, PublishAnswer>,
+    pub counted: u64,
+    pub now_ms: u64,
+    /// How many ids the environment has had, and what they are.
+    pub ids: u8,
+    pub id: fn(u8) -> WriterId,
+    pub waiting: Option<PublishStep>,
+}
+
+impl Publishing<'_> {
+    async fn ask(&mut self, step: PublishStep) -> PublishAnswer {
+        match self.answers.next() {
+            Some(answer) => answer.clone(),
+            None => {
+                self.waiting = Some(step);
+                std::future::pending().await
+            }
+        }
+    }
+
+    /// Publishes as far as the answers go. The writer is then as it is if the next answer never comes.
+    pub fn publish(&mut self, writer: &mut Writer<u64>) -> Option<PublishStep> {
+        self.waiting = None;
+        let _ = pin!(publish(writer, self)).poll(&mut Context::from_waker(Waker::noop()));
+        self.waiting
+    }
+}
+
+impl PublishPort<u64> for Publishing<'_> {
+    type Error = std::convert::Infallible;
+
+    fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    fn fresh_id(&mut self) -> WriterId {
+        self.ids += 1;
+        (self.id)(self.ids - 1)
+    }
+
+    fn current(&mut self, baseline: &u64) -> Result<u64, Self::Error> {
+        Ok(self.counted - baseline)
+    }
+
+    async fn put(&mut self, put: Put<'_, u64>) -> Result<PutOutcome<u64>, Self::Error> {
+        let Put { writer, seq, condition, sealed, content } = put;
+        let step = PublishStep::Put { writer, seq, condition, sealed, content: *content };
+        let PublishAnswer::Put(outcome) = self.ask(step).await else { unreachable!("as asked") };
+        Ok(outcome)
+    }
+
+    async fn grave(&mut self, writer: WriterId) -> Result<Option<u64>, Self::Error> {
+        let PublishAnswer::Grave(grave) = self.ask(PublishStep::Grave(writer)).await else { unreachable!("as asked") };
+        Ok(grave)
     }
 }

@@ -9,12 +9,14 @@
 //!   it and finds the place empty;
 //! - forgetting waits for another one after the burial, which outlasts any scrape that may have read the snapshot before
 //!   it was gone.
+//!
+//! All times are the table's own, as its answers tell them, for the clocks of two runs differ.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::protocol::reading::WriterLife;
-use crate::table::item::{Snapshot, WriterId};
+use crate::table::item::{PartId, Snapshot, StoredPart, WriterId};
 
 /// The writers of which a base has the content, and when they were found buried, in milliseconds since the epoch.
 pub type Folded = BTreeMap<WriterId, Option<u64>>;
@@ -53,7 +55,14 @@ pub fn still_folded(folded: &Folded, present: &BTreeSet<WriterId>, now_ms: u64, 
         .collect()
 }
 
-fn is_over(since_ms: u64, now_ms: u64, grace: Duration) -> bool {
+/// Whether no base names this part, or ever will: a part may be named by the base of its version alone, and the stored one
+/// is of that version or a later one.
+pub fn is_unnamed(part: &StoredPart, base_version: u64, named: &[PartId]) -> bool {
+    part.version <= base_version && !named.contains(&part.id)
+}
+
+/// Whether a grace has passed since.
+pub fn is_over(since_ms: u64, now_ms: u64, grace: Duration) -> bool {
     u128::from(now_ms.saturating_sub(since_ms)) > grace.as_millis()
 }
 

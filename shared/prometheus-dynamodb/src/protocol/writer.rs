@@ -17,9 +17,24 @@
 //! buried since. It must not simply put again on condition that nothing is stored, for in the last case its counts would
 //! be there twice. So it *fences*: it puts an empty sealed snapshot under its id. Then the first put cannot land any
 //! more, the grave tells whether it ever did, and the writer starts anew under a fresh id.
+//!
+//! A grave does not stay for ever. A writer that finds neither its snapshot nor a grave goes on from what it last sent and
+//! did not hear to be refused: what was acknowledged of it is not counted a second time. If the very last put was not
+//! acknowledged, then it is not known whether it landed, and it is taken as landed, for counts that were never
+//! acknowledged may be lost, but none may be there twice.
+
+use std::time::Duration;
 
 use crate::protocol::condition::{PutCondition, StoredHead};
 use crate::table::item::WriterId;
+
+/// How long a grave is kept: far longer than Lambda keeps an environment, so that one that thaws finds its own. DynamoDB
+/// deletes it some days later.
+pub const GRAVE_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// After this time the absence of a grave says nothing any more. It is by far less than graves are kept, for it is measured
+/// by a writer's clock.
+const GRAVES_ARE_RELIED_ON: Duration = Duration::from_secs(15 * 24 * 60 * 60);
 
 /// What is counted: families in production.
 pub trait Content: Clone + Default {
@@ -50,7 +65,7 @@ pub enum Step {
 }
 
 /// How a put ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum PutOutcome<C> {
     /// It was stored.
     Stored,
@@ -66,6 +81,12 @@ pub struct Writer<C> {
     seq: u64,
     phase: Phase<C>,
     baseline: C,
+    /// When it began to publish under its id, in milliseconds since the epoch.
+    born_at_ms: u64,
+    /// The content of the put that is under way, or that ended without an answer.
+    under_way: Option<C>,
+    /// The content of the last put before that may be stored.
+    sent: Option<C>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -77,13 +98,17 @@ enum Phase<C> {
     /// A put was acknowledged.
     Established,
     /// The id is dead. This was found sealed under it, unless nothing was found: then it is in the grave.
-    Superseded { sealed: Option<C> },
+    Superseded {
+        sealed: Option<C>,
+        /// Whether a put was ever acknowledged under it. If not, then what was found can be the writer's own fence.
+        heard: bool,
+    },
 }
 
 impl<C: Content> Writer<C> {
     /// A writer that has published nothing yet.
     pub fn new(id: WriterId) -> Self {
-        Self { id, seq: 0, phase: Phase::Unborn, baseline: C::default() }
+        Self { id, seq: 0, phase: Phase::Unborn, baseline: C::default(), born_at_ms: 0, under_way: None, sent: None }
     }
 
     /// The id under which it publishes.
@@ -96,10 +121,12 @@ impl<C: Content> Writer<C> {
         &self.baseline
     }
 
-    /// Begins a publish.
-    pub fn begin(&mut self) -> Step {
+    /// Begins a publish, at this time.
+    pub fn begin(&mut self, now_ms: u64) -> Step {
+        self.sent = self.under_way.take().or(self.sent.take());
         match self.phase {
             Phase::Unborn => {
+                self.born_at_ms = now_ms;
                 // From here on it may land, whatever is heard of it.
                 self.phase = Phase::Unheard;
                 self.put(PutCondition::Absent)
@@ -111,17 +138,21 @@ impl<C: Content> Writer<C> {
         }
     }
 
+    /// Notes what is about to be put, and returns it. From now on it may be stored, whatever is heard of it.
+    pub fn sending(&mut self, content: C) -> &C {
+        self.under_way.insert(content)
+    }
+
     /// The put ended so.
     pub fn after_put(&mut self, outcome: PutOutcome<C>) -> Step {
+        let put = self.under_way.take();
         match outcome {
-            PutOutcome::Stored => {
-                self.phase = Phase::Established;
-                Step::Done
-            }
             PutOutcome::Refused(Some((stored, content))) if stored.sealed => self.superseded(Some(content)),
-            // The same put was sent before, by a repetition below us, and its response was lost.
-            PutOutcome::Refused(Some(_)) => {
+            // Refused by what is unsealed: the same put was sent before, by a repetition below us, and its response was
+            // lost.
+            PutOutcome::Stored | PutOutcome::Refused(Some(_)) => {
                 self.phase = Phase::Established;
+                self.sent = put;
                 Step::Done
             }
             PutOutcome::Refused(None) if matches!(self.phase, Phase::Unheard) => Step::Fence { seq: self.seq },
@@ -146,15 +177,26 @@ impl<C: Content> Writer<C> {
     ///
     /// A grave counts before what was found sealed: where both are, they are equal, except that a fence can stand where
     /// the writer was buried before.
-    pub fn after_grave(&mut self, grave: Option<C>, fresh: WriterId) -> Step {
-        let Phase::Superseded { sealed } = std::mem::replace(&mut self.phase, Phase::Unborn) else {
+    pub fn after_grave(&mut self, grave: Option<C>, now_ms: u64, fresh: WriterId) -> Step {
+        let Phase::Superseded { sealed, heard } = std::mem::replace(&mut self.phase, Phase::Unborn) else {
             unreachable!("a grave is read only by a writer that was superseded");
         };
-        // Neither: someone has emptied the table, and with it all that was counted. There is nothing to subtract.
-        self.baseline.add(grave.or(sealed).unwrap_or_default());
+        // A first put that landed unheard can have been buried so long ago that its grave is gone; and then the grave can be
+        // that of the fence.
+        let age_ms = u128::from(now_ms.saturating_sub(self.born_at_ms));
+        let says_something = heard || age_ms < GRAVES_ARE_RELIED_ON.as_millis();
+        let found = grave.or(sealed).filter(|_| says_something);
+        let counted = found.or(self.sent.take()).unwrap_or_default();
+        self.baseline.add(counted);
         self.id = fresh;
         self.seq = 0;
-        self.begin()
+        self.begin(now_ms)
+    }
+
+    /// Forgets what it has sent: for the model check, which must find that out.
+    #[cfg(test)]
+    pub(crate) fn forget_what_was_sent(&mut self) {
+        (self.under_way, self.sent) = (None, None);
     }
 
     fn put(&mut self, condition: PutCondition) -> Step {
@@ -163,7 +205,8 @@ impl<C: Content> Writer<C> {
     }
 
     fn superseded(&mut self, sealed: Option<C>) -> Step {
-        self.phase = Phase::Superseded { sealed };
+        let heard = matches!(self.phase, Phase::Established);
+        self.phase = Phase::Superseded { sealed, heard };
         Step::ReadGrave
     }
 }
@@ -190,19 +233,19 @@ mod tests {
     #[test]
     fn as_a_rule_a_publish_is_one_put() {
         let mut writer = writer();
-        assert_eq!(writer.begin(), Step::Put { seq: 1, condition: Absent });
+        assert_eq!(writer.begin(0), Step::Put { seq: 1, condition: Absent });
         assert_eq!(writer.after_put(PutOutcome::Stored), Step::Done);
-        assert_eq!(writer.begin(), Step::Put { seq: 2, condition: Older });
+        assert_eq!(writer.begin(0), Step::Put { seq: 2, condition: Older });
         // Repeated below us after the response was lost.
         assert_eq!(writer.after_put(refused(2, false, 7)), Step::Done);
-        assert_eq!(writer.begin(), Step::Put { seq: 3, condition: Older });
+        assert_eq!(writer.begin(0), Step::Put { seq: 3, condition: Older });
     }
 
     #[test]
     fn a_first_put_that_landed_unheard_is_replaced() {
         let mut writer = writer();
-        writer.begin();
-        assert_eq!(writer.begin(), Step::Put { seq: 2, condition: Older });
+        writer.begin(0);
+        assert_eq!(writer.begin(0), Step::Put { seq: 2, condition: Older });
         assert_eq!(writer.after_put(PutOutcome::Stored), Step::Done);
         assert_eq!(*writer.baseline(), 0);
     }
@@ -211,11 +254,11 @@ mod tests {
     fn a_first_put_that_did_not_land_is_fenced_off() {
         let mut writer = writer();
         let first = *writer.id();
-        writer.begin();
-        writer.begin();
+        writer.begin(0);
+        writer.begin(0);
         assert_eq!(writer.after_put(PutOutcome::Refused(None)), Step::Fence { seq: 2 });
         assert_eq!(writer.after_fence(PutOutcome::Stored), Step::ReadGrave);
-        assert_eq!(writer.after_grave(None, WriterId::random()), Step::Put { seq: 1, condition: Absent });
+        assert_eq!(writer.after_grave(None, 0, WriterId::random()), Step::Put { seq: 1, condition: Absent });
         assert_ne!(*writer.id(), first);
         assert_eq!(*writer.baseline(), 0);
     }
@@ -223,29 +266,72 @@ mod tests {
     #[test]
     fn a_first_put_that_landed_and_was_buried_unheard_is_not_counted_again() {
         let mut writer = writer();
-        writer.begin();
-        writer.begin();
+        writer.begin(0);
+        writer.begin(0);
         writer.after_put(PutOutcome::Refused(None));
         writer.after_fence(PutOutcome::Stored);
-        writer.after_grave(Some(5), WriterId::random());
+        writer.after_grave(Some(5), 0, WriterId::random());
         assert_eq!(*writer.baseline(), 5);
     }
 
     #[test]
     fn a_writer_that_was_taken_for_dead_goes_on_from_what_was_sealed() {
         let mut writer = writer();
-        writer.begin();
+        writer.begin(0);
         writer.after_put(PutOutcome::Stored);
-        writer.begin();
+        writer.begin(0);
         assert_eq!(writer.after_put(refused(1, true, 3)), Step::ReadGrave);
         // The read fails; the next publish tries it again.
-        assert_eq!(writer.begin(), Step::ReadGrave);
-        writer.after_grave(None, WriterId::random());
+        assert_eq!(writer.begin(0), Step::ReadGrave);
+        writer.after_grave(None, 0, WriterId::random());
         assert_eq!(*writer.baseline(), 3);
         writer.after_put(PutOutcome::Stored);
-        writer.begin();
+        writer.begin(0);
         assert_eq!(writer.after_put(PutOutcome::Refused(None)), Step::ReadGrave);
-        writer.after_grave(Some(4), WriterId::random());
+        writer.after_grave(Some(4), 0, WriterId::random());
         assert_eq!(*writer.baseline(), 7);
+    }
+
+    const MONTH_MS: u64 = 30 * 24 * 60 * 60 * 1000;
+
+    fn put(writer: &mut Writer<u64>, now_ms: u64, content: u64, outcome: PutOutcome<u64>) -> Step {
+        writer.begin(now_ms);
+        writer.sending(content);
+        writer.after_put(outcome)
+    }
+
+    #[test]
+    fn without_item_and_grave_it_goes_on_from_what_was_acknowledged() {
+        let mut writer = writer();
+        put(&mut writer, 0, 2, PutOutcome::Stored);
+        put(&mut writer, 0, 3, PutOutcome::Stored);
+        // The put that is refused is not stored, so that what it has more is still to be published.
+        assert_eq!(put(&mut writer, MONTH_MS, 4, PutOutcome::Refused(None)), Step::ReadGrave);
+        writer.after_grave(None, MONTH_MS, WriterId::random());
+        assert_eq!(*writer.baseline(), 3);
+    }
+
+    #[test]
+    fn without_item_and_grave_what_was_sent_last_counts_as_stored() {
+        let mut writer = writer();
+        put(&mut writer, 0, 2, PutOutcome::Stored);
+        writer.begin(0);
+        writer.sending(3);
+        put(&mut writer, MONTH_MS, 4, PutOutcome::Refused(None));
+        writer.after_grave(None, MONTH_MS, WriterId::random());
+        assert_eq!(*writer.baseline(), 3);
+    }
+
+    #[test]
+    fn what_can_be_its_own_fence_says_nothing_once_graves_expire() {
+        for (now_ms, grave, baseline) in [(MONTH_MS / 3, None, 0), (MONTH_MS, None, 5), (MONTH_MS, Some(0), 5)] {
+            let mut writer = writer();
+            writer.begin(0);
+            writer.sending(5);
+            put(&mut writer, now_ms, 6, PutOutcome::Refused(None));
+            writer.after_fence(PutOutcome::Stored);
+            writer.after_grave(grave, now_ms, WriterId::random());
+            assert_eq!(*writer.baseline(), baseline);
+        }
     }
 }

@@ -3,16 +3,19 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use prometheus::process_collector::ProcessCollector;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use crate::families::GaugeMerge;
 use crate::publish::gather::Sources;
+use crate::publish::ledger::Ledger;
+use crate::publish::process::{ProcessClaim, ProcessMetrics};
 use crate::publish::publisher::PublishError;
+use crate::publish::refusal::Refusal;
 use crate::registered::registered;
 
 /// Why a publish can fail, as the values of the label `reason`.
-const FAILURE_REASONS: [&str; 5] = ["throttled", "timeout", "failed", UNREADABLE, TOO_LARGE];
+const FAILURE_REASONS: [&str; 5] = ["throttled", TIMEOUT, "failed", UNREADABLE, TOO_LARGE];
+const TIMEOUT: &str = "timeout";
 const UNREADABLE: &str = "unreadable";
 const TOO_LARGE: &str = "too_large";
 
@@ -26,11 +29,13 @@ pub(crate) struct EnvironmentMetrics {
     publish_failures: IntCounterVec,
     snapshot_bytes: IntGauge,
     dropped_series: IntCounter,
+    refused_series: IntCounterVec,
+    process: Option<ProcessClaim>,
 }
 
 impl EnvironmentMetrics {
-    /// The metrics of an environment of this function.
-    pub(crate) fn new(function: &str) -> Result<Self, prometheus::Error> {
+    /// The metrics of an environment of this function, which publishes to this table.
+    pub(crate) fn new(function: &str, table: &str) -> Result<Self, prometheus::Error> {
         let labels = HashMap::from([("function".to_owned(), function.to_owned())]);
         let registry = Registry::new_custom(None, Some(labels))?;
         let metrics = Self {
@@ -80,11 +85,28 @@ impl EnvironmentMetrics {
                     "Series that are not published because their environment has more than STATS_MAX_SERIES.",
                 ),
             )?,
+            refused_series: registered(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "prometheus_dynamodb_refused_series_total",
+                        "Series that are not published as the program has them, by why; the log names their metrics.",
+                    ),
+                    &["reason"],
+                ),
+            )?,
+            process: ProcessClaim::of(table),
             registry,
         };
-        metrics.registry.register(Box::new(ProcessCollector::for_self()))?;
+        match metrics.process {
+            Some(_) => metrics.registry.register(Box::new(ProcessMetrics::new()?))?,
+            None => tracing::warn!(table, "another publisher of this process publishes the process's metrics"),
+        }
         FAILURE_REASONS.iter().for_each(|reason| {
             metrics.publish_failures.with_label_values(&[reason]);
+        });
+        Refusal::ALL.iter().for_each(|refusal| {
+            metrics.refused_series.with_label_values(&[refusal.as_str()]);
         });
         Ok(metrics)
     }
@@ -108,14 +130,25 @@ impl EnvironmentMetrics {
         self.snapshot_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
-    /// So many series are refused now. Those that were before are not counted again.
-    pub(crate) fn dropped(&self, series: u64) {
-        self.dropped_series.inc_by(series.saturating_sub(self.dropped_series.get()));
+    /// Counts what the ledger leaves out. What it left out before is not counted again. Returns whether there is more now.
+    pub(crate) fn left_out(&self, ledger: &Ledger) -> bool {
+        let refused = |refusal: Refusal| {
+            (self.refused_series.with_label_values(&[refusal.as_str()]), ledger.refusals().series(refusal))
+        };
+        let dropped = (self.dropped_series.clone(), ledger.dropped());
+        let mut more = false;
+        for (counter, series) in Refusal::ALL.map(refused).into_iter().chain([dropped]) {
+            let new = series.saturating_sub(counter.get());
+            counter.inc_by(new);
+            more |= new > 0;
+        }
+        more
     }
 
     pub(crate) fn failed(&self, error: &PublishError) {
         let reason = match error {
             PublishError::Table(error) => error.reason(),
+            PublishError::TimedOut => TIMEOUT,
             PublishError::Sealed(_) => UNREADABLE,
             PublishError::TooLarge(_) => TOO_LARGE,
         };

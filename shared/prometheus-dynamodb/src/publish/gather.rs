@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use prometheus::Registry;
 use prometheus::proto::{Metric, MetricFamily, MetricType};
 
-use crate::families::exact_sum::ExactSum;
-use crate::families::{Bounds, Families, Family, FamilyKey, GaugeMerge, Kind, Value};
-use crate::publish::series_cap::SeriesCap;
+use crate::families::{Bounds, FamilyKey, GaugeMerge, Kind};
+use crate::publish::counted::Reading;
+use crate::publish::ledger::{Ledger, Sample};
+use crate::publish::refusal::Refusal;
 
 /// Registries whose metrics are published, and how their gauges merge.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
+    /// The metrics that every environment has, if they are among these.
+    own: Option<Registry>,
     registries: Vec<Registry>,
     gauge_merges: BTreeMap<String, GaugeMerge>,
 }
@@ -19,10 +22,10 @@ pub struct Sources {
 impl Sources {
     /// The metrics of one registry.
     pub fn new(registry: Registry) -> Self {
-        Self { registries: vec![registry], gauge_merges: BTreeMap::new() }
+        Self { registries: vec![registry], ..Self::default() }
     }
 
-    /// Adds another registry's metrics.
+    /// Adds another registry's metrics. Where two registries have the same series, the first one's is published.
     #[must_use]
     pub fn and(mut self, registry: Registry) -> Self {
         self.registries.push(registry);
@@ -32,7 +35,7 @@ impl Sources {
     /// Adds another registry's metrics, before all others where there is not room for all.
     #[must_use]
     pub(crate) fn led_by(mut self, registry: Registry) -> Self {
-        self.registries.insert(0, registry);
+        self.own = Some(registry);
         self
     }
 
@@ -43,74 +46,63 @@ impl Sources {
         self
     }
 
-    /// Takes the present values of all metrics. `born_at_ms` is when this writer was born, `now_ms` is now, both in
-    /// milliseconds since the epoch.
+    /// Enters the present values of all metrics into the ledger.
     ///
-    /// Summaries and untyped metrics cannot be merged and are left out; `prometheus` itself makes neither, only a
+    /// Summaries and untyped metrics cannot be merged and are refused; `prometheus` itself makes neither, only a
     /// hand-written collector could.
-    pub(crate) fn gather(&self, born_at_ms: u64, now_ms: u64, cap: &mut SeriesCap) -> Families {
-        let mut families = Families::new();
-        cap.begin();
-        for family in self.registries.iter().flat_map(Registry::gather) {
-            for metric in family.get_metric() {
-                let Some((kind, value)) = self.value(&family, metric, now_ms) else { continue };
-                let (label_names, label_values) = labels(metric);
-                let key = FamilyKey { name: family.name().to_owned(), kind, label_names };
-                if !cap.admits(&key, &label_values) {
-                    continue;
+    pub(crate) fn gather(&self, ledger: &mut Ledger) {
+        ledger.begin();
+        let own = self.own.iter().map(|registry| (registry, true));
+        for (registry, first) in own.chain(self.registries.iter().map(|registry| (registry, false))) {
+            for family in registry.gather() {
+                for metric in family.get_metric() {
+                    match self.sample(&family, metric) {
+                        Ok((kind, sample)) => {
+                            let (label_names, label_values) = labels(metric);
+                            let key = FamilyKey { name: family.name().to_owned(), kind, label_names };
+                            ledger.enter(key, label_values, family.help(), first, sample);
+                        }
+                        Err(refusal) => ledger.refuse(family.name(), refusal),
+                    }
                 }
-                families
-                    .entry(key)
-                    .or_insert_with(|| Family {
-                        help: family.help().to_owned(),
-                        born_at_ms,
-                        created_at_ms: born_at_ms,
-                        series: BTreeMap::new(),
-                    })
-                    .series
-                    .insert(label_values, value);
             }
         }
-        families
+        ledger.end();
     }
 
-    fn value(&self, family: &MetricFamily, metric: &Metric, now_ms: u64) -> Option<(Kind, Value)> {
+    fn sample(&self, family: &MetricFamily, metric: &Metric) -> Result<(Kind, Sample), Refusal> {
         match family.get_field_type() {
-            MetricType::COUNTER => Some((Kind::Counter, Value::Sum(ExactSum::of([metric.get_counter().get_value()])))),
+            MetricType::COUNTER => {
+                let reading = Reading { counts: Vec::new(), sum: metric.get_counter().get_value() };
+                Ok((Kind::Counter, Sample::Counted(reading)))
+            }
             MetricType::GAUGE => {
                 let merge = self.gauge_merges.get(family.name()).copied().unwrap_or_default();
-                let value = metric.get_gauge().get_value();
-                let value = match merge {
-                    GaugeMerge::LiveSum => Value::Sum(ExactSum::of([value])),
-                    GaugeMerge::MostRecent => Value::Latest { at_ms: now_ms, value },
-                    GaugeMerge::LiveMax | GaugeMerge::LiveMin | GaugeMerge::Max | GaugeMerge::Min => {
-                        Value::Extreme(value)
-                    }
-                };
-                Some((Kind::Gauge(merge), value))
+                Ok((Kind::Gauge(merge), Sample::Gauge(metric.get_gauge().get_value())))
             }
             MetricType::HISTOGRAM => {
                 let histogram = metric.get_histogram();
                 let buckets = histogram.get_bucket();
                 // A collector may list the bucket up to +Inf; its count is that of all observations.
-                let finite = buckets.iter().filter(|bucket| bucket.upper_bound() < f64::INFINITY);
-                let bounds = Bounds::new(finite.clone().map(|bucket| bucket.upper_bound()).collect())?;
+                let finite = buckets.iter().filter(|bucket| bucket.upper_bound() != f64::INFINITY);
+                let bounds = Bounds::new(finite.clone().map(|bucket| bucket.upper_bound()).collect());
                 let mut below = 0;
                 let cumulated = finite.map(|bucket| bucket.cumulative_count()).chain([histogram.get_sample_count()]);
                 let counts =
                     cumulated.map(|count| count.saturating_sub(std::mem::replace(&mut below, count))).collect();
-                let sum = ExactSum::of([histogram.get_sample_sum()]);
-                Some((Kind::Histogram(bounds), Value::Histogram { counts, sum }))
+                let reading = Reading { counts, sum: histogram.get_sample_sum() };
+                Ok((Kind::Histogram(bounds.ok_or(Refusal::Bounds)?), Sample::Counted(reading)))
             }
-            MetricType::SUMMARY | MetricType::UNTYPED => None,
+            MetricType::SUMMARY | MetricType::UNTYPED => Err(Refusal::Kind),
         }
     }
 }
 
-/// The names of a metric's labels in ascending order, and their values in the same order.
+/// The names of a metric's labels in ascending order, and their values in the same order. A label without a value is none.
 fn labels(metric: &Metric) -> (Vec<String>, Vec<String>) {
     let mut pairs: Vec<_> =
         metric.get_label().iter().map(|pair| (pair.name().to_owned(), pair.value().to_owned())).collect();
+    pairs.retain(|(_, value)| !value.is_empty());
     pairs.sort();
     pairs.into_iter().unzip()
 }
@@ -118,7 +110,9 @@ fn labels(metric: &Metric) -> (Vec<String>, Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use prometheus::{Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts};
+    use crate::families::Value;
+    use crate::families::exact_sum::ExactSum;
+    use prometheus::{Gauge, HistogramOpts, HistogramVec, IntCounter, IntGauge};
 
     #[test]
     fn every_kind_of_metric_is_taken_with_its_values() {
@@ -138,7 +132,9 @@ mod tests {
         [0.05, 0.5, 0.5, 7.0].iter().for_each(|&s| seconds.with_label_values(&["get"]).observe(s));
 
         let sources = Sources::new(registry).gauge("last_success_timestamp_seconds", GaugeMerge::Max);
-        let families = sources.gather(10, 20, &mut SeriesCap::new(4));
+        let mut ledger = Ledger::new(4, &[]);
+        sources.gather(&mut ledger);
+        let families = ledger.families(10, 20);
         let found: Vec<_> = families
             .iter()
             .flat_map(|(key, family)| {
@@ -159,28 +155,5 @@ mod tests {
             ]
         );
         assert!(families.values().all(|family| family.born_at_ms == 10));
-    }
-
-    #[test]
-    fn a_series_beyond_the_cap_is_left_out_and_one_that_was_published_never_is() {
-        let registry = Registry::new();
-        let total = IntCounterVec::new(Opts::new("requests_total", "Requests."), &["user"]).unwrap();
-        registry.register(Box::new(total.clone())).unwrap();
-        let own = Registry::new();
-        let alive = IntGauge::new("zzz_alive", "Alive.").unwrap();
-        own.register(Box::new(alive.clone())).unwrap();
-        let sources = Sources::new(registry).led_by(own);
-        let mut cap = SeriesCap::new(3);
-        let mut published = || {
-            let families = sources.gather(1, 2, &mut cap);
-            let series: Vec<_> = families.values().flat_map(|family| family.series.keys().cloned()).collect();
-            (series.concat(), cap.refused())
-        };
-
-        let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
-        ["m", "n"].iter().for_each(|user| total.with_label_values(&[user]).inc());
-        assert_eq!(published(), (texts(&["m", "n"]), 0));
-        ["a", "z"].iter().for_each(|user| total.with_label_values(&[user]).inc());
-        assert_eq!(published(), (texts(&["m", "n"]), 2));
     }
 }

@@ -8,6 +8,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use lambda_runtime::LambdaInvocation;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
@@ -52,10 +53,10 @@ impl<T, S: Clone> Clone for PublishService<T, S> {
     }
 }
 
-impl<T, S, R> Service<R> for PublishService<T, S>
+impl<T, S> Service<LambdaInvocation> for PublishService<T, S>
 where
     T: PublishStats,
-    S: Service<R>,
+    S: Service<LambdaInvocation>,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -65,9 +66,9 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: R) -> Self::Future {
-        let in_flight = self.publisher.begin_request();
-        PublishFuture::Responding { response: self.inner.call(request), in_flight: Some(in_flight) }
+    fn call(&mut self, invocation: LambdaInvocation) -> Self::Future {
+        let in_flight = self.publisher.begin_request(invocation.context.deadline);
+        PublishFuture::Responding { response: self.inner.call(invocation), in_flight: Some(in_flight) }
     }
 }
 

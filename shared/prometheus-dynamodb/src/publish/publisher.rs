@@ -1,21 +1,27 @@
 //! Publishing: an execution environment's registries into its item of the stats table.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio::time;
 
 use crate::clock::now_ms;
 use crate::families::Families;
-use crate::families::merge::subtract;
-use crate::protocol::condition::PutCondition;
-use crate::protocol::writer::{PutOutcome, Step, Writer};
+use crate::protocol::publish::{PublishPort, Put, publish};
+use crate::protocol::writer::{PutOutcome, Writer};
+use crate::publish::budget::LONGEST_HOLD;
+use crate::publish::content::content;
+use crate::publish::elapsed::ElapsedClock;
 use crate::publish::environment::EnvironmentMetrics;
+use crate::publish::failure_log::FailureLog;
 use crate::publish::gather::Sources;
 use crate::publish::layer::PublishLayer;
-use crate::publish::schedule::{AfterResponse, OnTimer, Schedule};
-use crate::publish::series_cap::SeriesCap;
+use crate::publish::ledger::Ledger;
+use crate::publish::schedule::{Arm, By, OnTimer, Schedule};
+use crate::scrape::RESERVED;
 use crate::settings::WriterSettings;
 use crate::table::item::{Encoded, Snapshot, WriterId};
 use crate::table::wire::{self, DecodeError, TooLarge};
@@ -35,10 +41,19 @@ struct Inner<T> {
     metrics: EnvironmentMetrics,
     started_at: Instant,
     born_at_ms: u64,
-    schedule: Mutex<Schedule>,
+    timing: Mutex<Timing>,
+    /// Wakes the timer when it has something to do earlier than it thought.
+    wake_timer: Notify,
     /// Held while a publish is on its way, so that a later snapshot always has the greater `seq`.
     publishing: tokio::sync::Mutex<Publishing>,
     closed: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Timing {
+    clock: ElapsedClock,
+    schedule: Schedule,
+    log: FailureLog,
 }
 
 #[derive(Debug)]
@@ -46,7 +61,7 @@ struct Publishing {
     /// Absent until the first publish: environments that are restored from one memory image after their init must not
     /// share an id.
     writer: Option<Writer<Families>>,
-    cap: SeriesCap,
+    ledger: Ledger,
     /// Whether readers are known to look under as many partition keys as this writer chooses from.
     shards_announced: bool,
 }
@@ -72,9 +87,10 @@ impl<T: PublishStats> Publisher<T> {
         settings: WriterSettings,
         started_at: Instant,
     ) -> Result<Self, prometheus::Error> {
-        let metrics = EnvironmentMetrics::new(&settings.function)?;
-        let schedule = Schedule::new(settings.pace, time::Instant::now());
-        let cap = SeriesCap::new(settings.max_series);
+        let metrics = EnvironmentMetrics::new(&settings.function, &settings.table)?;
+        let mut clock = ElapsedClock::new();
+        let schedule = Schedule::new(settings.pace, clock.now());
+        let ledger = Ledger::new(settings.max_series as usize, &RESERVED);
         let inner = Inner {
             table,
             sources: metrics.add_to(sources),
@@ -82,8 +98,9 @@ impl<T: PublishStats> Publisher<T> {
             metrics,
             started_at,
             born_at_ms: now_ms(),
-            schedule: Mutex::new(schedule),
-            publishing: tokio::sync::Mutex::new(Publishing { writer: None, cap, shards_announced: false }),
+            timing: Mutex::new(Timing { clock, schedule, log: FailureLog::default() }),
+            wake_timer: Notify::new(),
+            publishing: tokio::sync::Mutex::new(Publishing { writer: None, ledger, shards_announced: false }),
             closed: AtomicBool::new(false),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -101,62 +118,87 @@ impl<T: PublishStats> Publisher<T> {
     pub async fn close(&self) {
         self.inner.closed.store(true, Ordering::SeqCst);
         if self.inner.metrics.invocations.get() > 0 {
-            self.publish().await;
+            self.publish_in_time(Contents::All).await;
         }
     }
 
-    pub(crate) fn begin_request(&self) -> RequestInFlight<T> {
+    /// A request has arrived, which Lambda ends at `deadline_ms`, in milliseconds since the epoch.
+    pub(crate) fn begin_request(&self, deadline_ms: u64) -> RequestInFlight<T> {
         self.inner.metrics.invocations.inc();
-        self.schedule().begin_request();
-        RequestInFlight { publisher: Some(self.clone()) }
+        let left = time_left(deadline_ms, now_ms());
+        let number = self.schedule(|schedule, now| schedule.begin_request(now, left.map(|left| now + left)));
+        self.arm_timer();
+        RequestInFlight { publisher: self.clone(), number, is_out: false }
     }
 
-    async fn after_response(&self) {
-        let decision = self.schedule().end_request(time::Instant::now());
-        match decision {
-            AfterResponse::Publish => self.publish().await,
-            AfterResponse::StartTimer(at) => self.start_timer(at),
-            AfterResponse::Wait => {}
+    /// Sees to it that the timer runs, and does not sleep too long, if it has something to do.
+    fn arm_timer(&self) {
+        match self.schedule(Schedule::arm_timer) {
+            Arm::Nothing => {}
+            Arm::Wake => self.inner.wake_timer.notify_one(),
+            // A publish that is dropped after its runtime has ended needs no timer any more.
+            Arm::Start => drop(Handle::try_current().map(|runtime| runtime.spawn(self.clone().run_timer()))),
         }
     }
 
-    fn start_timer(&self, first: time::Instant) {
-        let publisher = self.clone();
-        tokio::spawn(async move {
-            let mut at = first;
-            loop {
-                time::sleep_until(at).await;
-                let decision = publisher.schedule().on_timer(time::Instant::now());
-                match decision {
-                    OnTimer::Publish => {
-                        publisher.publish().await;
-                        at = time::Instant::now();
-                    }
-                    OnTimer::SleepUntil(later) => at = later,
-                    OnTimer::End => break,
-                }
+    async fn run_timer(self) {
+        loop {
+            let (decision, now) = self.schedule(|schedule, now| (schedule.on_timer(now), now));
+            match decision {
+                OnTimer::Publish => self.publish(By::Timer, Contents::All).await,
+                OnTimer::PublishChanges => self.publish(By::Timer, Contents::Changes).await,
+                OnTimer::SleepUntil(later) => tokio::select! {
+                    () = time::sleep(later.saturating_duration_since(now)) => {}
+                    () = self.inner.wake_timer.notified() => {}
+                },
+                OnTimer::End => break,
             }
-        });
+        }
     }
 
     /// Publishes now. A failure is logged and counted, and the next publish carries what this one would have; it never
     /// fails a request.
-    async fn publish(&self) {
-        let result = self.try_publish().await;
+    async fn publish(&self, by: By, contents: Contents) {
+        let mut attempt = Begun { publisher: self, by, succeeded: false };
+        attempt.succeeded = self.publish_in_time(contents).await;
+    }
+
+    /// Publishes, for no longer than an environment may be held. Returns whether it succeeded.
+    async fn publish_in_time(&self, contents: Contents) -> bool {
+        // What is given up in the middle is as a request whose response was lost, which the writer is made for.
+        let result = time::timeout(LONGEST_HOLD, self.try_publish(contents)).await;
+        let result = result.unwrap_or(Err(PublishError::TimedOut));
         if let Err(error) = &result {
             self.inner.metrics.failed(error);
-            tracing::warn!(error = error as &dyn std::error::Error, "the metrics could not be published");
         }
-        let timer = self.schedule().published(result.is_ok(), time::Instant::now());
-        if let Some(at) = timer {
-            self.start_timer(at);
+        self.log(&result);
+        result.is_ok()
+    }
+
+    fn log(&self, result: &Result<(), PublishError>) {
+        let mut timing = self.inner.timing.lock().expect("no one panics while holding the lock");
+        let now = timing.clock.now();
+        match result {
+            Ok(()) if timing.log.succeeded() => tracing::info!("the metrics are published again"),
+            Ok(()) => {}
+            Err(error) => {
+                if let Some(failures) = timing.log.failed(&error.to_string(), now) {
+                    tracing::warn!(%error, failures, "the metrics could not be published");
+                }
+            }
         }
     }
 
-    async fn try_publish(&self) -> Result<(), PublishError> {
+    async fn try_publish(&self, contents: Contents) -> Result<(), PublishError> {
         let inner = &*self.inner;
         let mut publishing = inner.publishing.lock().await;
         let publishing = &mut *publishing;
+        if contents == Contents::Changes {
+            inner.sources.gather(&mut publishing.ledger);
+            if !publishing.ledger.has_changed() {
+                return Ok(());
+            }
+        }
         if !publishing.shards_announced {
             // A reader looks under one key unless told otherwise, and must be told before anything stands elsewhere.
             if inner.settings.shards > 1 {
@@ -165,71 +207,126 @@ impl<T: PublishStats> Publisher<T> {
             publishing.shards_announced = true;
         }
         let writer = publishing.writer.get_or_insert_with(|| Writer::new(WriterId::random()));
-        let mut step = writer.begin();
-        loop {
-            step = match step {
-                Step::Put { seq, condition } => {
-                    let mut families = inner.sources.gather(inner.born_at_ms, now_ms(), &mut publishing.cap);
-                    inner.metrics.dropped(publishing.cap.refused());
-                    subtract(&mut families, writer.baseline());
-                    let families = wire::encode(&families, 0)?;
-                    let bytes = families.bytes.len();
-                    let snapshot = self.snapshot(writer.id(), seq, None, families);
-                    let outcome = inner.table.put_snapshot(&snapshot, condition).await?;
-                    let step = writer.after_put(decoded(outcome)?);
-                    if step == Step::Done {
-                        inner.metrics.published(bytes);
-                    }
-                    step
-                }
-                Step::Fence { seq } => {
-                    let nothing = wire::encode(&Families::new(), 0)?;
-                    let snapshot = self.snapshot(writer.id(), seq, Some(now_ms()), nothing);
-                    let outcome = inner.table.put_snapshot(&snapshot, PutCondition::Absent).await?;
-                    writer.after_fence(decoded(outcome)?)
-                }
-                Step::ReadGrave => {
-                    let grave = inner.table.grave(*writer.id()).await?;
-                    let grave = grave.as_ref().map(wire::decode).transpose()?;
-                    let fresh = WriterId::random();
-                    tracing::info!(was = %writer.id(), is = %fresh, "this environment publishes under a fresh id");
-                    writer.after_grave(grave, fresh)
-                }
-                Step::Done => return Ok(()),
-            };
-        }
+        let mut attempt = Attempt { inner, ledger: &mut publishing.ledger, bytes: 0 };
+        publish(writer, &mut attempt).await?;
+        inner.metrics.published(attempt.bytes);
+        publishing.ledger.published();
+        Ok(())
     }
 
-    fn snapshot(&self, writer: &WriterId, seq: u64, sealed_at_ms: Option<u64>, families: Encoded) -> Snapshot {
-        let settings = &self.inner.settings;
-        Snapshot {
-            writer: *writer,
-            shard: writer.shard(settings.shards),
-            seq,
-            function: settings.function.clone(),
-            version: settings.version.clone(),
-            updated_at_ms: now_ms(),
-            sealed_at_ms,
-            closed: self.inner.closed.load(Ordering::SeqCst),
+    fn schedule<R>(&self, decide: impl FnOnce(&mut Schedule, time::Instant) -> R) -> R {
+        let mut timing = self.inner.timing.lock().expect("no one panics while holding the lock");
+        let now = timing.clock.now();
+        decide(&mut timing.schedule, now)
+    }
+}
+
+/// One attempt to publish.
+struct Attempt<'a, T> {
+    inner: &'a Inner<T>,
+    ledger: &'a mut Ledger,
+    /// The size of the families that were put last.
+    bytes: usize,
+}
+
+impl<T: PublishStats> PublishPort<Families> for Attempt<'_, T> {
+    type Error = PublishError;
+
+    fn now_ms(&self) -> u64 {
+        self.inner.table.now_ms()
+    }
+
+    fn fresh_id(&mut self) -> WriterId {
+        let fresh = WriterId::random();
+        tracing::info!(is = %fresh, "this environment publishes under a fresh id");
+        fresh
+    }
+
+    fn current(&mut self, baseline: &Families) -> Result<Families, PublishError> {
+        let inner = self.inner;
+        let gather =
+            |ledger: &mut Ledger| content(&inner.sources, ledger, baseline, inner.born_at_ms, inner.table.now_ms());
+        let families = gather(self.ledger);
+        // What is refused for the first time shall be on the page at once, and not only with the next publish.
+        Ok(if inner.metrics.left_out(self.ledger) { gather(self.ledger) } else { families })
+    }
+
+    async fn put(&mut self, put: Put<'_, Families>) -> Result<PutOutcome<Families>, PublishError> {
+        let inner = self.inner;
+        let families = wire::encode(put.content, 0)?;
+        self.bytes = families.bytes.len();
+        let snapshot = Snapshot {
+            writer: put.writer,
+            shard: put.writer.shard(inner.settings.shards),
+            seq: put.seq,
+            function: inner.settings.function.clone(),
+            version: inner.settings.version.clone(),
+            updated_at_ms: inner.table.now_ms(),
+            sealed_at_ms: put.sealed.then(|| inner.table.answered_at_ms()),
+            closed: inner.closed.load(Ordering::SeqCst),
             families,
-        }
+        };
+        Ok(decoded(inner.table.put_snapshot(&snapshot, put.condition).await?)?)
     }
 
-    fn schedule(&self) -> MutexGuard<'_, Schedule> {
-        self.inner.schedule.lock().expect("no one panics while holding the lock")
+    async fn grave(&mut self, writer: WriterId) -> Result<Option<Families>, PublishError> {
+        let grave = self.inner.table.grave(writer).await?;
+        Ok(grave.as_ref().map(wire::decode).transpose()?)
     }
+}
+
+/// What is to be published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Contents {
+    /// Everything.
+    All,
+    /// Everything, or nothing if there is no change since the last publish.
+    Changes,
+}
+
+/// How long Lambda still gives a request. `cargo lambda` sends a constant deadline in the past, which says nothing; one more than
+/// a day ahead does not either, and could not be added to every clock.
+fn time_left(deadline_ms: u64, now_ms: u64) -> Option<Duration> {
+    const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+    let left = Duration::from_millis(deadline_ms.checked_sub(now_ms)?);
+    (Duration::ZERO < left && left <= LONGEST).then_some(left)
+}
+
+/// A publish that the schedule has begun. However it ends, also by being dropped, the schedule hears of it, or it would begin no
+/// other.
+struct Begun<'a, T: PublishStats> {
+    publisher: &'a Publisher<T>,
+    by: By,
+    succeeded: bool,
+}
+
+impl<T: PublishStats> Drop for Begun<'_, T> {
+    fn drop(&mut self) {
+        let (by, succeeded, jitter) = (self.by, self.succeeded, random_fraction());
+        self.publisher.schedule(|schedule, now| schedule.published(by, succeeded, now, jitter));
+        self.publisher.arm_timer();
+    }
+}
+
+/// A random number from 0 to 1, from the system: environments that were restored from one image must not draw the same.
+fn random_fraction() -> f64 {
+    let (high, _) = uuid::Uuid::new_v4().as_u64_pair();
+    high as f64 / u64::MAX as f64
 }
 
 /// Why a publish failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PublishError {
+    /// It took longer than an environment may be held.
+    #[error("the publish was not done within {LONGEST_HOLD:?}")]
+    TimedOut,
     #[error(transparent)]
     Table(#[from] TableError),
     /// What was sealed under this writer's id cannot be decoded, so it is not known what was counted already.
-    #[error("what was published before cannot be decoded")]
+    #[error("what was published before cannot be decoded: {0}")]
     Sealed(#[from] DecodeError),
     /// It does not fit into an item.
-    #[error("the snapshot is too large: set STATS_MAX_SERIES lower")]
+    #[error("the snapshot is too large: set STATS_MAX_SERIES lower: {0}")]
     TooLarge(#[from] TooLarge),
 }
 
@@ -244,22 +341,29 @@ fn decoded(outcome: PutOutcome<Encoded>) -> Result<PutOutcome<Families>, DecodeE
 /// A request that was received and whose response is not out yet.
 #[derive(Debug)]
 pub struct RequestInFlight<T: PublishStats> {
-    publisher: Option<Publisher<T>>,
+    publisher: Publisher<T>,
+    number: u64,
+    is_out: bool,
 }
 
 impl<T: PublishStats> RequestInFlight<T> {
     /// The response is out: publishes, if it is time.
     pub(crate) async fn response_is_out(mut self) {
-        if let Some(publisher) = self.publisher.take() {
-            publisher.after_response().await;
+        self.is_out = true;
+        let number = self.number;
+        if self.publisher.schedule(|schedule, now| schedule.end_request(number, now)) {
+            self.publisher.publish(By::Response, Contents::All).await;
+        } else {
+            self.publisher.arm_timer();
         }
     }
 }
 
 impl<T: PublishStats> Drop for RequestInFlight<T> {
     fn drop(&mut self) {
-        if let Some(publisher) = self.publisher.take() {
-            publisher.schedule().abandon_request();
+        if !self.is_out {
+            let number = self.number;
+            self.publisher.schedule(|schedule, _| schedule.abandon_request(number));
         }
     }
 }

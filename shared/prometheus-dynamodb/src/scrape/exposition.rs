@@ -46,6 +46,18 @@ impl Format {
         }
     }
 
+    /// Returns the scheme for escaping names that an `Accept` header asks for together with this format, if it names one
+    /// that exists. See <https://prometheus.io/docs/instrumenting/escaping_schemes/>.
+    ///
+    /// The names of a page are all of the alphabet that needs no escaping, so every scheme writes them alike; the answer's
+    /// content type says which one was asked for, as the official clients do.
+    pub fn escaping(self, accept: &str) -> Option<&'static str> {
+        let alternatives = accept::alternatives(accept);
+        let chosen = alternatives.iter().find(|one| one.quality > 0.0 && Self::named(one) == Some(self))?;
+        let asked = chosen.parameter("escaping")?;
+        ["allow-utf-8", "underscores", "dots", "values"].into_iter().find(|scheme| *scheme == asked)
+    }
+
     /// Whether it is text, in UTF-8.
     pub fn is_text(self) -> bool {
         match self {
@@ -135,6 +147,16 @@ mod tests {
         ] {
             assert_eq!(Format::of(accept), format, "{accept}");
         }
+    }
+
+    #[test]
+    fn the_escaping_scheme_is_the_one_of_the_chosen_format() {
+        let accept = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+                      text/plain;version=0.0.4;escaping=underscores;q=0.5,*/*;q=0.1";
+        assert_eq!(Format::OpenMetrics.escaping(accept), Some("allow-utf-8"));
+        assert_eq!(Format::Text.escaping(accept), Some("underscores"));
+        assert_eq!(Format::Text.escaping("text/plain;escaping=\"x\r\ny\""), None);
+        assert_eq!(Format::Text.escaping("*/*"), None);
     }
 
     #[test]

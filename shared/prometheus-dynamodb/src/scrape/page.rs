@@ -41,12 +41,14 @@ pub enum PageKind {
 impl PageFamily {
     /// The names of its samples, and its own.
     pub(crate) fn sample_names(&self) -> Vec<String> {
-        let suffixes: &[&str] = match self.kind {
-            PageKind::Counter | PageKind::Gauge => &[""],
-            PageKind::Histogram => &["", "_bucket", "_sum", "_count"],
-        };
-        suffixes.iter().map(|suffix| format!("{}{suffix}", self.name)).collect()
+        sample_names(&self.name, self.kind == PageKind::Histogram)
     }
+}
+
+/// The names of a family's samples, and its own.
+pub(crate) fn sample_names(family: &str, is_histogram: bool) -> Vec<String> {
+    let suffixes: &[&str] = if is_histogram { &["", "_bucket", "_sum", "_count"] } else { &[""] };
+    suffixes.iter().map(|suffix| format!("{family}{suffix}")).collect()
 }
 
 /// One series as it is shown.
@@ -88,7 +90,7 @@ pub struct Conflict {
 /// In what families of one name differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConflictKind {
-    /// The type, or how a gauge merges: the youngest writer's type is shown, the rest is not.
+    /// The type, or how a gauge merges: the type that came last is shown, the rest is not.
     Type,
     /// The names of the labels: all are shown, each with its own labels, so that sums stay exact.
     Labels,
@@ -149,13 +151,11 @@ impl Page {
 
     fn add(&mut self, name: String, variants: Vec<(FamilyKey, Family)>) {
         let all = variants.len();
-        // After a deploy that changed the type, the youngest writer's is what dashboards will ask for from now on. The
-        // key breaks ties, so that the choice does not depend on the order of reading.
-        let youngest = variants.iter().max_by_key(|(key, family)| (family.born_at_ms, key));
-        let Some((shown_kind, help)) = youngest.map(|(key, family)| (key.kind.clone(), family.help.clone())) else {
-            return;
-        };
+        let Some(shown_kind) = shown_kind(&variants) else { return };
         let shown: Vec<_> = variants.into_iter().filter(|(key, _)| go_together(&key.kind, &shown_kind)).collect();
+        // The key breaks ties, so that the choice does not depend on the order of reading.
+        let youngest = shown.iter().max_by_key(|(key, family)| (family.born_at_ms, key));
+        let help = youngest.map(|(_, family)| family.help.clone()).unwrap_or_default();
         let mut conflict = |kind, found: bool| {
             if found {
                 self.conflicts.push(Conflict { name: name.clone(), kind });
@@ -183,8 +183,30 @@ impl Page {
     }
 }
 
+/// Of several types, the one that came last: it is what dashboards will ask for from now on. While two versions of a function run
+/// side by side, that does not change with each environment that is born. A type that no environment has been born with for
+/// [`WITHDRAWN_AFTER_MS`] while others were is one that was rolled back, and does not count.
+fn shown_kind(variants: &[(FamilyKey, Family)]) -> Option<Kind> {
+    // Each type, when the first environment with it was born, and when the last one was.
+    let mut types: Vec<(&Kind, u64, u64)> = Vec::new();
+    for (key, family) in variants {
+        match types.iter_mut().find(|(kind, _, _)| go_together(kind, &key.kind)) {
+            Some((_, first, last)) => {
+                (*first, *last) = ((*first).min(family.created_at_ms), (*last).max(family.born_at_ms));
+            }
+            None => types.push((&key.kind, family.created_at_ms, family.born_at_ms)),
+        }
+    }
+    let youngest = types.iter().map(|(_, _, last)| *last).max()?;
+    let current = types.iter().filter(|(_, _, last)| last.saturating_add(WITHDRAWN_AFTER_MS) >= youngest);
+    current.max_by_key(|(kind, first, _)| (*first, *kind)).map(|(kind, _, _)| (*kind).clone())
+}
+
+/// Lambda replaces environments every few hours, so that a version which is in use has younger ones than this.
+const WITHDRAWN_AFTER_MS: u64 = 3 * 60 * 60 * 1000;
+
 /// Whether families of these kinds can stand under one name: histograms with whatever bounds, else only equals.
-fn go_together(a: &Kind, b: &Kind) -> bool {
+pub(crate) fn go_together(a: &Kind, b: &Kind) -> bool {
     matches!((a, b), (Kind::Histogram(_), Kind::Histogram(_))) || a == b
 }
 
@@ -276,15 +298,33 @@ mod tests {
         );
     }
 
+    /// These families as of environments of which the first and the last were born at these hours.
+    fn born(mut families: Families, first: u64, last: u64) -> Families {
+        const HOUR_MS: u64 = 60 * 60 * 1000;
+        for family in families.values_mut() {
+            (family.created_at_ms, family.born_at_ms) = (first * HOUR_MS, last * HOUR_MS);
+        }
+        families
+    }
+
     #[test]
-    fn of_two_types_the_youngest_writers_is_shown() {
-        let mut gauge = one("x", Kind::Gauge(GaugeMerge::LiveSum), Value::Sum(ExactSum::of([7.0])));
-        gauge.values_mut().for_each(|family| family.born_at_ms = 1);
-        for order in [[counter("x", 3.0), gauge.clone()], [gauge, counter("x", 3.0)]] {
-            let page = page(order);
-            assert_eq!(page.conflicts, [Conflict { name: "x".into(), kind: ConflictKind::Type }]);
-            assert_eq!(page.families[0].kind, PageKind::Gauge);
-            assert_eq!(page.families[0].series[0].value, PageValue::Number(7.0));
+    fn of_two_types_the_one_that_came_last_is_shown_until_it_is_withdrawn() {
+        let gauge = || one("x", Kind::Gauge(GaugeMerge::LiveSum), Value::Sum(ExactSum::of([7.0])));
+        for (counter_born, gauge_born, shown) in [
+            ((0, 10), (9, 9), PageKind::Gauge),
+            // Side by side, whichever environment is the youngest at the moment.
+            ((0, 12), (9, 11), PageKind::Gauge),
+            ((0, 12), (9, 12), PageKind::Gauge),
+            ((0, 12), (9, 13), PageKind::Gauge),
+            ((0, 13), (9, 9), PageKind::Counter),
+        ] {
+            let counter = born(counter("x", 3.0), counter_born.0, counter_born.1);
+            let gauge = born(gauge(), gauge_born.0, gauge_born.1);
+            for order in [[counter.clone(), gauge.clone()], [gauge, counter]] {
+                let page = page(order);
+                assert_eq!(page.conflicts, [Conflict { name: "x".into(), kind: ConflictKind::Type }]);
+                assert_eq!(page.families[0].kind, shown, "{counter_born:?} {gauge_born:?}");
+            }
         }
     }
 

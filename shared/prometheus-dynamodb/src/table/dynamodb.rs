@@ -1,24 +1,26 @@
 //! The stats table in DynamoDB: the items and conditions that [`super`] describes.
 
-use std::collections::HashMap;
-use std::time::Duration;
+mod attributes;
 
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use aws_sdk_dynamodb::{Client, Config};
-use dynamodb_failure::Failure;
+use dynamodb_failure::{Cause, Failure};
 
-use super::{CompactStats, PublishStats, ReadStats, TableError, UnreadableItem};
-use crate::protocol::condition::{PutCondition, StoredHead};
-use crate::protocol::writer::PutOutcome;
+use super::server_time::ServerTime;
+use super::{CompactStats, Cursor, PublishStats, ReadStats, SnapshotPage, TableError, TableTime, WRITER_PREFIX};
+use crate::protocol::condition::PutCondition;
+use crate::protocol::writer::{GRAVE_LIFE, PutOutcome};
 use crate::settings::MAX_SHARDS;
-use crate::table::item::{Base, Encoded, Snapshot, WriterId};
-use crate::table::wire;
-
-type Item = HashMap<String, AttributeValue>;
+use crate::table::item::{Base, Encoded, Part, PartId, Snapshot, StoredPart, WriterId};
+use attributes::{
+    Attributes, Item, base_attributes, base_from, item_from, key_of, number, part_attributes, part_from, snapshot_from,
+    stored_from, stored_part_from,
+};
 
 /// The table's partition key.
 pub const PARTITION_KEY: &str = "pk";
@@ -26,16 +28,18 @@ pub const PARTITION_KEY: &str = "pk";
 pub const SORT_KEY: &str = "sk";
 
 const SHARD_PREFIX: &str = "shard#";
-const WRITER_PREFIX: &str = "writer#";
+const PART_PREFIX: &str = "part#";
 const BASE: &str = "base";
 const GRAVE_PREFIX: &str = "grave#";
 const GRAVE: &str = "grave";
 
 /// The attribute by which DynamoDB expires items, in seconds since the epoch. Only graves have it.
 const EXPIRY: &str = "ttl";
-/// How long a grave is kept: far longer than Lambda keeps an environment, so that one that thaws finds its own.
-const GRAVE_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 const SHARDS: &str = "shards";
+
+/// What the `format` of a base that has parts is larger by than that of its families: a version that knows nothing of parts
+/// must refuse such a base, for the most of it stands elsewhere.
+pub const PARTS_FORMAT: u64 = 100;
 
 /// A stats table in DynamoDB.
 ///
@@ -45,12 +49,15 @@ const SHARDS: &str = "shards";
 pub struct DynamoDbStatsTable {
     client: Client,
     name: String,
+    time: ServerTime,
 }
 
 impl DynamoDbStatsTable {
     /// The table of this name.
     pub fn new(client: Client, name: impl Into<String>) -> Self {
-        Self { client, name: name.into() }
+        let time = ServerTime::default();
+        let config = client.config().to_builder().interceptor(time.clone()).build();
+        Self { client: Client::from_conf(config), name: name.into(), time }
     }
 
     async fn get(&self, partition_key: String, sort_key: &str) -> Result<Option<Item>, TableError> {
@@ -65,6 +72,27 @@ impl DynamoDbStatsTable {
             .await
             .map_err(table_error)?;
         Ok(output.item)
+    }
+
+    /// A query for the items of a shard whose sort keys begin so.
+    fn query(&self, shard: u32, prefix: &str) -> QueryFluentBuilder {
+        self.client
+            .query()
+            .table_name(&self.name)
+            .key_condition_expression(format!("{PARTITION_KEY} = :shard AND begins_with({SORT_KEY}, :prefix)"))
+            .expression_attribute_values(":shard", AttributeValue::S(format!("{SHARD_PREFIX}{shard}")))
+            .expression_attribute_values(":prefix", AttributeValue::S(prefix.to_owned()))
+            .consistent_read(true)
+    }
+}
+
+impl TableTime for DynamoDbStatsTable {
+    fn answered_at_ms(&self) -> u64 {
+        self.time.answered_at_ms()
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.time.now_ms()
     }
 }
 
@@ -131,28 +159,23 @@ impl ReadStats for DynamoDbStatsTable {
         Ok(shards.ok_or_else(|| attributes.unreadable("highest"))?)
     }
 
-    async fn snapshots(&self, shard: u32) -> Result<Vec<Result<Snapshot, UnreadableItem>>, TableError> {
-        let mut pages = self
-            .client
-            .query()
-            .table_name(&self.name)
-            .key_condition_expression(format!("{PARTITION_KEY} = :shard AND begins_with({SORT_KEY}, :writer)"))
-            .expression_attribute_values(":shard", AttributeValue::S(format!("{SHARD_PREFIX}{shard}")))
-            .expression_attribute_values(":writer", AttributeValue::S(WRITER_PREFIX.to_owned()))
-            .consistent_read(true)
-            .into_paginator()
-            .send();
-        let mut snapshots = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(table_error)?;
-            snapshots.extend(page.items().iter().map(|item| snapshot_from(item, shard)));
-        }
-        Ok(snapshots)
+    async fn snapshot_page(&self, shard: u32, after: Option<&Cursor>) -> Result<SnapshotPage, TableError> {
+        let start = after.map(|Cursor(sort_key)| shard_key(shard, sort_key.clone()));
+        let query = self.query(shard, WRITER_PREFIX).set_exclusive_start_key(start);
+        let page = query.send().await.map_err(table_error)?;
+        let snapshots = page.items().iter().map(|item| snapshot_from(item, shard)).collect();
+        let next = page.last_evaluated_key.and_then(|key| Some(Cursor(key.get(SORT_KEY)?.as_s().ok()?.clone())));
+        Ok(SnapshotPage { snapshots, next })
     }
 
     async fn base(&self, shard: u32) -> Result<Option<Base>, TableError> {
         let item = self.get(format!("{SHARD_PREFIX}{shard}"), BASE).await?;
         Ok(item.as_ref().map(base_from).transpose()?)
+    }
+
+    async fn part(&self, shard: u32, id: PartId) -> Result<Option<Part>, TableError> {
+        let item = self.get(format!("{SHARD_PREFIX}{shard}"), &format!("{PART_PREFIX}{id}")).await?;
+        Ok(item.as_ref().map(part_from).transpose()?)
     }
 }
 
@@ -170,17 +193,52 @@ impl CompactStats for DynamoDbStatsTable {
         held(update.send().await)
     }
 
-    async fn put_base(&self, shard: u32, base: &Base) -> Result<bool, TableError> {
-        let put = self
+    async fn parts(&self, shard: u32) -> Result<Vec<StoredPart>, TableError> {
+        let query = self.query(shard, PART_PREFIX);
+        let query = query.projection_expression(format!("{PARTITION_KEY}, {SORT_KEY}, #version, unnamed_at"));
+        let mut pages = query.expression_attribute_names("#version", "version").into_paginator().send();
+        let mut parts = Vec::new();
+        while let Some(page) = pages.next().await {
+            for item in page.map_err(table_error)?.items() {
+                parts.push(stored_part_from(item)?);
+            }
+        }
+        Ok(parts)
+    }
+
+    async fn put_part(&self, shard: u32, part: &Part) -> Result<bool, TableError> {
+        let mut item = part_key(shard, part.id());
+        item.extend(part_attributes(part));
+        let put = self.client.put_item().table_name(&self.name).set_item(Some(item));
+        held(put.condition_expression(format!("attribute_not_exists({PARTITION_KEY})")).send().await)
+    }
+
+    async fn note_unnamed(&self, shard: u32, id: PartId, at_ms: u64) -> Result<bool, TableError> {
+        let update = self
             .client
-            .put_item()
+            .update_item()
             .table_name(&self.name)
-            .item(PARTITION_KEY, AttributeValue::S(format!("{SHARD_PREFIX}{shard}")))
-            .item(SORT_KEY, AttributeValue::S(BASE.to_owned()))
-            .item("version", number(base.version))
-            .item("folded", AttributeValue::B(Blob::new(wire::encode_folded(&base.folded))))
-            .item("format", number(base.families.format))
-            .item("families", AttributeValue::B(Blob::new(base.families.bytes.clone())));
+            .set_key(Some(part_key(shard, id)))
+            .update_expression("SET unnamed_at = :now")
+            .condition_expression(format!("attribute_exists({PARTITION_KEY}) AND attribute_not_exists(unnamed_at)"))
+            .expression_attribute_values(":now", number(at_ms));
+        held(update.send().await)
+    }
+
+    async fn delete_part(&self, shard: u32, id: PartId) -> Result<bool, TableError> {
+        let delete = self
+            .client
+            .delete_item()
+            .table_name(&self.name)
+            .set_key(Some(part_key(shard, id)))
+            .condition_expression("attribute_exists(unnamed_at)");
+        held(delete.send().await)
+    }
+
+    async fn put_base(&self, shard: u32, base: &Base) -> Result<bool, TableError> {
+        let mut item = shard_key(shard, BASE.to_owned());
+        item.extend(base_attributes(base));
+        let put = self.client.put_item().table_name(&self.name).set_item(Some(item));
         let put = match base.version {
             1 => put.condition_expression(format!("attribute_not_exists({PARTITION_KEY})")),
             version => put
@@ -217,6 +275,18 @@ impl CompactStats for DynamoDbStatsTable {
     }
 }
 
+fn shard_key(shard: u32, sort_key: String) -> Item {
+    [
+        (PARTITION_KEY.to_owned(), AttributeValue::S(format!("{SHARD_PREFIX}{shard}"))),
+        (SORT_KEY.to_owned(), AttributeValue::S(sort_key)),
+    ]
+    .into()
+}
+
+fn part_key(shard: u32, id: PartId) -> Item {
+    shard_key(shard, format!("{PART_PREFIX}{id}"))
+}
+
 /// Whether a conditional write's condition held.
 fn held<T, E, R>(result: Result<T, SdkError<E, R>>) -> Result<bool, TableError>
 where
@@ -230,120 +300,15 @@ where
     }
 }
 
-fn key_of(snapshot: &Snapshot) -> Item {
-    [
-        (PARTITION_KEY, AttributeValue::S(format!("{SHARD_PREFIX}{}", snapshot.shard))),
-        (SORT_KEY, AttributeValue::S(format!("{WRITER_PREFIX}{}", snapshot.writer))),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into()
-}
-
-fn item_from(snapshot: &Snapshot) -> Item {
-    let sealed_at = snapshot.sealed_at_ms.map(|at_ms| ("sealed_at", number(at_ms)));
-    let attributes = [
-        ("seq", number(snapshot.seq)),
-        ("function", AttributeValue::S(snapshot.function.clone())),
-        ("version", AttributeValue::S(snapshot.version.clone())),
-        ("updated_at", number(snapshot.updated_at_ms)),
-        ("closed", AttributeValue::Bool(snapshot.closed)),
-        ("format", number(snapshot.families.format)),
-        ("families", AttributeValue::B(Blob::new(snapshot.families.bytes.clone()))),
-    ];
-    let mut item = key_of(snapshot);
-    item.extend(attributes.into_iter().chain(sealed_at).map(|(name, value)| (name.to_owned(), value)));
-    item
-}
-
-fn snapshot_from(item: &Item, shard: u32) -> Result<Snapshot, UnreadableItem> {
-    let attributes = Attributes::new(item);
-    let writer = attributes.text(SORT_KEY)?.strip_prefix(WRITER_PREFIX).and_then(WriterId::parse);
-    Ok(Snapshot {
-        writer: writer.ok_or_else(|| attributes.unreadable(SORT_KEY))?,
-        shard,
-        seq: attributes.u64("seq")?,
-        function: attributes.text("function")?.to_owned(),
-        version: attributes.text("version")?.to_owned(),
-        updated_at_ms: attributes.u64("updated_at")?,
-        sealed_at_ms: attributes.sealed_at_ms()?,
-        closed: attributes.bool("closed")?,
-        families: attributes.families()?,
-    })
-}
-
-/// What a writer needs to know of the snapshot that its put met.
-fn stored_from(item: &Item) -> Result<(StoredHead, Encoded), UnreadableItem> {
-    let attributes = Attributes::new(item);
-    let head = StoredHead { seq: attributes.u64("seq")?, sealed: attributes.sealed_at_ms()?.is_some() };
-    Ok((head, attributes.families()?))
-}
-
-fn base_from(item: &Item) -> Result<Base, UnreadableItem> {
-    let attributes = Attributes::new(item);
-    let folded = wire::decode_folded(attributes.bytes("folded")?).ok_or_else(|| attributes.unreadable("folded"))?;
-    Ok(Base { version: attributes.u64("version")?, folded, families: attributes.families()? })
-}
-
-fn number(value: u64) -> AttributeValue {
-    AttributeValue::N(value.to_string())
-}
-
-/// Reads an item's attributes and names the one that is wrong.
-struct Attributes<'a> {
-    item: &'a Item,
-}
-
-impl<'a> Attributes<'a> {
-    fn new(item: &'a Item) -> Self {
-        Self { item }
-    }
-
-    fn text(&self, name: &'static str) -> Result<&'a str, UnreadableItem> {
-        self.get(name, |value| value.as_s().ok().map(String::as_str))
-    }
-
-    fn u64(&self, name: &'static str) -> Result<u64, UnreadableItem> {
-        self.get(name, |value| value.as_n().ok()?.parse().ok())
-    }
-
-    fn bool(&self, name: &'static str) -> Result<bool, UnreadableItem> {
-        self.get(name, |value| value.as_bool().ok().copied())
-    }
-
-    fn bytes(&self, name: &'static str) -> Result<&'a [u8], UnreadableItem> {
-        self.get(name, |value| value.as_b().ok().map(AsRef::as_ref))
-    }
-
-    fn sealed_at_ms(&self) -> Result<Option<u64>, UnreadableItem> {
-        self.item.contains_key("sealed_at").then(|| self.u64("sealed_at")).transpose()
-    }
-
-    fn families(&self) -> Result<Encoded, UnreadableItem> {
-        Ok(Encoded { format: self.u64("format")?, bytes: self.bytes("families")?.to_vec() })
-    }
-
-    fn get<T>(
-        &self,
-        name: &'static str,
-        read: impl FnOnce(&'a AttributeValue) -> Option<T>,
-    ) -> Result<T, UnreadableItem> {
-        self.item.get(name).and_then(read).ok_or_else(|| self.unreadable(name))
-    }
-
-    fn unreadable(&self, attribute: &'static str) -> UnreadableItem {
-        let key = |name| self.item.get(name).and_then(|key| key.as_s().ok()).cloned().unwrap_or_default();
-        UnreadableItem { partition_key: key(PARTITION_KEY), sort_key: key(SORT_KEY), attribute }
-    }
-}
-
 fn table_error<E, R>(error: SdkError<E, R>) -> TableError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     R: std::fmt::Debug + Send + Sync + 'static,
 {
+    let cause = Cause::of(&error).into();
     match Failure::of(&error) {
-        Failure::Throttled => TableError::Throttled(error.into()),
-        Failure::TimedOut => TableError::TimedOut(error.into()),
-        Failure::ConditionFailed | Failure::Failed => TableError::Failed(error.into()),
+        Failure::Throttled => TableError::Throttled(cause),
+        Failure::TimedOut => TableError::TimedOut(cause),
+        Failure::ConditionFailed | Failure::Failed => TableError::Failed(cause),
     }
 }

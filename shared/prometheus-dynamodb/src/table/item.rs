@@ -2,7 +2,10 @@
 
 use std::fmt;
 
+use sha2::{Digest, Sha256};
+
 use crate::protocol::compaction::Folded;
+use crate::table::wire;
 
 /// The largest encoded content that is written, in bytes: DynamoDB's limit of 400 KB for an item, less room for keys and
 /// names.
@@ -14,6 +17,9 @@ pub const MAX_ENCODED_BYTES: usize = 400 * 1024 - 2 * 1024;
 pub struct WriterId([u8; 16]);
 
 impl WriterId {
+    /// The id before all others.
+    pub(crate) const FIRST: Self = Self([0; 16]);
+
     /// A new random id.
     pub fn random() -> Self {
         Self(uuid::Uuid::new_v4().into_bytes())
@@ -87,7 +93,7 @@ pub struct Snapshot {
     pub families: Encoded,
 }
 
-/// One shard's folded writers, merged.
+/// One shard's folded writers, merged: the whole of it, or what its parts do not hold.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Base {
     /// Counts the base's versions, from 1.
@@ -96,4 +102,66 @@ pub struct Base {
     pub folded: Folded,
     /// What all folded writers counted.
     pub families: Encoded,
+    /// Where the rest stands, if all together outgrows an item.
+    pub parts: Vec<PartId>,
+}
+
+/// A part of a base. It never changes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Part {
+    /// The version of the one base that may name it.
+    pub version: u64,
+    /// Some of the folded writers.
+    pub folded: Folded,
+    /// Some of what all folded writers counted.
+    pub families: Encoded,
+}
+
+impl Part {
+    /// Returns the id, which follows from what the part holds: parts with one id are one.
+    pub fn id(&self) -> PartId {
+        let mut hash = Sha256::new();
+        for number in [self.version, self.families.format, self.families.bytes.len() as u64] {
+            hash.update(number.to_be_bytes());
+        }
+        hash.update(&self.families.bytes);
+        hash.update(wire::encode_folded(&self.folded));
+        let mut id = [0; 16];
+        id.copy_from_slice(&hash.finalize()[..16]);
+        PartId(id)
+    }
+}
+
+/// A part's id.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PartId([u8; 16]);
+
+impl PartId {
+    /// Returns the id that [`Display`](fmt::Display) wrote: 32 hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        WriterId::parse(text).map(|WriterId(bytes)| Self(bytes))
+    }
+}
+
+impl fmt::Display for PartId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for PartId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PartId({self})")
+    }
+}
+
+/// What a gc run knows of a part that it has not read.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct StoredPart {
+    /// The part's id.
+    pub id: PartId,
+    /// The version of the one base that may name it.
+    pub version: u64,
+    /// When no base was found to name it, in milliseconds since the epoch.
+    pub unnamed_at_ms: Option<u64>,
 }

@@ -1,16 +1,19 @@
 //! What each step does to the table's items, as plain data: the table in memory, and the one of the model check.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use crate::protocol::condition::{PutCondition, StoredHead};
 use crate::protocol::writer::PutOutcome;
-use crate::table::item::{Base, Encoded, Snapshot, WriterId};
+use crate::table::item::{Base, Encoded, Part, PartId, Snapshot, StoredPart, WriterId};
 
 /// All items of a stats table. What the methods do, and on what condition, is told by the ports in [`super`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Items {
     snapshots: BTreeMap<(u32, WriterId), Snapshot>,
     bases: BTreeMap<u32, Base>,
+    /// Each with when it was noted to be unnamed.
+    parts: BTreeMap<(u32, PartId), (Part, Option<u64>)>,
     graves: BTreeMap<WriterId, Encoded>,
     shards: u32,
 }
@@ -46,8 +49,54 @@ impl Items {
         self.shards.max(1)
     }
 
-    pub(crate) fn snapshots(&self, shard: u32) -> impl Iterator<Item = &Snapshot> {
-        self.snapshots.iter().filter(move |((of, _), _)| *of == shard).map(|(_, snapshot)| snapshot)
+    /// The snapshots of a shard that follow this writer's, in order.
+    pub(crate) fn snapshots(&self, shard: u32, after: Option<WriterId>) -> impl Iterator<Item = &Snapshot> {
+        let from = after.map_or(Bound::Included((shard, WriterId::FIRST)), |writer| Bound::Excluded((shard, writer)));
+        self.snapshots.range((from, Bound::Unbounded)).take_while(move |((of, _), _)| *of == shard).map(|(_, one)| one)
+    }
+
+    pub(crate) fn part(&self, shard: u32, id: PartId) -> Option<&Part> {
+        self.parts.get(&(shard, id)).map(|(part, _)| part)
+    }
+
+    pub(crate) fn parts(&self, shard: u32) -> Vec<StoredPart> {
+        let of_shard = self.parts.iter().filter(|((of, _), _)| *of == shard);
+        of_shard
+            .map(|((_, id), (part, unnamed_at_ms))| StoredPart {
+                id: *id,
+                version: part.version,
+                unnamed_at_ms: *unnamed_at_ms,
+            })
+            .collect()
+    }
+
+    pub(crate) fn put_part(&mut self, shard: u32, part: &Part) -> bool {
+        let key = (shard, part.id());
+        let absent = !self.parts.contains_key(&key);
+        if absent {
+            self.parts.insert(key, (part.clone(), None));
+        }
+        absent
+    }
+
+    pub(crate) fn note_unnamed(&mut self, shard: u32, id: PartId, at_ms: u64) -> bool {
+        let Some((_, unnamed_at_ms @ None)) = self.parts.get_mut(&(shard, id)) else { return false };
+        *unnamed_at_ms = Some(at_ms);
+        true
+    }
+
+    pub(crate) fn delete_part(&mut self, shard: u32, id: PartId) -> bool {
+        let unnamed = self.parts.get(&(shard, id)).is_some_and(|(_, unnamed_at_ms)| unnamed_at_ms.is_some());
+        if unnamed {
+            self.parts.remove(&(shard, id));
+        }
+        unnamed
+    }
+
+    /// What DynamoDB does to graves whose time is over.
+    #[cfg(test)]
+    pub(crate) fn expire_graves(&mut self) {
+        self.graves.clear();
     }
 
     pub(crate) fn base(&self, shard: u32) -> Option<&Base> {

@@ -1,22 +1,47 @@
 //! The stats table in memory: for tests, held to the same contract as the one in DynamoDB.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::items::Items;
-use super::{CompactStats, PublishStats, ReadStats, TableError, UnreadableItem};
+use super::{CompactStats, Cursor, PublishStats, ReadStats, SnapshotPage, TableError, TableTime};
+use crate::clock;
 use crate::protocol::condition::PutCondition;
 use crate::protocol::writer::PutOutcome;
-use crate::table::item::{Base, Encoded, Snapshot, WriterId};
+use crate::table::item::{Base, Encoded, Part, PartId, Snapshot, StoredPart, WriterId};
 
-/// A stats table in memory. Clones share their content.
+/// How many snapshots a page has: few, so that tests read in pages, too.
+const PAGE: usize = 100;
+
+/// A stats table in memory. Clones share their content and their time.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStatsTable {
     items: Arc<Mutex<Items>>,
+    /// 0 as long as it was not set.
+    now_ms: Arc<AtomicU64>,
 }
 
 impl MemoryStatsTable {
+    /// Stops the table's clock at this time, in milliseconds since the epoch. Until then it is that of the process.
+    pub fn set_time(&self, now_ms: u64) {
+        self.now_ms.store(now_ms, Ordering::SeqCst);
+    }
+
     fn items(&self) -> MutexGuard<'_, Items> {
         self.items.lock().expect("no one panics while holding the lock")
+    }
+}
+
+impl TableTime for MemoryStatsTable {
+    fn answered_at_ms(&self) -> u64 {
+        self.now_ms()
+    }
+
+    fn now_ms(&self) -> u64 {
+        match self.now_ms.load(Ordering::SeqCst) {
+            0 => clock::now_ms(),
+            set => set,
+        }
     }
 }
 
@@ -44,18 +69,45 @@ impl ReadStats for MemoryStatsTable {
         Ok(self.items().shards())
     }
 
-    async fn snapshots(&self, shard: u32) -> Result<Vec<Result<Snapshot, UnreadableItem>>, TableError> {
-        Ok(self.items().snapshots(shard).cloned().map(Ok).collect())
+    async fn snapshot_page(&self, shard: u32, after: Option<&Cursor>) -> Result<SnapshotPage, TableError> {
+        let after = after.and_then(|Cursor(writer)| WriterId::parse(writer));
+        let items = self.items();
+        let mut left = items.snapshots(shard, after);
+        let snapshots: Vec<_> = left.by_ref().take(PAGE).cloned().map(Ok).collect();
+        let last = snapshots.last().and_then(|last| last.as_ref().ok());
+        let next = left.next().and(last).map(|last| Cursor(last.writer.to_string()));
+        drop(left);
+        Ok(SnapshotPage { snapshots, next })
     }
 
     async fn base(&self, shard: u32) -> Result<Option<Base>, TableError> {
         Ok(self.items().base(shard).cloned())
+    }
+
+    async fn part(&self, shard: u32, id: PartId) -> Result<Option<Part>, TableError> {
+        Ok(self.items().part(shard, id).cloned())
     }
 }
 
 impl CompactStats for MemoryStatsTable {
     async fn seal(&self, snapshot: &Snapshot, at_ms: u64) -> Result<bool, TableError> {
         Ok(self.items().seal(snapshot, at_ms))
+    }
+
+    async fn parts(&self, shard: u32) -> Result<Vec<StoredPart>, TableError> {
+        Ok(self.items().parts(shard))
+    }
+
+    async fn put_part(&self, shard: u32, part: &Part) -> Result<bool, TableError> {
+        Ok(self.items().put_part(shard, part))
+    }
+
+    async fn note_unnamed(&self, shard: u32, id: PartId, at_ms: u64) -> Result<bool, TableError> {
+        Ok(self.items().note_unnamed(shard, id, at_ms))
+    }
+
+    async fn delete_part(&self, shard: u32, id: PartId) -> Result<bool, TableError> {
+        Ok(self.items().delete_part(shard, id))
     }
 
     async fn put_base(&self, shard: u32, base: &Base) -> Result<bool, TableError> {

@@ -44,6 +44,8 @@ use flate2::write::DeflateEncoder;
 use prost::Message;
 
 use crate::families::exact_sum::ExactSum;
+use crate::families::merge::merge;
+use crate::families::rules::{FamilyFault, check_names, is_summable, without_empty_labels};
 use crate::families::{Bounds, Families, Family, FamilyKey, GaugeMerge, Kind, Value};
 use crate::protocol::compaction::Folded;
 use crate::table::item::{Encoded, MAX_ENCODED_BYTES, WriterId};
@@ -81,35 +83,6 @@ pub enum DecodeError {
         /// What is wrong with it.
         fault: FamilyFault,
     },
-}
-
-/// How a family can contradict itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum FamilyFault {
-    /// See <https://prometheus.io/docs/concepts/data_model/>.
-    #[error("the metric's name is not allowed")]
-    MetricName,
-    /// See <https://prometheus.io/docs/concepts/data_model/>.
-    #[error("a label's name is not allowed, or the names are not in ascending order")]
-    LabelNames,
-    /// A series must have a value for every label.
-    #[error("a series has another number of label values than the family has labels")]
-    LabelValues,
-    /// The kind or the gauge's merge is a number that this version does not know.
-    #[error("the kind is unknown")]
-    Kind,
-    /// A gauge that does not merge by a sum has exactly one value.
-    #[error("a gauge has not exactly one value")]
-    GaugeValue,
-    /// Bounds must be finite and ascending.
-    #[error("bucket bounds are not finite and ascending")]
-    Bounds,
-    /// There must be a count for every bucket.
-    #[error("the number of bucket counts does not fit the bounds")]
-    BucketCounts,
-    /// A family or series must stand once.
-    #[error("the family or one of its series stands twice")]
-    Duplicate,
 }
 
 /// Families are too many to be stored.
@@ -161,7 +134,10 @@ pub fn decode(encoded: &Encoded) -> Result<Families, DecodeError> {
             return Err(refuse(FamilyFault::Duplicate));
         }
     }
-    Ok(families)
+    // Earlier versions wrote empty labels.
+    let mut normal = Families::new();
+    families.into_iter().for_each(|(key, family)| merge(&mut normal, without_empty_labels(key, family)));
+    Ok(normal)
 }
 
 /// Encodes the list of folded writers.
@@ -276,30 +252,24 @@ fn to_message(key: &FamilyKey, family: &Family) -> FamilyMessage {
 }
 
 fn from_message(message: FamilyMessage) -> Result<(FamilyKey, Family), FamilyFault> {
-    if !is_metric_name(&message.name) {
-        return Err(FamilyFault::MetricName);
-    }
     let kind = match message.kind {
         0 => Kind::Counter,
         1 => Kind::Gauge(*GAUGE_MERGES.get(message.gauge_merge as usize).ok_or(FamilyFault::Kind)?),
         2 => Kind::Histogram(Bounds::new(message.bound).ok_or(FamilyFault::Bounds)?),
         _ => return Err(FamilyFault::Kind),
     };
-    let ascending = message.label_name.windows(2).all(|pair| pair[0] < pair[1]);
-    if !ascending || !message.label_name.iter().all(|name| is_label_name(name, &kind)) {
-        return Err(FamilyFault::LabelNames);
-    }
+    let key = FamilyKey { name: message.name, kind, label_names: message.label_name };
+    check_names(&key)?;
     let mut series = BTreeMap::new();
     for message_series in message.series {
-        if message_series.label_value.len() != message.label_name.len() {
+        if message_series.label_value.len() != key.label_names.len() {
             return Err(FamilyFault::LabelValues);
         }
-        let value = value_from(&kind, message_series.value, message_series.bucket_count, message_series.at_ms)?;
+        let value = value_from(&key.kind, message_series.value, message_series.bucket_count, message_series.at_ms)?;
         if series.insert(message_series.label_value, value).is_some() {
             return Err(FamilyFault::Duplicate);
         }
     }
-    let key = FamilyKey { name: message.name, kind, label_names: message.label_name };
     let born_at_ms = message.born_at_ms;
     let created_at_ms = message.created_at_ms.unwrap_or(born_at_ms);
     Ok((key, Family { help: message.help, born_at_ms, created_at_ms, series }))
@@ -307,32 +277,23 @@ fn from_message(message: FamilyMessage) -> Result<(FamilyKey, Family), FamilyFau
 
 fn value_from(kind: &Kind, numbers: Vec<f64>, counts: Vec<u64>, at_ms: u64) -> Result<Value, FamilyFault> {
     match kind {
-        Kind::Counter | Kind::Gauge(GaugeMerge::LiveSum) => Ok(Value::Sum(ExactSum::of(numbers))),
+        Kind::Counter => Ok(Value::Sum(summable(numbers))),
+        Kind::Gauge(GaugeMerge::LiveSum) => Ok(Value::Sum(ExactSum::of(numbers))),
         Kind::Gauge(merge) => match (&numbers[..], merge) {
             (&[value], GaugeMerge::MostRecent) => Ok(Value::Latest { at_ms, value }),
             (&[value], _) => Ok(Value::Extreme(value)),
             _ => Err(FamilyFault::GaugeValue),
         },
         Kind::Histogram(bounds) if counts.len() == bounds.as_slice().len() + 1 => {
-            Ok(Value::Histogram { counts, sum: ExactSum::of(numbers) })
+            Ok(Value::Histogram { counts, sum: summable(numbers) })
         }
         Kind::Histogram(_) => Err(FamilyFault::BucketCounts),
     }
 }
 
-fn is_metric_name(name: &str) -> bool {
-    let mut bytes = name.bytes();
-    bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_' || b == b':')
-        && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b':')
-}
-
-/// Names with two leading underscores are reserved, and `le` is what tells a histogram's buckets apart.
-fn is_label_name(name: &str, kind: &Kind) -> bool {
-    let mut bytes = name.bytes();
-    bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
-        && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
-        && !name.starts_with("__")
-        && !(matches!(kind, Kind::Histogram(_)) && name == "le")
+/// The sum of what of these numbers can be summed: earlier versions wrote others, too, and they must not spoil the rest.
+fn summable(numbers: Vec<f64>) -> ExactSum {
+    ExactSum::of(numbers.into_iter().filter(|number| is_summable(*number)))
 }
 
 #[cfg(test)]

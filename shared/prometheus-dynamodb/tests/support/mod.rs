@@ -1,23 +1,29 @@
-//! What the integration tests share: an environment that counts its requests, and reading a page.
+//! What the integration tests share: an environment that counts its requests, and reading a page. Each test uses a part of it.
+#![allow(dead_code)]
+
+pub mod faulty_table;
 
 use std::time::{Duration, Instant};
 
+use lambda_runtime::LambdaInvocation;
+use local_bundle::lambda_event;
 use prometheus::{IntCounter, Registry};
+use prometheus_dynamodb::item::WriterId;
 use prometheus_dynamodb::page::PageValue;
 use prometheus_dynamodb::table::{PublishStats, ReadStats};
-use prometheus_dynamodb::{Pace, Page, PublishService, Publisher, Sources, TableSettings, WriterSettings, scrape};
+use prometheus_dynamodb::{Page, PublishService, Publisher, Sources, TableSettings, WriterSettings, scrape};
 use tower::{Layer, Service};
 
 /// An environment whose handler counts its requests.
 pub struct Environment<T: PublishStats> {
     pub publisher: Publisher<T>,
-    service: PublishService<T, Handler>,
+    pub service: PublishService<T, Handler>,
 }
 
 #[derive(Clone)]
 pub struct Handler(IntCounter);
 
-impl Service<()> for Handler {
+impl Service<LambdaInvocation> for Handler {
     type Response = ();
     type Error = std::convert::Infallible;
     type Future = std::future::Ready<Result<(), Self::Error>>;
@@ -26,7 +32,7 @@ impl Service<()> for Handler {
         std::task::Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, (): ()) -> Self::Future {
+    fn call(&mut self, _: LambdaInvocation) -> Self::Future {
         self.0.inc();
         std::future::ready(Ok(()))
     }
@@ -41,14 +47,8 @@ impl<T: PublishStats> Environment<T> {
     pub fn with(registry: Registry, table: T, shards: u32, burst: u32) -> Self {
         let requests = IntCounter::new("requests_total", "Requests.").unwrap();
         registry.register(Box::new(requests.clone())).unwrap();
-        let settings = WriterSettings {
-            table: "stats".into(),
-            shards,
-            pace: Pace { interval: Duration::from_secs(1), burst },
-            max_series: 20_000,
-            function: "encode".into(),
-            version: "1".into(),
-        };
+        // One environment is one process, and these share one. Each has a table's name of its own to have a process's metrics.
+        let settings = writer_settings(&WriterId::random().to_string(), shards, burst);
         let publisher = Publisher::new(table, Sources::new(registry), settings, Instant::now()).unwrap();
         let service = publisher.layer().layer(Handler(requests));
         Self { publisher, service }
@@ -56,13 +56,18 @@ impl<T: PublishStats> Environment<T> {
 
     pub async fn requests(&mut self, number: u32) {
         for _ in 0..number {
-            self.service.call(()).await.unwrap();
+            self.service.call(lambda_event::invocation(0)).await.unwrap();
         }
     }
 }
 
+pub fn writer_settings(table: &str, shards: u32, burst: u32) -> WriterSettings {
+    let settings = WriterSettings::builder(table, "encode", "1").shards(shards).max_series(20_000);
+    settings.pace(Duration::from_secs(1), burst).build().unwrap()
+}
+
 pub fn settings() -> TableSettings {
-    TableSettings { table: "stats".into(), writer_idle: Duration::from_secs(900), grace: Duration::from_secs(1200) }
+    TableSettings::builder("stats").build().unwrap()
 }
 
 /// A minute from now: longer than anything here takes.

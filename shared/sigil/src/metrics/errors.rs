@@ -18,6 +18,8 @@ pub enum Operation {
     Verify,
     /// To collect garbage.
     Gc,
+    /// Something that there is no route for.
+    Other,
 }
 
 impl Operation {
@@ -29,6 +31,7 @@ impl Operation {
             Self::Get => "get",
             Self::Verify => "verify",
             Self::Gc => "gc",
+            Self::Other => "other",
         }
     }
 }
@@ -36,6 +39,12 @@ impl Operation {
 /// Why it failed, as the values of the label `reason` and as the word that clients are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorReason {
+    /// The event is not a request in API Gateway's payload format 2.0.
+    UnsupportedEvent,
+    /// There is no such route.
+    NotFound,
+    /// The route does not take this method.
+    MethodNotAllowed,
     /// The request is not JSON.
     Malformed,
     /// The request is JSON, but a member of it is not what it must be.
@@ -46,7 +55,7 @@ pub enum ErrorReason {
     Unknown,
     /// The idempotency key was used for another request.
     Conflict,
-    /// The record would be too large.
+    /// The request or the record would be too large.
     TooLarge,
     /// The store is throttled.
     Throttled,
@@ -60,7 +69,10 @@ pub enum ErrorReason {
 
 impl ErrorReason {
     /// All reasons.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
+        Self::UnsupportedEvent,
+        Self::NotFound,
+        Self::MethodNotAllowed,
         Self::Malformed,
         Self::Invalid,
         Self::UnsupportedMediaType,
@@ -79,13 +91,16 @@ impl ErrorReason {
             StorageError::TooLarge { .. } => Self::TooLarge,
             StorageError::Throttled(_) => Self::Throttled,
             StorageError::CircuitOpen { .. } => Self::CircuitOpen,
-            StorageError::TimedOut(_) | StorageError::Unavailable(_) => Self::Unavailable,
+            StorageError::TimedOut(_) | StorageError::Unavailable(_) | StorageError::NotSent(_) => Self::Unavailable,
         }
     }
 
     /// The reason as a word.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::UnsupportedEvent => "unsupported_event",
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
             Self::Malformed => "malformed",
             Self::Invalid => "invalid",
             Self::UnsupportedMediaType => "unsupported_media_type",
@@ -101,13 +116,14 @@ impl ErrorReason {
 
     fn can_befall(self, operation: Operation) -> bool {
         match self {
-            Self::Throttled | Self::CircuitOpen | Self::Unavailable => true,
-            Self::Malformed | Self::Invalid | Self::UnsupportedMediaType => {
+            Self::UnsupportedEvent | Self::NotFound | Self::MethodNotAllowed => operation == Operation::Other,
+            Self::Throttled | Self::CircuitOpen | Self::Unavailable => operation != Operation::Other,
+            Self::Malformed | Self::Invalid | Self::UnsupportedMediaType | Self::TooLarge => {
                 matches!(operation, Operation::Encode | Operation::Verify)
             }
             Self::Unknown => matches!(operation, Operation::Revoke | Operation::Get),
-            Self::Conflict | Self::TooLarge => operation == Operation::Encode,
-            Self::Damaged => operation == Operation::Get,
+            Self::Conflict => operation == Operation::Encode,
+            Self::Damaged => matches!(operation, Operation::Encode | Operation::Revoke | Operation::Get),
         }
     }
 }

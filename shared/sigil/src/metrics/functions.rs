@@ -25,6 +25,7 @@ fn histogram(name: &str, help: &str, buckets: &[f64]) -> Result<Histogram, Error
 #[derive(Debug, Clone)]
 pub struct EncodeMetrics {
     encoded: IntCounter,
+    repeats: IntCounter,
     duration: Histogram,
     revoked: IntCounter,
 }
@@ -32,9 +33,10 @@ pub struct EncodeMetrics {
 impl EncodeMetrics {
     /// Registers the metrics.
     pub fn register(registry: &Registry) -> Result<Self, Error> {
-        let encoded = IntCounter::new(
-            "sigil_encode_total",
-            "Requests to encode that were answered with a sigil, a new one or the one of an earlier same request.",
+        let encoded = IntCounter::new("sigil_encode_total", "Sigils that were created.");
+        let repeats = IntCounter::new(
+            "sigil_encode_repeats_total",
+            "Requests to encode that were answered with the sigil that the same request under the same key had created.",
         );
         let duration = histogram(
             "sigil_encode_duration_seconds",
@@ -44,6 +46,7 @@ impl EncodeMetrics {
         let revoked = IntCounter::new("sigil_revoke_total", "Sigils that were revoked.");
         Ok(Self {
             encoded: registered(registry, encoded)?,
+            repeats: registered(registry, repeats)?,
             duration: registered(registry, duration)?,
             revoked: registered(registry, revoked)?,
         })
@@ -54,9 +57,10 @@ impl EncodeMetrics {
         self.duration.start_timer()
     }
 
-    /// Counts a sigil.
-    pub fn encoded(&self) {
-        self.encoded.inc();
+    /// Counts a sigil that was created, or a request that found the one it had created before.
+    pub fn encoded(&self, newly: bool) {
+        let counter = if newly { &self.encoded } else { &self.repeats };
+        counter.inc();
     }
 
     /// Counts a revocation.

@@ -8,7 +8,7 @@ use prometheus::{Error, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec,
 
 use super::attempts::AttemptCounter;
 use super::registered;
-use crate::store::{BreakerState, BreakerStates, StorageError, StorageOperation};
+use crate::store::{BreakerState, SharedBreaker, StorageError, StorageOperation};
 
 /// From a read of a warm connection to the longest budget of a call.
 const BUCKETS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5];
@@ -80,7 +80,9 @@ impl StorageTimer {
             Some(StorageError::TooLarge { .. }) => "too_large",
             Some(StorageError::Throttled(_)) => "throttled",
             Some(StorageError::TimedOut(_)) => "timeout",
-            Some(StorageError::Unavailable(_) | StorageError::CircuitOpen { .. }) => "unavailable",
+            Some(StorageError::Unavailable(_) | StorageError::NotSent(_) | StorageError::CircuitOpen { .. }) => {
+                "unavailable"
+            }
         };
         let seconds = self.started.elapsed().as_secs_f64();
         self.duration.with_label_values(&[self.operation.as_str(), outcome]).observe(seconds);
@@ -91,19 +93,19 @@ impl StorageTimer {
 /// the sum of the live: how many are in each state.
 #[derive(Debug)]
 pub struct BreakerGauge {
-    states: BreakerStates,
+    breaker: SharedBreaker,
     gauge: IntGaugeVec,
 }
 
 impl BreakerGauge {
     /// Registers the gauge of this breaker. It is read whenever metrics are collected.
-    pub fn register(registry: &Registry, states: BreakerStates) -> Result<(), Error> {
+    pub fn register(registry: &Registry, breaker: SharedBreaker) -> Result<(), Error> {
         let opts = Opts::new(
             "sigil_circuit_breaker_state",
             "Execution environments whose circuit breaker before the store is in this state.",
         );
         let gauge = IntGaugeVec::new(opts, &["state"])?;
-        registry.register(Box::new(Self { states, gauge }))
+        registry.register(Box::new(Self { breaker, gauge }))
     }
 }
 
@@ -113,7 +115,7 @@ impl Collector for BreakerGauge {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let current = self.states.current();
+        let current = self.breaker.state();
         for state in BreakerState::ALL {
             self.gauge.with_label_values(&[state.as_str()]).set(i64::from(state == current));
         }

@@ -13,14 +13,11 @@ use aws_sdk_dynamodb::types::{
 use dynamodb_failure::Failure;
 
 use super::{
-    DeleteDue, Deletion, DuePage, InsertRecord, Insertion, ListDue, LoadRecord, Loaded, PageStart, Revocation,
-    RevokeRecord, StorageError,
+    DeleteDue, Deletion, DuePage, InsertRecord, Insertion, ListDue, LoadRecord, Loaded, MAX_RECORD_BYTES, PageStart,
+    RevokeRecord, Revoking, StorageError,
 };
 use crate::record::{SigilId, SigilRecord};
 use crate::timestamp::Timestamp;
-
-/// The largest item that DynamoDB takes, in bytes.
-const MAX_ITEM_BYTES: usize = 400 * 1024;
 
 /// A store in a DynamoDB table.
 #[derive(Debug, Clone)]
@@ -40,8 +37,8 @@ impl InsertRecord for DynamoDbStore {
     async fn insert(&self, record: &SigilRecord) -> Result<Insertion, StorageError> {
         let item = item::from_record(record);
         let bytes = item::size(&item);
-        if bytes > MAX_ITEM_BYTES {
-            return Err(StorageError::TooLarge { bytes, limit: MAX_ITEM_BYTES });
+        if bytes > MAX_RECORD_BYTES {
+            return Err(StorageError::TooLarge { bytes, limit: MAX_RECORD_BYTES });
         }
         let put = self
             .client
@@ -74,28 +71,26 @@ impl LoadRecord for DynamoDbStore {
 }
 
 impl RevokeRecord for DynamoDbStore {
-    async fn revoke(&self, id: SigilId, at: Timestamp, due: Timestamp) -> Result<Option<Revocation>, StorageError> {
+    async fn revoke(&self, revoked: &SigilRecord, read: &str) -> Result<Revoking, StorageError> {
         let update = self
             .client
             .update_item()
             .table_name(&self.table)
-            .key(item::ID, item::id(id))
-            .update_expression("SET revoked_at = :at, due = :due, #ttl = :ttl")
-            // Without the first half, revoking an unknown sigil would make a record of nothing but a revocation.
-            .condition_expression(format!("attribute_exists({}) AND attribute_not_exists(revoked_at)", item::ID))
+            .key(item::ID, item::id(revoked.id))
+            .update_expression("SET revoked_at = :at, due = :due, #ttl = :ttl, #signature = :signature")
+            // An item without this signature is not the one that was signed anew, and an item that is not there has none.
+            .condition_expression("#signature = :read")
             .expression_attribute_names("#ttl", item::TTL)
-            .expression_attribute_values(":at", item::time(at))
-            .expression_attribute_values(":due", item::time(due))
-            .expression_attribute_values(":ttl", item::ttl(due))
+            .expression_attribute_names("#signature", item::SIGNATURE)
+            .set_expression_attribute_values(Some(item::revocation(revoked, read)))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match update.send().await {
-            Ok(_) => Ok(Some(Revocation { at, newly: true })),
+            Ok(_) => Ok(Revoking::Revoked),
             Err(error) => match error.as_service_error() {
+                // An own earlier attempt whose response was lost looks like one made by another in the same second, and is
+                // counted as that: at most one revocation too few.
                 Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
-                    // An own earlier attempt whose response was lost looks like one made by another in the same second,
-                    // and is counted as that: at most one revocation too few.
-                    let first = refused.item().and_then(item::revoked_at);
-                    Ok(first.map(|at| Revocation { at, newly: false }))
+                    Ok(Revoking::Changed(refused.item().map(item::to_record)))
                 }
                 _ => Err(storage_error(error)),
             },
@@ -154,6 +149,9 @@ where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     R: std::fmt::Debug + Send + Sync + 'static,
 {
+    if matches!(error, SdkError::ConstructionFailure(_)) {
+        return StorageError::NotSent(error.into());
+    }
     match Failure::of(&error) {
         Failure::Throttled => StorageError::Throttled(error.into()),
         Failure::TimedOut => StorageError::TimedOut(error.into()),

@@ -4,57 +4,30 @@
 //! breaker opens: calls are refused at once, until a while later one is let through to see whether the store is back.
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use failsafe::failure_policy::{ConsecutiveFailures, consecutive_failures};
-use failsafe::{Instrument, StateMachine, backoff};
-
+use super::breaker::{Admission, Breaker, BreakerState, Outcome};
 use super::{
-    DeleteDue, Deletion, DuePage, InsertRecord, Insertion, ListDue, LoadRecord, Loaded, PageStart, Revocation,
-    RevokeRecord, StorageError,
+    DeleteDue, Deletion, DuePage, InsertRecord, Insertion, ListDue, LoadRecord, Loaded, PageStart, RevokeRecord,
+    Revoking, StorageError,
 };
 use crate::record::{SigilId, SigilRecord};
 use crate::timestamp::Timestamp;
 
-/// After how many failures in a row the breaker opens.
-const FAILURES: u32 = 5;
-
-/// How long it stays open before a call is let through.
+/// How long the breaker stays open before a call is let through.
 const OPEN_FOR: Duration = Duration::from_secs(5);
 
-/// What a circuit breaker is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BreakerState {
-    /// Calls go through.
-    Closed,
-    /// Calls are refused.
-    Open,
-    /// The next call goes through, and decides what follows.
-    HalfOpen,
-}
-
-impl BreakerState {
-    /// All states.
-    pub const ALL: [Self; 3] = [Self::Closed, Self::Open, Self::HalfOpen];
-
-    /// The state as a word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::HalfOpen => "half_open",
-        }
-    }
-}
-
-/// Guards a store by a circuit breaker.
+/// Guards a store by a circuit breaker. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Guarded<S> {
     store: S,
-    breaker: StateMachine<ConsecutiveFailures<backoff::Constant>, BreakerStates>,
-    states: BreakerStates,
+    breaker: SharedBreaker,
 }
+
+/// The breaker of a [`Guarded`] store.
+#[derive(Debug, Clone)]
+pub struct SharedBreaker(Arc<Mutex<Breaker>>);
 
 impl<S> Guarded<S> {
     /// Guards this store.
@@ -63,77 +36,72 @@ impl<S> Guarded<S> {
     }
 
     fn open_for(store: S, open_for: Duration) -> Self {
-        let states = BreakerStates { open_for, opened_at: Arc::default() };
-        let policy = consecutive_failures(FAILURES, backoff::constant(open_for));
-        Self { store, breaker: StateMachine::new(policy, states.clone()), states }
+        Self { store, breaker: SharedBreaker(Arc::new(Mutex::new(Breaker::new(open_for)))) }
     }
 
-    /// What the breaker is doing, now and at any later time.
-    pub fn states(&self) -> BreakerStates {
-        self.states.clone()
+    /// Returns the breaker, to be observed.
+    pub fn breaker(&self) -> SharedBreaker {
+        self.breaker.clone()
     }
 
     async fn guard<T>(&self, call: impl Future<Output = Result<T, StorageError>>) -> Result<T, StorageError> {
-        if !self.breaker.is_call_permitted() {
-            return Err(StorageError::CircuitOpen { retry_after: self.states.left_open() });
-        }
+        let admitted = self.breaker.lock().admit(Instant::now());
+        let admission = admitted.map_err(|retry_after| StorageError::CircuitOpen { retry_after })?;
+        let mut call_under_way = CallUnderWay { breaker: &self.breaker, admission, outcome: Outcome::Unknown };
         let result = call.await;
-        match &result {
-            Err(StorageError::TimedOut(_) | StorageError::Unavailable(_)) => self.breaker.on_error(),
-            // A throttled store works, and says when it is asked too much; refusing calls would not help it sooner. What
-            // is wrong with a request says nothing about the store.
-            Ok(_)
-            | Err(StorageError::Throttled(_) | StorageError::TooLarge { .. } | StorageError::CircuitOpen { .. }) => {
-                self.breaker.on_success();
-            }
-        }
+        call_under_way.outcome = outcome(&result);
         result
     }
 }
 
-/// What a breaker is doing, as its state machine tells.
-#[derive(Debug, Clone)]
-pub struct BreakerStates {
-    open_for: Duration,
-    /// Since when the breaker is not closed.
-    opened_at: Arc<Mutex<Option<Instant>>>,
-}
-
-impl BreakerStates {
-    /// The present state. The state machine learns only from the next call that the breaker has been open for long enough;
-    /// here it is half open from that time on.
-    pub fn current(&self) -> BreakerState {
-        match *self.opened_at() {
-            None => BreakerState::Closed,
-            Some(at) if at.elapsed() < self.open_for => BreakerState::Open,
-            Some(_) => BreakerState::HalfOpen,
+/// Tells what a call says of the store.
+fn outcome<T>(result: &Result<T, StorageError>) -> Outcome {
+    match result {
+        Err(StorageError::TimedOut(_) | StorageError::Unavailable(_)) => Outcome::Failed,
+        // A throttled store works, and says when it is asked too much; refusing calls would not help it sooner.
+        Ok(_) | Err(StorageError::Throttled(_)) => Outcome::Answered,
+        // Decided here, without a call.
+        Err(StorageError::TooLarge { .. } | StorageError::NotSent(_) | StorageError::CircuitOpen { .. }) => {
+            Outcome::Unknown
         }
-    }
-
-    fn left_open(&self) -> Duration {
-        self.opened_at().map(|at| self.open_for.saturating_sub(at.elapsed())).unwrap_or_default()
-    }
-
-    fn opened_at(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.opened_at.lock().expect("no one panics while holding the lock")
     }
 }
 
-impl Instrument for BreakerStates {
-    fn on_call_rejected(&self) {}
+/// A call that was admitted. Its outcome is recorded when it is dropped, so that one whose caller gives up waiting for it,
+/// a probe above all, does not keep its place for ever.
+struct CallUnderWay<'a> {
+    breaker: &'a SharedBreaker,
+    admission: Admission,
+    outcome: Outcome,
+}
 
-    fn on_open(&self) {
-        *self.opened_at() = Some(Instant::now());
-        tracing::warn!(open_for = ?self.open_for, "the store has failed repeatedly: the circuit breaker opens");
+impl Drop for CallUnderWay<'_> {
+    fn drop(&mut self) {
+        let now = Instant::now();
+        let mut breaker = self.breaker.lock();
+        let before = breaker.state(now);
+        breaker.record(self.admission, self.outcome, now);
+        match (before, breaker.state(now)) {
+            (BreakerState::Closed | BreakerState::HalfOpen, BreakerState::Open) => {
+                tracing::warn!("the store has failed repeatedly: the circuit breaker opens");
+            }
+            (BreakerState::HalfOpen, BreakerState::Closed) => {
+                tracing::info!("the store works again: the circuit breaker closes");
+            }
+            _ => {}
+        }
+    }
+}
+
+impl SharedBreaker {
+    /// Returns the present state.
+    pub fn state(&self) -> BreakerState {
+        self.lock().state(Instant::now())
     }
 
-    fn on_half_open(&self) {}
-
-    fn on_closed(&self) {
-        let was_open = self.opened_at().take().is_some();
-        if was_open {
-            tracing::info!("the store works again: the circuit breaker closes");
-        }
+    fn lock(&self) -> MutexGuard<'_, Breaker> {
+        // Each step leaves the breaker whole, whatever panics around it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -150,8 +118,8 @@ impl<S: LoadRecord> LoadRecord for Guarded<S> {
 }
 
 impl<S: RevokeRecord> RevokeRecord for Guarded<S> {
-    async fn revoke(&self, id: SigilId, at: Timestamp, due: Timestamp) -> Result<Option<Revocation>, StorageError> {
-        self.guard(self.store.revoke(id, at, due)).await
+    async fn revoke(&self, revoked: &SigilRecord, read: &str) -> Result<Revoking, StorageError> {
+        self.guard(self.store.revoke(revoked, read)).await
     }
 }
 
@@ -169,26 +137,41 @@ impl<S: DeleteDue> DeleteDue for Guarded<S> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::breaker::FAILURES;
     use super::*;
 
     const SHORT: Duration = Duration::from_millis(50);
 
-    fn unavailable() -> Result<(), StorageError> {
-        Err(StorageError::Unavailable("it is gone".into()))
+    fn unavailable() -> StorageError {
+        StorageError::Unavailable("it is gone".into())
+    }
+
+    /// Errors that are decided before anything is sent.
+    fn local() -> [StorageError; 3] {
+        [
+            StorageError::TooLarge { bytes: 2, limit: 1 },
+            StorageError::NotSent("no time is left".into()),
+            StorageError::CircuitOpen { retry_after: SHORT },
+        ]
+    }
+
+    async fn ends_with(store: &Guarded<()>, result: Result<(), StorageError>) {
+        let is_ok = result.is_ok();
+        assert_eq!(store.guard(async { result }).await.is_ok(), is_ok);
     }
 
     async fn opened() -> Guarded<()> {
         let store = Guarded::open_for((), SHORT);
         for _ in 0..FAILURES {
-            assert_eq!(store.states().current(), BreakerState::Closed);
-            assert!(matches!(store.guard(async { unavailable() }).await, Err(StorageError::Unavailable(_))));
+            assert_eq!(store.breaker().state(), BreakerState::Closed);
+            ends_with(&store, Err(unavailable())).await;
         }
         store
     }
 
     async fn half_open() -> Guarded<()> {
         let store = opened().await;
-        while store.states().current() != BreakerState::HalfOpen {
+        while store.breaker().state() != BreakerState::HalfOpen {
             tokio::task::yield_now().await;
         }
         store
@@ -197,33 +180,53 @@ mod tests {
     #[tokio::test]
     async fn repeated_failures_open_it_and_it_then_answers_at_once() {
         let store = opened().await;
-        assert_eq!(store.states().current(), BreakerState::Open);
+        assert_eq!(store.breaker().state(), BreakerState::Open);
         let refused = store.guard(async { panic!("the store is not to be asked") }).await;
         let Err(StorageError::CircuitOpen { retry_after }) = refused.map(|(): ()| ()) else { panic!("it was asked") };
         assert!(retry_after <= SHORT);
     }
 
     #[tokio::test]
-    async fn a_success_after_a_while_closes_it() {
-        let store = half_open().await;
-        store.guard(async { Ok(()) }).await.unwrap();
-        assert_eq!(store.states().current(), BreakerState::Closed);
+    async fn refusals_without_a_call_do_not_hide_failures() {
+        let store = Guarded::open_for((), SHORT);
+        for _ in 0..FAILURES {
+            for error in local() {
+                ends_with(&store, Err(error)).await;
+            }
+            assert_eq!(store.breaker().state(), BreakerState::Closed);
+            ends_with(&store, Err(unavailable())).await;
+        }
+        assert_eq!(store.breaker().state(), BreakerState::Open);
     }
 
     #[tokio::test]
-    async fn a_failure_after_a_while_opens_it_again() {
+    async fn a_refusal_without_a_call_is_no_probe() {
         let store = half_open().await;
-        assert!(matches!(store.guard(async { unavailable() }).await, Err(StorageError::Unavailable(_))));
-        assert_eq!(store.states().current(), BreakerState::Open);
+        for error in local() {
+            ends_with(&store, Err(error)).await;
+            assert_eq!(store.breaker().state(), BreakerState::HalfOpen);
+        }
+        ends_with(&store, Ok(())).await;
+        assert_eq!(store.breaker().state(), BreakerState::Closed);
+    }
+
+    #[tokio::test]
+    async fn a_probe_that_is_given_up_makes_room_for_the_next() {
+        let store = half_open().await;
+        let mut probe = Box::pin(store.guard(std::future::pending::<Result<(), _>>()));
+        assert!(futures::poll!(probe.as_mut()).is_pending());
+        assert!(matches!(store.guard(async { Ok(()) }).await, Err(StorageError::CircuitOpen { .. })));
+        drop(probe);
+        ends_with(&store, Ok(())).await;
+        assert_eq!(store.breaker().state(), BreakerState::Closed);
     }
 
     #[tokio::test]
     async fn throttling_does_not_open_it() {
         let store = Guarded::open_for((), SHORT);
         for _ in 0..3 * FAILURES {
-            let throttled: Result<(), _> = Err(StorageError::Throttled("slow down".into()));
-            assert!(store.guard(async { throttled }).await.is_err());
+            ends_with(&store, Err(StorageError::Throttled("slow down".into()))).await;
         }
-        assert_eq!(store.states().current(), BreakerState::Closed);
+        assert_eq!(store.breaker().state(), BreakerState::Closed);
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::{
-    DeleteDue, Deletion, DuePage, InsertRecord, Insertion, ListDue, LoadRecord, Loaded, PageStart, Revocation,
-    RevokeRecord, StorageError, gc_shard,
+    DeleteDue, Deletion, DuePage, InsertRecord, Insertion, ListDue, LoadRecord, Loaded, PageStart, RevokeRecord,
+    Revoking, StorageError, gc_shard,
 };
 use crate::record::{SigilId, SigilRecord};
 use crate::timestamp::Timestamp;
@@ -43,14 +43,15 @@ impl LoadRecord for MemoryStore {
 }
 
 impl RevokeRecord for MemoryStore {
-    async fn revoke(&self, id: SigilId, at: Timestamp, due: Timestamp) -> Result<Option<Revocation>, StorageError> {
-        Ok(self.records().get_mut(&id).map(|record| match record.revoked_at {
-            Some(first) => Revocation { at: first, newly: false },
-            None => {
-                (record.revoked_at, record.due) = (Some(at), due);
-                Revocation { at, newly: true }
+    async fn revoke(&self, revoked: &SigilRecord, read: &str) -> Result<Revoking, StorageError> {
+        Ok(match self.records().get_mut(&revoked.id) {
+            Some(record) if record.signature == read => {
+                (record.revoked_at, record.due) = (revoked.revoked_at, revoked.due);
+                record.signature.clone_from(&revoked.signature);
+                Revoking::Revoked
             }
-        }))
+            other => Revoking::Changed(other.map(|record| Loaded::Record(record.clone()))),
+        })
     }
 }
 

@@ -3,8 +3,8 @@
 use std::future::Future;
 
 use super::{
-    DeleteDue, Deletion, DuePage, InsertRecord, Insertion, ListDue, LoadRecord, Loaded, PageStart, Revocation,
-    RevokeRecord, StorageError, StorageOperation,
+    DeleteDue, Deletion, DuePage, InsertRecord, Insertion, ListDue, LoadRecord, Loaded, PageStart, RevokeRecord,
+    Revoking, StorageError, StorageOperation,
 };
 use crate::metrics::StorageMetrics;
 use crate::record::{SigilId, SigilRecord};
@@ -48,8 +48,8 @@ impl<S: LoadRecord> LoadRecord for Observed<S> {
 }
 
 impl<S: RevokeRecord> RevokeRecord for Observed<S> {
-    async fn revoke(&self, id: SigilId, at: Timestamp, due: Timestamp) -> Result<Option<Revocation>, StorageError> {
-        self.observe(StorageOperation::Update, self.store.revoke(id, at, due)).await
+    async fn revoke(&self, revoked: &SigilRecord, read: &str) -> Result<Revoking, StorageError> {
+        self.observe(StorageOperation::Update, self.store.revoke(revoked, read)).await
     }
 }
 

@@ -5,77 +5,122 @@
 use std::collections::BTreeSet;
 
 use super::text::{line, number};
+use crate::families::rules::is_metric_name;
 use crate::scrape::page::{Page, PageFamily, PageKind, PageSeries, PageValue};
 
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Writes a page.
 pub(super) fn render(page: &Page) -> String {
-    let taken: BTreeSet<String> = page.families.iter().flat_map(PageFamily::sample_names).collect();
+    // Names of samples, and those that a type reserves beside them: no two families may have a name in common.
+    let mut taken: BTreeSet<String> = page.families.iter().flat_map(PageFamily::sample_names).collect();
     let mut text = String::new();
     for family in &page.families {
-        let shape = Shape::of(family, &taken);
-        line(&mut text, format_args!("# TYPE {} {}", shape.family_name, shape.kind));
-        if !family.help.is_empty() {
-            line(&mut text, format_args!("# HELP {} {}", shape.family_name, escaped(&family.help)));
-        }
-        for series in &family.series {
-            render_series(&mut text, family, &shape, series);
+        match Typed::of(family, &mut taken) {
+            Some(typed) => {
+                head(&mut text, typed.family_name, typed.kind, &family.help);
+                for series in &family.series {
+                    sample_suffixes(family.kind)
+                        .iter()
+                        .for_each(|suffix| render_samples(&mut text, family, series, suffix));
+                    render_created(&mut text, &typed, series);
+                }
+            }
+            // Without a type, samples of each name are a family of their own, and keep all that they say.
+            None => {
+                for suffix in sample_suffixes(family.kind) {
+                    head(&mut text, &format!("{}{suffix}", family.name), "unknown", &family.help);
+                    family.series.iter().for_each(|series| render_samples(&mut text, family, series, suffix));
+                }
+            }
         }
     }
     text.push_str("# EOF\n");
     text
 }
 
-/// What a family is called, and what it is declared to be.
-struct Shape<'a> {
+fn head(text: &mut String, family_name: &str, kind: &str, help: &str) {
+    line(text, format_args!("# TYPE {family_name} {kind}"));
+    if !help.is_empty() {
+        line(text, format_args!("# HELP {family_name} {}", escaped(help)));
+    }
+}
+
+/// What comes after a family's name in those of its samples.
+fn sample_suffixes(kind: PageKind) -> &'static [&'static str] {
+    match kind {
+        PageKind::Counter | PageKind::Gauge => &[""],
+        PageKind::Histogram => &["_bucket", "_count", "_sum"],
+    }
+}
+
+/// How a family is declared that can have its type.
+struct Typed<'a> {
     family_name: &'a str,
     kind: &'static str,
-    /// The name of the samples that tell since when it counts, unless another family has it.
+    /// The name of the samples that tell since when it counts.
     created_name: Option<String>,
 }
 
-impl<'a> Shape<'a> {
-    fn of(family: &'a PageFamily, taken: &BTreeSet<String>) -> Self {
-        let created_name = |name: &str| Some(format!("{name}_created")).filter(|name| !taken.contains(name));
-        match family.kind {
-            PageKind::Gauge => Self { family_name: &family.name, kind: "gauge", created_name: None },
-            PageKind::Histogram => {
-                Self { family_name: &family.name, kind: "histogram", created_name: created_name(&family.name) }
-            }
-            // A counter's samples must be called as its family with `_total` after it. One that is not, or whose family
-            // would be called as another, keeps its name if no type is declared.
-            PageKind::Counter => match family.name.strip_suffix("_total").filter(|name| !taken.contains(*name)) {
-                Some(name) => Self { family_name: name, kind: "counter", created_name: created_name(name) },
-                None => Self { family_name: &family.name, kind: "unknown", created_name: None },
-            },
+impl<'a> Typed<'a> {
+    /// `None` if the format does not allow the family's type: for its values, or since names that the type reserves are taken. If
+    /// not, they are from now on.
+    fn of(family: &'a PageFamily, taken: &mut BTreeSet<String>) -> Option<Self> {
+        let (family_name, kind) = match family.kind {
+            PageKind::Gauge => return Some(Self { family_name: &family.name, kind: "gauge", created_name: None }),
+            PageKind::Histogram => (family.name.as_str(), "histogram"),
+            // A counter's samples must be called as its family with `_total` after it.
+            PageKind::Counter => (family.name.strip_suffix("_total").filter(|name| is_metric_name(name))?, "counter"),
+        };
+        let created_name = format!("{family_name}_created");
+        let reserved = [family_name, &created_name];
+        let clashes = reserved.iter().any(|name| *name != family.name && taken.contains(*name));
+        if clashes || family.series.iter().any(|series| is_negative(&series.value)) {
+            return None;
+        }
+        taken.extend(reserved.map(str::to_owned));
+        Some(Self { family_name, kind, created_name: Some(created_name) })
+    }
+}
+
+/// Whether it is a counter below zero, or a histogram with buckets or a sum below zero.
+fn is_negative(value: &PageValue) -> bool {
+    match value {
+        PageValue::Number(value) => *value < 0.0,
+        PageValue::Histogram { buckets, sum, .. } => {
+            *sum < 0.0 || buckets.first().is_some_and(|(bound, _)| *bound < 0.0)
         }
     }
 }
 
-fn render_series(text: &mut String, family: &PageFamily, shape: &Shape<'_>, series: &PageSeries) {
+fn render_samples(text: &mut String, family: &PageFamily, series: &PageSeries, suffix: &str) {
     let name = &family.name;
-    let labels = |bound: Option<f64>| {
-        let own = series.labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value)));
-        let le = bound.map(|bound| format!("le=\"{}\"", canonical(bound)));
-        let pairs: Vec<_> = own.chain(le).collect();
-        if pairs.is_empty() { String::new() } else { format!("{{{}}}", pairs.join(",")) }
-    };
-    let own = labels(None);
-    match &series.value {
-        PageValue::Number(value) => line(text, format_args!("{name}{own} {}", number(*value))),
-        PageValue::Histogram { buckets, count, sum } => {
+    let own = labels(series, None);
+    match (&series.value, suffix) {
+        (PageValue::Number(value), _) => line(text, format_args!("{name}{own} {}", number(*value))),
+        (PageValue::Histogram { count, .. }, "_count") => line(text, format_args!("{name}_count{own} {count}")),
+        (PageValue::Histogram { sum, .. }, "_sum") => line(text, format_args!("{name}_sum{own} {}", number(*sum))),
+        (PageValue::Histogram { buckets, count, .. }, _) => {
             let all = (f64::INFINITY, *count);
             for (bound, below) in buckets.iter().copied().chain([all]) {
-                line(text, format_args!("{name}_bucket{} {below}", labels(Some(bound))));
+                line(text, format_args!("{name}_bucket{} {below}", labels(series, Some(bound))));
             }
-            line(text, format_args!("{name}_count{own} {count}"));
-            line(text, format_args!("{name}_sum{own} {}", number(*sum)));
         }
     }
-    if let (Some(created_name), Some(created_at_ms)) = (&shape.created_name, series.created_at_ms) {
-        line(text, format_args!("{created_name}{own} {}.{:03}", created_at_ms / 1000, created_at_ms % 1000));
+}
+
+fn render_created(text: &mut String, typed: &Typed<'_>, series: &PageSeries) {
+    if let (Some(created_name), Some(created_at_ms)) = (&typed.created_name, series.created_at_ms) {
+        let (own, seconds, millis) = (labels(series, None), created_at_ms / 1000, created_at_ms % 1000);
+        line(text, format_args!("{created_name}{own} {seconds}.{millis:03}"));
     }
+}
+
+fn labels(series: &PageSeries, bound: Option<f64>) -> String {
+    let own = series.labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value)));
+    let le = bound.map(|bound| format!("le=\"{}\"", canonical(bound)));
+    let pairs: Vec<_> = own.chain(le).collect();
+    if pairs.is_empty() { String::new() } else { format!("{{{}}}", pairs.join(",")) }
 }
 
 fn escaped(text: &str) -> String {
@@ -150,6 +195,32 @@ seconds_created{path="a\"b"} 1700000000.042
         ] {
             let text = render(&page(families));
             assert!(text.contains(declared) && !text.contains("_created"), "{text}");
+        }
+    }
+
+    /// What a strict reader asks of these: each name once, with those that types reserve, and nothing below zero in what counts.
+    #[test]
+    fn a_family_that_cannot_have_its_type_keeps_its_samples() {
+        let gauge = |name| family(name, PageKind::Gauge, PageValue::Number(1.0));
+        let counter = |name, value| family(name, PageKind::Counter, PageValue::Number(value));
+        let histogram = |bound, sum| {
+            family("h", PageKind::Histogram, PageValue::Histogram { buckets: vec![(bound, 1)], count: 2, sum })
+        };
+        let untyped = ["# TYPE h_bucket unknown\n", "# TYPE h_count unknown\n", "# TYPE h_sum unknown\n"];
+        for (families, declared) in [
+            (vec![counter("_total", 3.0)], vec!["# TYPE _total unknown\n"]),
+            (vec![counter("foo_total", -3.0)], vec!["# TYPE foo_total unknown\n"]),
+            (vec![gauge("foo_created"), counter("foo_total", 3.0)], vec!["# TYPE foo_total unknown\n"]),
+            (
+                vec![counter("foo_created_total", 3.0), counter("foo_total", 3.0)],
+                vec!["# TYPE foo_created counter\n", "# TYPE foo_total unknown\n"],
+            ),
+            (vec![histogram(0.5, 1.0), gauge("h_created")], untyped.to_vec()),
+            (vec![histogram(-0.5, 1.0)], untyped.to_vec()),
+            (vec![histogram(0.5, -1.0)], untyped.to_vec()),
+        ] {
+            let text = render(&page(families));
+            assert!(declared.iter().all(|declared| text.contains(declared)), "{text}");
         }
     }
 

@@ -8,6 +8,7 @@
 //! | `created_at`, `expires_at`, `revoked_at` | N | seconds since the epoch; `revoked_at` only if revoked |
 //! | `request_digest` | S | only if made with an idempotency key |
 //! | `gc_shard`, `due` | S, N | key of the index `due-index`: from when on it may be deleted |
+//! | `signature` | S | of all of the above, by the key that it names; see [`record_signature`](crate::record_signature) |
 //! | `ttl` | N | when DynamoDB deletes it itself, should gc never come |
 
 use std::collections::HashMap;
@@ -24,6 +25,7 @@ pub type Item = HashMap<String, AttributeValue>;
 
 pub const ID: &str = "id";
 pub const TTL: &str = "ttl";
+pub const SIGNATURE: &str = "signature";
 pub const DUE_INDEX: &str = "due-index";
 
 pub fn from_record(record: &SigilRecord) -> Item {
@@ -40,14 +42,15 @@ pub fn from_record(record: &SigilRecord) -> Item {
         ("gc_shard", Some(shard(gc_shard(record.id)))),
         ("due", Some(time(record.due))),
         (TTL, Some(ttl(record.due))),
+        (SIGNATURE, Some(text(&record.signature))),
     ]
     .into_iter()
     .filter_map(|(name, value)| Some((name.to_owned(), value?)))
     .collect()
 }
 
-/// The record that an item is. Everything in it is looked at, also what no verdict depends on: an item with any attribute
-/// changed is damaged, unless what was changed is covered by the token.
+/// The record that an item is. An item that no function of this project can have written is damaged. Whether one has, the
+/// signature tells.
 pub fn to_record(item: &Item) -> Loaded {
     // An attribute more is as suspicious as one less; a record written back without its damage has exactly these.
     read(item).filter(|record| from_record(record) == *item).map_or(Loaded::Damaged, Loaded::Record)
@@ -68,6 +71,7 @@ fn read(item: &Item) -> Option<SigilRecord> {
         revoked_at: if optional("revoked_at") { Some(timestamp(item, "revoked_at")?) } else { None },
         due: timestamp(item, "due")?,
         request_digest: if optional("request_digest") { Some(Digest::parse(text("request_digest")?)?) } else { None },
+        signature: text(SIGNATURE)?.clone(),
     })
 }
 
@@ -89,6 +93,21 @@ pub fn ttl(due: Timestamp) -> AttributeValue {
 
 pub fn revoked_at(item: &Item) -> Option<Timestamp> {
     timestamp(item, "revoked_at")
+}
+
+/// The values of an update that revokes.
+pub fn revocation(revoked: &SigilRecord, read: &str) -> Item {
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    [
+        (":at", revoked.revoked_at.map(time)),
+        (":due", Some(time(revoked.due))),
+        (":ttl", Some(ttl(revoked.due))),
+        (":signature", Some(text(&revoked.signature))),
+        (":read", Some(text(read))),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+    .collect()
 }
 
 pub fn page_start(in_shard: u8, start: PageStart) -> Item {
@@ -126,7 +145,7 @@ mod tests {
     use super::*;
     use crate::encode::{EncodeRequest, Encoder, Lifetimes};
     use crate::keys::{SigningKeys, generate};
-    use crate::record::IdempotencyKey;
+    use crate::record::{Caller, IdempotencyKey};
     use crate::store::{LoadRecord, MemoryStore, StorageError};
     use crate::verify::{Verdict, Verifier};
     use proptest::prelude::*;
@@ -149,10 +168,10 @@ mod tests {
             data: CanonicalJson::from_json(r#"{"order":17,"paid":true,"total":"12.50"}"#).unwrap(),
             metadata: Some(CanonicalJson::from_json(r#"{"by":"till 3"}"#).unwrap()),
             ttl_seconds: None,
-            idempotency_key: IdempotencyKey::parse("order 17"),
+            idempotency_key: IdempotencyKey::parse(Caller::anonymous(), "order 17"),
         };
         let encoder = Encoder::new(MemoryStore::default(), Secret::fixed(keys.clone()), lifetimes);
-        (block_on(encoder.encode(request, Timestamp::now())).unwrap(), keys)
+        (block_on(encoder.encode(request, Timestamp::now())).unwrap().record, keys)
     }
 
     fn verdict(item: Item, token: &str, keys: &SigningKeys) -> Verdict {

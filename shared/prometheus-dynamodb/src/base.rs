@@ -1,0 +1,170 @@
+//! A shard's base as a whole, whether it stands in one item or in parts.
+//!
+//! What many writers counted merges into few numbers, so that nearly always one item holds it. After a day on which very
+//! many writers died, the list of who is folded outgrows an item for two graces, and series that differ from writer to
+//! writer can do so for good. Then the `base` item is a root that names *parts*:
+//!
+//! - a part never changes, and is stored before a root names it;
+//! - the one conditional put of the root is what commits all of them;
+//! - a part has the version of the one root that may name it, so that once a later root stands, no delayed put can;
+//! - it is deleted a grace after it was found unnamed, which outlasts whoever read a root that named it.
+
+use crate::families::Families;
+use crate::families::merge::merge;
+use crate::protocol::compaction::Folded;
+use crate::table::item::{Base, Encoded, Part, PartId};
+use crate::table::wire::{self, DecodeError, TooLarge};
+use crate::table::{ReadStats, TableError};
+
+/// How many folded writers one item names at most: at 27 bytes each, that leaves room for the families of an ordinary base.
+pub(crate) const WRITERS_IN_ITEM: usize = 8192;
+
+/// Why a base cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BaseError {
+    /// What it holds cannot be decoded.
+    #[error("what it holds cannot be decoded")]
+    Decode(#[from] DecodeError),
+    /// It names a part that is not stored.
+    #[error("its part {0} is missing")]
+    PartMissing(PartId),
+}
+
+/// A base as it was read.
+#[derive(Debug, Clone)]
+pub(crate) struct StoredBase {
+    pub(crate) root: Base,
+    parts: Vec<(PartId, Option<Part>)>,
+}
+
+/// Reads a base: first its root, then the parts that it names, for these are stored before and deleted long after.
+pub(crate) async fn read<T: ReadStats>(table: &T, shard: u32) -> Result<Option<StoredBase>, TableError> {
+    let Some(root) = table.base(shard).await? else { return Ok(None) };
+    let mut parts = Vec::new();
+    for id in &root.parts {
+        parts.push((*id, table.part(shard, *id).await?));
+    }
+    Ok(Some(StoredBase { root, parts }))
+}
+
+/// What a base holds.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Content {
+    pub(crate) families: Families,
+    pub(crate) folded: Folded,
+}
+
+impl StoredBase {
+    /// Decodes all of it. Without any of it counters would fall, so that all must be there.
+    pub(crate) fn content(self) -> Result<Content, BaseError> {
+        let mut content = Content { families: wire::decode(&self.root.families)?, folded: self.root.folded };
+        for (id, part) in self.parts {
+            let part = part.ok_or(BaseError::PartMissing(id))?;
+            merge(&mut content.families, wire::decode(&part.families)?);
+            content.folded.extend(part.folded);
+        }
+        Ok(content)
+    }
+}
+
+impl Content {
+    /// Divides it into a root and the parts that the root names: none, if one item holds it. An item names at most so many
+    /// writers.
+    pub(crate) fn pack(&self, version: u64, writers_in_item: usize) -> Result<(Base, Vec<Part>), TooLarge> {
+        let folded_bytes = wire::encode_folded(&self.folded).len();
+        if self.folded.len() <= writers_in_item
+            && let Ok(families) = wire::encode(&self.families, folded_bytes)
+        {
+            return Ok((Base { version, folded: self.folded.clone(), families, parts: Vec::new() }, Vec::new()));
+        }
+        let part = |families, folded| Part { version, folded, families };
+        let nothing = wire::encode(&Families::new(), 0)?;
+        let mut parts: Vec<_> = pieces(&self.families)?.into_iter().map(|piece| part(piece, Folded::new())).collect();
+        let writers: Vec<_> = self.folded.iter().map(|(writer, at_ms)| (*writer, *at_ms)).collect();
+        parts.extend(
+            writers.chunks(writers_in_item.max(1)).map(|chunk| part(nothing.clone(), chunk.iter().copied().collect())),
+        );
+        let root =
+            Base { version, folded: Folded::new(), families: nothing, parts: parts.iter().map(Part::id).collect() };
+        Ok((root, parts))
+    }
+}
+
+/// Encodes families in as many pieces as it takes. Whatever is cut apart is merged again by whoever reads all pieces.
+fn pieces(families: &Families) -> Result<Vec<Encoded>, TooLarge> {
+    match wire::encode(families, 0) {
+        Ok(piece) => Ok(vec![piece]),
+        Err(too_large) => {
+            let (first, second) = halves(families).ok_or(too_large)?;
+            Ok([pieces(&first)?, pieces(&second)?].concat())
+        }
+    }
+}
+
+/// Divides families by their keys, and a single one by its series. A single series cannot be divided.
+fn halves(families: &Families) -> Option<(Families, Families)> {
+    let mut first = families.clone();
+    if let Some(middle) = families.keys().nth(families.len() / 2).filter(|_| families.len() > 1) {
+        let second = first.split_off(middle);
+        return Some((first, second));
+    }
+    let (key, mut family) = first.pop_first()?;
+    let middle = family.series.keys().nth(family.series.len() / 2).filter(|_| family.series.len() > 1)?.clone();
+    let second = family.series.split_off(&middle);
+    let rest = crate::families::Family { help: family.help.clone(), series: second, ..family };
+    Some((Families::from([(key.clone(), family)]), Families::from([(key, rest)])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::families::exact_sum::ExactSum;
+    use crate::families::{Family, FamilyKey, Kind, Value};
+    use crate::table::item::WriterId;
+    use std::collections::BTreeMap;
+
+    /// So many series of one metric, whose names cannot be compressed.
+    fn wide(series: usize) -> Families {
+        let key = FamilyKey { name: "wide_total".into(), kind: Kind::Counter, label_names: vec!["id".into()] };
+        let one = |_| (vec![format!("{}{}", WriterId::random(), WriterId::random())], Value::Sum(ExactSum::of([1.0])));
+        let series: BTreeMap<_, _> = (0..series).map(one).collect();
+        Families::from([(key, Family { help: "Wide.".into(), born_at_ms: 1, created_at_ms: 1, series })])
+    }
+
+    fn folded(writers: usize) -> Folded {
+        (0..writers).map(|_| (WriterId::random(), Some(1_763_913_600_123))).collect()
+    }
+
+    fn read_back(root: Base, parts: Vec<Part>) -> Content {
+        let parts = parts.into_iter().map(|part| (part.id(), Some(part))).collect();
+        StoredBase { root, parts }.content().unwrap()
+    }
+
+    #[test]
+    fn an_ordinary_base_is_one_item() {
+        let content = Content { families: wide(100), folded: folded(2000) };
+        let (root, parts) = content.pack(7, WRITERS_IN_ITEM).unwrap();
+        assert_eq!((root.version, root.parts.len(), parts.len()), (7, 0, 0));
+        assert_eq!(root.folded, content.folded);
+    }
+
+    #[test]
+    fn a_large_base_is_divided_and_read_as_it_was() {
+        for (series, writers) in [(40_000, 10), (10, 20_000), (20_000, 20_000)] {
+            let content = Content { families: wide(series), folded: folded(writers) };
+            let (root, parts) = content.pack(7, WRITERS_IN_ITEM).unwrap();
+            assert!(parts.len() > 1, "{series} {writers}");
+            assert!(parts.iter().all(|part| part.version == 7));
+            let read = read_back(root, parts);
+            assert!(read.families == content.families && read.folded == content.folded, "{series} {writers}");
+        }
+    }
+
+    #[test]
+    fn a_part_that_is_missing_is_an_error() {
+        let content = Content { families: wide(10), folded: folded(3) };
+        let (root, parts) = content.pack(1, 1).unwrap();
+        let parts = parts.into_iter().map(|part| (part.id(), None)).collect();
+        assert!(matches!(StoredBase { root, parts }.content(), Err(BaseError::PartMissing(_))));
+    }
+}

@@ -1,0 +1,212 @@
+//! Compacting one shard.
+
+use std::collections::BTreeSet;
+use std::future::ready;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+
+use super::{CompactError, Run, is_late};
+use crate::base::{self, Content};
+use crate::families::Families;
+use crate::families::merge::merge;
+use crate::protocol::compaction::{
+    Folded, is_over, is_to_be_buried, is_to_be_folded, is_to_be_sealed, is_unnamed, still_folded,
+};
+use crate::protocol::reading::{WriterLife, count};
+use crate::table::item::{PartId, Snapshot, StoredPart, WriterId};
+use crate::table::{CompactStats, TableError, wire};
+
+/// How many conditional writes are under way at once.
+const WRITES_AT_ONCE: usize = 16;
+
+/// After so many writers were added the base is committed, so that a run that crashes has not worked in vain.
+const COMMIT_AFTER: usize = 16_384;
+
+/// The base of a shard as it is stored, and what is to be added to it by the next commit.
+struct Progress {
+    version: u64,
+    base: Content,
+    parts: Vec<PartId>,
+    families: Families,
+    writers: Vec<WriterId>,
+}
+
+impl<T: CompactStats> Run<'_, T> {
+    /// Compacts a shard. It never holds more than one page of snapshots.
+    pub(super) async fn shard(&mut self, shard: u32) -> Result<(), CompactError> {
+        // First the base, then the snapshots: see `still_folded`.
+        let stored = base::read(self.table, shard).await?;
+        let (version, parts) =
+            stored.as_ref().map_or((0, Vec::new()), |base| (base.root.version, base.root.parts.clone()));
+        let base = stored.map(|base| base.content()).transpose();
+        let base = base.map_err(|source| CompactError::Base { shard, source })?.unwrap_or_default();
+        let mut progress = Progress { version, base, parts, families: Families::new(), writers: Vec::new() };
+        let stored_parts = self.table.parts(shard).await?;
+
+        let mut present = BTreeSet::new();
+        let mut after = None;
+        loop {
+            let page = self.table.snapshot_page(shard, after.as_ref()).await?;
+            let mut snapshots = Vec::with_capacity(page.snapshots.len());
+            for snapshot in page.snapshots {
+                match snapshot {
+                    Ok(snapshot) => {
+                        present.insert(snapshot.writer);
+                        snapshots.push(snapshot);
+                    }
+                    Err(error) => {
+                        // It is known whose it is: no one else's burial has to wait until it can be read.
+                        present.extend(error.writer());
+                        self.leave_alone(&error);
+                    }
+                }
+            }
+            self.seal(&mut snapshots).await?;
+            self.bury(&snapshots, &progress.base.folded).await?;
+            self.add(snapshots, &mut progress);
+            after = page.next;
+            if after.is_none() || self.is_late() {
+                break;
+            }
+            if progress.writers.len() >= COMMIT_AFTER {
+                let folded = progress.base.folded.clone();
+                if !self.commit(shard, folded, &mut progress).await? {
+                    return Ok(());
+                }
+            }
+        }
+        if after.is_some() {
+            // Of those behind the last page nothing is known.
+            let last = present.last().copied();
+            let behind = progress.base.folded.keys().filter(|writer| Some(**writer) > last);
+            present.extend(behind.copied().collect::<Vec<_>>());
+        }
+
+        let kept = still_folded(&progress.base.folded, &present, self.table.answered_at_ms(), self.settings.grace);
+        // A part that a run has left behind might still be named by its delayed root, unless another root comes first.
+        let overtakes = stored_parts.iter().any(|part| part.version > progress.version);
+        if (kept != progress.base.folded || !progress.writers.is_empty() || overtakes)
+            && !self.commit(shard, kept, &mut progress).await?
+        {
+            return Ok(());
+        }
+        if !self.is_late() {
+            self.sweep_parts(shard, stored_parts, &progress).await?;
+        }
+        Ok(())
+    }
+
+    /// Seals whom it is time to seal, and marks in `snapshots` who is.
+    async fn seal(&mut self, snapshots: &mut [Snapshot]) -> Result<(), TableError> {
+        let (table, idle) = (self.table, self.settings.writer_idle);
+        // The table's time when the snapshots were read, or later: whatever was under way then is older.
+        let now_ms = table.answered_at_ms();
+        let due: Vec<_> = snapshots.iter_mut().filter(|snapshot| is_to_be_sealed(snapshot, now_ms, idle)).collect();
+        let late = is_late(self.deadline);
+        let mut sealing = stream::iter(due)
+            .take_while(|_| ready(!late()))
+            .map(|snapshot| async move {
+                let sealed = table.seal(snapshot, now_ms).await?;
+                snapshot.sealed_at_ms = sealed.then_some(now_ms);
+                Ok::<_, TableError>(sealed)
+            })
+            .buffer_unordered(WRITES_AT_ONCE);
+        while let Some(sealed) = sealing.next().await {
+            self.report.sealed += u64::from(sealed?);
+        }
+        Ok(())
+    }
+
+    /// Buries whom a stored base has folded and whose grace is over.
+    async fn bury(&mut self, snapshots: &[Snapshot], folded: &Folded) -> Result<(), TableError> {
+        let table = self.table;
+        let (now_ms, grace) = (table.answered_at_ms(), self.settings.grace);
+        let due: Vec<_> =
+            snapshots.iter().filter(|snapshot| is_to_be_buried(snapshot, folded, now_ms, grace)).collect();
+        let late = is_late(self.deadline);
+        let mut burials = stream::iter(due)
+            .take_while(|_| ready(!late()))
+            .map(|snapshot| async move {
+                // The grave first: a writer that thaws in between must find its content in one place or the other.
+                table.put_grave(snapshot, now_ms).await?;
+                table.delete_snapshot(snapshot).await
+            })
+            .buffer_unordered(WRITES_AT_ONCE);
+        while let Some(buried) = burials.next().await {
+            self.report.buried += u64::from(buried?);
+        }
+        Ok(())
+    }
+
+    /// Adds up what is sealed and not folded.
+    fn add(&mut self, snapshots: Vec<Snapshot>, progress: &mut Progress) {
+        for snapshot in snapshots {
+            if !is_to_be_folded(&snapshot, &progress.base.folded) {
+                continue;
+            }
+            match wire::decode(&snapshot.families) {
+                Ok(families) => {
+                    count(&mut progress.families, families, WriterLife::Sealed);
+                    progress.writers.push(snapshot.writer);
+                }
+                Err(error) => self.leave_alone(&error),
+            }
+        }
+    }
+
+    /// Replaces the base by one that names these as folded, and with what was added. Returns whether no other run was
+    /// faster; what that one left, the next run does.
+    async fn commit(&mut self, shard: u32, kept: Folded, progress: &mut Progress) -> Result<bool, CompactError> {
+        let version = progress.version + 1;
+        let forgotten = progress.base.folded.len() - kept.len();
+        let (families, mut writers) = (std::mem::take(&mut progress.families), std::mem::take(&mut progress.writers));
+        let without = Content { families: progress.base.families.clone(), folded: kept };
+        let mut next = without.clone();
+        merge(&mut next.families, families);
+        next.folded.extend(writers.iter().map(|writer| (*writer, None)));
+        let packed = next.pack(version, self.writers_in_item).or_else(|error| {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(shard, error, "a series outgrows an item, and writers stay unfolded");
+            self.report.base_full += writers.len() as u64;
+            writers.clear();
+            next = without;
+            next.pack(version, self.writers_in_item)
+        });
+        let Ok((root, parts)) = packed else { return Ok(true) };
+        let table = self.table;
+        // The parts first: a root names only what is stored. One that is stored already is the same.
+        stream::iter(&parts)
+            .map(|part| table.put_part(shard, part))
+            .buffer_unordered(WRITES_AT_ONCE)
+            .try_for_each(|_| ready(Ok(())))
+            .await?;
+        if !table.put_base(shard, &root).await? {
+            self.report.finished = false;
+            return Ok(false);
+        }
+        self.report.folded += writers.len() as u64;
+        self.report.forgotten += forgotten as u64;
+        (progress.version, progress.base, progress.parts) = (version, next, root.parts);
+        Ok(true)
+    }
+
+    /// Notes which parts no base names any more, and deletes those of which that was noted a grace ago.
+    async fn sweep_parts(
+        &mut self,
+        shard: u32,
+        stored: Vec<StoredPart>,
+        progress: &Progress,
+    ) -> Result<(), TableError> {
+        let now_ms = self.table.answered_at_ms();
+        for part in stored.iter().filter(|part| is_unnamed(part, progress.version, &progress.parts)) {
+            match part.unnamed_at_ms {
+                None => drop(self.table.note_unnamed(shard, part.id, now_ms).await?),
+                Some(at_ms) if is_over(at_ms, now_ms, self.settings.grace) => {
+                    self.table.delete_part(shard, part.id).await?;
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+}

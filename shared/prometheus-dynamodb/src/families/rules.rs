@@ -1,0 +1,100 @@
+//! What families must be like to be stored and read.
+//!
+//! Readers hold what they read to these rules, and writers what they write: what a reader would refuse must never be
+//! acknowledged.
+
+use std::collections::BTreeMap;
+
+use crate::families::merge::merge;
+use crate::families::{Families, Family, FamilyKey, Kind};
+
+/// How a family can break the rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FamilyFault {
+    /// See <https://prometheus.io/docs/concepts/data_model/>.
+    #[error("the metric's name is not allowed")]
+    MetricName,
+    /// See <https://prometheus.io/docs/concepts/data_model/>.
+    #[error("a label's name is not allowed, or the names are not in ascending order")]
+    LabelNames,
+    /// A series must have a value for every label.
+    #[error("a series has another number of label values than the family has labels")]
+    LabelValues,
+    /// The kind or the gauge's merge is a number that this version does not know.
+    #[error("the kind is unknown")]
+    Kind,
+    /// A gauge that does not merge by a sum has exactly one value.
+    #[error("a gauge has not exactly one value")]
+    GaugeValue,
+    /// Bounds must be finite and ascending.
+    #[error("bucket bounds are not finite and ascending")]
+    Bounds,
+    /// There must be a count for every bucket.
+    #[error("the number of bucket counts does not fit the bounds")]
+    BucketCounts,
+    /// A family or series must stand once.
+    #[error("the family or one of its series stands twice")]
+    Duplicate,
+}
+
+/// Checks a family's name and labels.
+pub fn check_names(key: &FamilyKey) -> Result<(), FamilyFault> {
+    if !is_metric_name(&key.name) {
+        return Err(FamilyFault::MetricName);
+    }
+    let ascending = key.label_names.windows(2).all(|pair| pair[0] < pair[1]);
+    if !ascending || !key.label_names.iter().all(|name| is_label_name(name, &key.kind)) {
+        return Err(FamilyFault::LabelNames);
+    }
+    Ok(())
+}
+
+/// Whether the number may be part of a counter's or histogram's sum: what is not finite would make the sum of all environments
+/// useless for ever, and so would numbers whose sum is not finite.
+pub fn is_summable(number: f64) -> bool {
+    number.abs() <= 1e300
+}
+
+/// The family without labels whose value is empty: to Prometheus that is the same as no label. The series may then belong to
+/// several families.
+pub fn without_empty_labels(key: FamilyKey, family: Family) -> Families {
+    if family.series.keys().flatten().all(|value| !value.is_empty()) {
+        return Families::from([(key, family)]);
+    }
+    let mut families = Families::new();
+    for (label_values, value) in family.series {
+        let (label_names, label_values) =
+            key.label_names.iter().cloned().zip(label_values).filter(|(_, value)| !value.is_empty()).unzip();
+        let key = FamilyKey { label_names, ..key.clone() };
+        let series = BTreeMap::from([(label_values, value)]);
+        merge(
+            &mut families,
+            Families::from([(
+                key,
+                Family {
+                    help: family.help.clone(),
+                    born_at_ms: family.born_at_ms,
+                    created_at_ms: family.created_at_ms,
+                    series,
+                },
+            )]),
+        );
+    }
+    families
+}
+
+/// Whether this can be a metric's name; see <https://prometheus.io/docs/concepts/data_model/>.
+pub(crate) fn is_metric_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_' || b == b':')
+        && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b':')
+}
+
+/// Names with two leading underscores are reserved, and `le` is what tells a histogram's buckets apart.
+fn is_label_name(name: &str, kind: &Kind) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+        && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        && !name.starts_with("__")
+        && !(matches!(kind, Kind::Histogram(_)) && name == "le")
+}

@@ -1,0 +1,95 @@
+//! The share of its time that an environment spends on publishing.
+//!
+//! An environment that publishes after a response takes no event meanwhile, so a table that is slow or hangs would take the
+//! service down with it. A bucket of time fills by a share of the time that passes, and each publish that held the environment
+//! takes out what it took, whether it succeeded or not. While nothing is left, responses are not followed by a publish.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// What the bucket holds at first and at most. With a publish of [`LONGEST_HOLD`] it costs at most 1.25 s beyond the share: with
+/// 2 %, 4.1 % of any minute.
+const CAPACITY: Duration = Duration::from_millis(250);
+
+/// The longest that a publish may take, and so the most that one takes out of the bucket: a freeze in the midst of it must not
+/// count as hours of work.
+pub const LONGEST_HOLD: Duration = Duration::from_secs(1);
+
+/// A bucket of time to spend.
+#[derive(Debug)]
+pub struct Budget {
+    /// How much of the time that passes may be spent, from 0 to 1.
+    share: f64,
+    /// What is left, in seconds; less than nothing after a publish that took longer.
+    left: f64,
+    /// When that was left.
+    at: Instant,
+}
+
+impl Budget {
+    /// A full bucket that fills by this percentage of the time that passes.
+    pub fn new(percent: u8, now: Instant) -> Self {
+        Self { share: f64::from(percent) / 100.0, left: CAPACITY.as_secs_f64(), at: now }
+    }
+
+    /// Whether something is left to spend.
+    pub fn has_some(&mut self, now: Instant) -> bool {
+        self.fill(now, CAPACITY.as_secs_f64());
+        self.left > 0.0
+    }
+
+    /// Takes out what a publish took.
+    pub fn spend(&mut self, took: Duration, now: Instant) {
+        let took = took.min(LONGEST_HOLD).as_secs_f64();
+        // What came in meanwhile is not cut off before it is spent: with a share of all time there is no bound.
+        self.fill(now, CAPACITY.as_secs_f64() + self.share * took);
+        self.left -= took;
+    }
+
+    fn fill(&mut self, now: Instant, most: f64) {
+        let passed = now.saturating_duration_since(self.at);
+        self.left = (self.left + self.share * passed.as_secs_f64()).min(most);
+        self.at = self.at.max(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Spends as often as it may for a minute, and gives the share of the minute that was spent.
+    fn spent_in_a_minute(percent: u8, each: Duration) -> f64 {
+        let start = Instant::now();
+        let mut budget = Budget::new(percent, start);
+        let (mut now, mut spent) = (start, Duration::ZERO);
+        while now < start + Duration::from_secs(60) {
+            if budget.has_some(now) {
+                now += each;
+                spent += each;
+                budget.spend(each, now);
+            }
+            now += Duration::from_millis(10);
+        }
+        spent.as_secs_f64() / 60.0
+    }
+
+    #[test]
+    fn the_share_is_kept_however_long_a_publish_takes() {
+        for each in [5, 50, 300, 1000].map(Duration::from_millis) {
+            let share = spent_in_a_minute(2, each);
+            assert!((0.015..0.05).contains(&share), "{share} with {each:?} each");
+        }
+        assert!(spent_in_a_minute(100, Duration::from_millis(300)) > 0.9, "100 percent is no bound");
+    }
+
+    #[test]
+    fn a_publish_that_was_frozen_counts_as_the_longest_one() {
+        let start = Instant::now();
+        let mut budget = Budget::new(2, start);
+        let thawed = start + Duration::from_secs(3600);
+        budget.spend(Duration::from_secs(3600), thawed);
+        assert!(!budget.has_some(thawed + Duration::from_secs(36)));
+        assert!(budget.has_some(thawed + Duration::from_secs(38)));
+    }
+}

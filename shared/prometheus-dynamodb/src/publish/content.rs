@@ -1,0 +1,115 @@
+//! What goes into an environment's next snapshot.
+
+use crate::families::merge::subtract;
+use crate::families::{Families, Kind};
+use crate::publish::gather::Sources;
+use crate::publish::ledger::Ledger;
+use crate::table::wire;
+
+/// How much the numbers of a counter's series may grow once it is admitted, in bytes.
+const COUNTER_GROWTH: usize = 8;
+/// How much the numbers of a histogram's series may grow: its sum, and for each bucket.
+const SUM_GROWTH: usize = 16;
+const BUCKET_GROWTH: usize = 4;
+
+/// Gathers what the environment has counted, less the baseline. Both times are in milliseconds since the epoch.
+///
+/// Series that are new must leave room for the numbers of all to grow. Where not all of them fit, whole families are left out, the
+/// largest first; those that have been published stay.
+pub fn content(sources: &Sources, ledger: &mut Ledger, baseline: &Families, born_at_ms: u64, now_ms: u64) -> Families {
+    sources.gather(ledger);
+    let mut families = ledger.families(born_at_ms, now_ms);
+    subtract(&mut families, baseline);
+    let claims = ledger.without_place();
+    if claims.is_empty() {
+        return families;
+    }
+    // How many of the claims fit: all of them, nearly always.
+    let fits = |admitted: usize| {
+        let mut families = families.clone();
+        for key in &claims[admitted..] {
+            let Some(family) = families.get_mut(key) else { continue };
+            family.series.retain(|label_values, _| ledger.has_place(key, label_values));
+        }
+        families.retain(|_, family| !family.series.is_empty());
+        wire::encode(&families, growth(&families)).is_ok().then_some(families)
+    };
+    let (mut most, mut too_many) = (None, claims.len() + 1);
+    let mut tried = claims.len();
+    while tried < too_many {
+        match fits(tried) {
+            Some(families) => most = Some((tried, families)),
+            None => too_many = tried,
+        }
+        let least = most.as_ref().map_or(0, |(admitted, _)| *admitted + 1);
+        tried = least + (too_many - least) / 2;
+    }
+    let admitted = most.as_ref().map_or(0, |(admitted, _)| *admitted);
+    claims[admitted..].iter().for_each(|key| ledger.close(key));
+    ledger.place_all();
+    match most {
+        Some((_, families)) => families,
+        // Not one: what had a place needs the room by now.
+        None => {
+            let mut families = ledger.families(born_at_ms, now_ms);
+            subtract(&mut families, baseline);
+            families
+        }
+    }
+}
+
+/// By how much the numbers of these families may grow.
+fn growth(families: &Families) -> usize {
+    let of_series = |kind: &Kind| match kind {
+        Kind::Counter | Kind::Gauge(_) => COUNTER_GROWTH,
+        Kind::Histogram(bounds) => SUM_GROWTH + BUCKET_GROWTH * (bounds.as_slice().len() + 1),
+    };
+    families.iter().map(|(key, family)| family.series.len() * of_series(&key.kind)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::publish::refusal::Refusal;
+    use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
+
+    /// A label's value of 1,000 characters that do not compress.
+    fn long(random: &mut fastrand::Rng) -> String {
+        std::iter::repeat_with(|| random.alphanumeric()).take(1000).collect()
+    }
+
+    #[test]
+    fn what_does_not_fit_leaves_the_rest_and_what_was_published() {
+        let mut random = fastrand::Rng::with_seed(1);
+        let (own, registry) = (Registry::new(), Registry::new());
+        let alive = IntCounter::new("zzz_alive_total", "Alive.").unwrap();
+        own.register(Box::new(alive.clone())).unwrap();
+        let vec = |name: &str| {
+            let vec = IntCounterVec::new(Opts::new(name, "By user."), &["user"]).unwrap();
+            registry.register(Box::new(vec.clone())).unwrap();
+            vec
+        };
+        let (a, b, c) = (vec("a_total"), vec("b_total"), vec("c_total"));
+        let sources = Sources::new(registry.clone()).led_by(own);
+        let mut ledger = Ledger::new(10_000, &[]);
+        let published = |ledger: &mut Ledger| {
+            let families = content(&sources, ledger, &Families::new(), 1, 2);
+            wire::encode(&families, 0).unwrap();
+            families.iter().map(|(key, family)| (key.name.clone(), family.series.len())).collect::<Vec<_>>()
+        };
+        let found =
+            |found: &[(&str, usize)]| found.iter().map(|&(name, series)| (name.to_owned(), series)).collect::<Vec<_>>();
+
+        (0..20).for_each(|_| a.with_label_values(&[long(&mut random)]).inc());
+        assert_eq!(published(&mut ledger), found(&[("a_total", 20), ("zzz_alive_total", 1)]));
+        (0..700).for_each(|_| a.with_label_values(&[long(&mut random)]).inc());
+        (0..10).for_each(|_| b.with_label_values(&[long(&mut random)]).inc());
+        (0..600).for_each(|_| c.with_label_values(&[long(&mut random)]).inc());
+        let all = found(&[("a_total", 20), ("b_total", 10), ("zzz_alive_total", 1)]);
+        assert_eq!(published(&mut ledger), all);
+        assert_eq!(ledger.refusals().series(Refusal::TooLarge), 1300);
+        // Nor is there a second try, which would cost as much each time.
+        assert_eq!(published(&mut ledger), all);
+        assert_eq!(ledger.refusals().series(Refusal::TooLarge), 1300);
+    }
+}

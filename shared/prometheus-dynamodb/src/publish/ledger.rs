@@ -1,0 +1,394 @@
+//! All series that an environment publishes, and what it has counted in them.
+//!
+//! What was published once always is: a series that vanished from a snapshot would make a counter fall. So the ledger keeps each
+//! counter and histogram that it has admitted, whatever the program does with it, and admits new series only while there is room:
+//! up to a number of series, and up to what fits into an item.
+
+use std::collections::BTreeMap;
+
+use crate::families::exact_sum::ExactSum;
+use crate::families::rules::{check_names, is_summable};
+use crate::families::{Families, Family, FamilyKey, GaugeMerge, Kind, Value};
+use crate::publish::counted::{Counted, Reading};
+use crate::publish::refusal::{Refusal, Refusals};
+use crate::scrape::page::{go_together, sample_names};
+
+/// Metrics that change by themselves: that they do is no reason to publish.
+const RESTLESS: [&str; 2] = ["process_", "prometheus_dynamodb_"];
+
+/// One series as the program has it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Sample {
+    /// Of a counter or histogram.
+    Counted(Reading),
+    /// Of a gauge.
+    Gauge(f64),
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Ledger {
+    max_series: usize,
+    series: usize,
+    families: BTreeMap<FamilyKey, Entry>,
+    /// Names that the page itself needs.
+    reserved: &'static [&'static str],
+    /// Counts the gatherings.
+    gathering: u64,
+    dropped: u64,
+    refusals: Refusals,
+    changed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    help: String,
+    /// Whether it was gathered among the first, which have the first claim on room.
+    first: bool,
+    /// Whether no new series are admitted, since some did not fit into an item.
+    full: bool,
+    series: BTreeMap<Vec<String>, Line>,
+}
+
+#[derive(Debug)]
+struct Line {
+    state: State,
+    /// The last gathering in which the program had it.
+    seen: u64,
+    /// Whether it has its place in the snapshot, and keeps it.
+    placed: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    Counted(Counted),
+    Gauge(f64),
+}
+
+impl Ledger {
+    /// An empty ledger for so many series, none of which may have one of the reserved names.
+    pub fn new(max_series: usize, reserved: &'static [&'static str]) -> Self {
+        Self {
+            max_series,
+            series: 0,
+            families: BTreeMap::new(),
+            reserved,
+            gathering: 0,
+            dropped: 0,
+            refusals: Refusals::default(),
+            changed: false,
+        }
+    }
+
+    /// Begins a gathering.
+    pub fn begin(&mut self) {
+        self.gathering += 1;
+        self.dropped = 0;
+        self.refusals.begin();
+    }
+
+    /// Enters what the program says of one series, or refuses it.
+    pub fn enter(&mut self, key: FamilyKey, label_values: Vec<String>, help: &str, first: bool, sample: Sample) {
+        let name = key.name.clone();
+        if let Err(refusal) = self.try_enter(key, label_values, help, first, sample) {
+            self.refuse(&name, refusal);
+        }
+    }
+
+    /// Counts a series of this metric as refused.
+    pub fn refuse(&mut self, metric: &str, refusal: Refusal) {
+        self.refusals.add(metric, refusal, 1);
+    }
+
+    /// Ends a gathering: what the program does not have any more is a count that stands still, or a gauge that is gone.
+    pub fn end(&mut self) {
+        let gathering = self.gathering;
+        for entry in self.families.values_mut() {
+            let before = entry.series.len();
+            entry.series.retain(|_, line| match &mut line.state {
+                _ if line.seen == gathering => true,
+                State::Counted(counted) => {
+                    counted.reset();
+                    true
+                }
+                State::Gauge(_) => false,
+            });
+            self.series -= before - entry.series.len();
+            self.changed |= entry.series.len() < before;
+        }
+        self.families.retain(|_, entry| entry.full || !entry.series.is_empty());
+    }
+
+    /// Everything in it, as of now. Both times are in milliseconds since the epoch.
+    pub fn families(&self, born_at_ms: u64, now_ms: u64) -> Families {
+        let entries = self.families.iter().filter(|(_, entry)| !entry.series.is_empty());
+        let family = |(key, entry): (&FamilyKey, &Entry)| {
+            let series = entry.series.iter().map(|(labels, line)| (labels.clone(), line.value(&key.kind, now_ms)));
+            let family =
+                Family { help: entry.help.clone(), born_at_ms, created_at_ms: born_at_ms, series: series.collect() };
+            (key.clone(), family)
+        };
+        entries.map(family).collect()
+    }
+
+    /// The families that have series without a place, those with the first claim first.
+    pub fn without_place(&self) -> Vec<FamilyKey> {
+        let mut claims: Vec<_> = self
+            .families
+            .iter()
+            .map(|(key, entry)| (!entry.first, entry.series.values().filter(|line| !line.placed).count(), key))
+            .filter(|(_, series, _)| *series > 0)
+            .collect();
+        // The family that grows without bounds is the largest, and goes last.
+        claims.sort();
+        claims.into_iter().map(|(_, _, key)| key.clone()).collect()
+    }
+
+    /// Whether this series has a place.
+    pub fn has_place(&self, key: &FamilyKey, label_values: &[String]) -> bool {
+        self.families.get(key).and_then(|entry| entry.series.get(label_values)).is_some_and(|line| line.placed)
+    }
+
+    /// Gives a place to each series that is there, once and for all.
+    pub fn place_all(&mut self) {
+        self.families.values_mut().flat_map(|entry| entry.series.values_mut()).for_each(|line| line.placed = true);
+    }
+
+    /// Refuses this family's series that have no place, and all that may be new later.
+    pub fn close(&mut self, key: &FamilyKey) {
+        let Some(entry) = self.families.get_mut(key) else { return };
+        let before = entry.series.len();
+        entry.series.retain(|_, line| line.placed);
+        entry.full = true;
+        let refused = before - entry.series.len();
+        // A family that has none stays, and counts as one: there may be ever new ones.
+        self.series -= refused - usize::from(entry.series.is_empty());
+        self.refusals.add(&key.name, Refusal::TooLarge, refused as u64);
+    }
+
+    /// How many series the present gathering left out because there are too many.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// What the present gathering refused.
+    pub fn refusals(&self) -> &Refusals {
+        &self.refusals
+    }
+
+    /// Whether anything has changed since the last publish.
+    pub fn has_changed(&self) -> bool {
+        self.changed
+    }
+
+    /// What is in it was published.
+    pub fn published(&mut self) {
+        self.changed = false;
+    }
+
+    fn try_enter(
+        &mut self,
+        key: FamilyKey,
+        label_values: Vec<String>,
+        help: &str,
+        first: bool,
+        sample: Sample,
+    ) -> Result<(), Refusal> {
+        if !self.families.contains_key(&key) {
+            self.check_family(&key)?;
+            if self.series == self.max_series {
+                self.dropped += 1;
+                return Ok(());
+            }
+        }
+        let restless = RESTLESS.iter().any(|prefix| key.name.starts_with(prefix));
+        let entry = self.families.entry(key).or_default();
+        (entry.help, entry.first) = (help.to_owned(), first);
+        let not_finite = matches!(&sample, Sample::Counted(reading) if !is_summable(reading.sum));
+        let changed = match entry.series.get_mut(&label_values) {
+            Some(line) if line.seen == self.gathering => return Err(Refusal::Duplicate),
+            Some(line) => {
+                line.seen = self.gathering;
+                line.state.see(sample)
+            }
+            None if entry.full => return Err(Refusal::TooLarge),
+            None if self.series == self.max_series => {
+                self.dropped += 1;
+                return Ok(());
+            }
+            None => {
+                self.series += 1;
+                let line = Line { state: State::new(sample), seen: self.gathering, placed: false };
+                entry.series.insert(label_values, line);
+                true
+            }
+        };
+        self.changed |= changed && !restless;
+        if not_finite { Err(Refusal::NotFinite) } else { Ok(()) }
+    }
+
+    /// Holds a new family to what readers ask of an item and of a page.
+    fn check_family(&self, key: &FamilyKey) -> Result<(), Refusal> {
+        check_names(key)?;
+        if !self.named(&key.name).all(|known| go_together(&known.kind, &key.kind)) {
+            return Err(Refusal::TypeConflict);
+        }
+        let is_taken = |sample: &String| {
+            let histograms = ["_bucket", "_sum", "_count"].iter().filter_map(|suffix| sample.strip_suffix(suffix));
+            self.reserved.contains(&sample.as_str())
+                || (*sample != key.name && self.named(sample).next().is_some())
+                || histograms
+                    .filter(|name| *name != key.name)
+                    .any(|name| self.named(name).any(|known| matches!(known.kind, Kind::Histogram(_))))
+        };
+        let taken = sample_names(&key.name, matches!(key.kind, Kind::Histogram(_))).iter().any(is_taken);
+        if taken { Err(Refusal::NameConflict) } else { Ok(()) }
+    }
+
+    /// The families of this name.
+    fn named(&self, name: &str) -> impl Iterator<Item = &FamilyKey> {
+        let first = FamilyKey { name: name.to_owned(), kind: Kind::Counter, label_names: Vec::new() };
+        let name = first.name.clone();
+        self.families.range(first..).map(|(key, _)| key).take_while(move |key| key.name == name)
+    }
+}
+
+impl Line {
+    fn value(&self, kind: &Kind, now_ms: u64) -> Value {
+        match (&self.state, kind) {
+            (State::Counted(counted), _) => counted.value(),
+            (State::Gauge(value), Kind::Gauge(GaugeMerge::MostRecent)) => {
+                Value::Latest { at_ms: now_ms, value: *value }
+            }
+            (State::Gauge(value), Kind::Gauge(GaugeMerge::LiveSum)) => Value::Sum(ExactSum::of([*value])),
+            (State::Gauge(value), _) => Value::Extreme(*value),
+        }
+    }
+}
+
+impl State {
+    fn new(sample: Sample) -> Self {
+        match sample {
+            Sample::Gauge(value) => Self::Gauge(value),
+            Sample::Counted(reading) => {
+                let mut counted = Counted::new(reading.counts.len());
+                counted.see(reading);
+                Self::Counted(counted)
+            }
+        }
+    }
+
+    /// Takes the sample. Returns whether it differs from the last one.
+    fn see(&mut self, sample: Sample) -> bool {
+        match (self, sample) {
+            (Self::Counted(counted), Sample::Counted(reading)) => counted.see(reading),
+            (Self::Gauge(last), Sample::Gauge(value)) => std::mem::replace(last, value).to_bits() != value.to_bits(),
+            (state, sample) => unreachable!("a family's kind decides its samples, not {state:?} and {sample:?}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::families::Bounds;
+
+    fn counter(name: &str) -> FamilyKey {
+        FamilyKey { name: name.into(), kind: Kind::Counter, label_names: vec!["user".into()] }
+    }
+
+    fn counted(sum: f64) -> Sample {
+        Sample::Counted(Reading { counts: vec![], sum })
+    }
+
+    /// One gathering, and the series that are there after it.
+    fn gather(ledger: &mut Ledger, samples: &[(FamilyKey, &str, Sample)]) -> Vec<(String, String)> {
+        ledger.begin();
+        for (key, user, sample) in samples {
+            ledger.enter(key.clone(), vec![(*user).to_owned()], "", false, sample.clone());
+        }
+        ledger.end();
+        let families = ledger.families(0, 0);
+        let series = |(key, family): (&FamilyKey, &Family)| {
+            family.series.keys().map(|labels| (key.name.clone(), labels.concat())).collect::<Vec<_>>()
+        };
+        families.iter().flat_map(series).collect()
+    }
+
+    fn texts(texts: &[(&str, &str)]) -> Vec<(String, String)> {
+        texts.iter().map(|&(name, user)| (name.to_owned(), user.to_owned())).collect()
+    }
+
+    #[test]
+    fn a_series_beyond_the_cap_is_left_out_and_one_that_was_there_never_is() {
+        let mut ledger = Ledger::new(2, &[]);
+        let of = |user| (counter("requests_total"), user, counted(1.0));
+        let both = texts(&[("requests_total", "m"), ("requests_total", "n")]);
+        assert_eq!(gather(&mut ledger, &[of("m"), of("n")]), both);
+        assert_eq!(gather(&mut ledger, &[of("a"), of("m"), of("z")]), both, "also that which the program has removed");
+        assert_eq!(ledger.dropped(), 2);
+    }
+
+    #[test]
+    fn a_gauge_that_is_gone_makes_room() {
+        let mut ledger = Ledger::new(1, &[]);
+        let gauge =
+            |user| (FamilyKey { kind: Kind::Gauge(GaugeMerge::Max), ..counter("open") }, user, Sample::Gauge(f64::NAN));
+        assert_eq!(gather(&mut ledger, &[gauge("m")]), texts(&[("open", "m")]));
+        assert_eq!(gather(&mut ledger, &[]), []);
+        assert_eq!(gather(&mut ledger, &[(counter("open"), "n", counted(1.0))]), texts(&[("open", "n")]));
+        assert_eq!(ledger.refusals().series(Refusal::TypeConflict), 0, "of another type, even");
+    }
+
+    #[test]
+    fn what_a_page_would_refuse_is_refused_for_its_reason_and_the_rest_is_not() {
+        let histogram = FamilyKey { kind: Kind::Histogram(Bounds::default()), ..counter("seconds") };
+        let observed = Sample::Counted(Reading { counts: vec![1], sum: 1.0 });
+        let labelled = |label: &str, kind: Kind| FamilyKey { label_names: vec![label.into()], kind, ..counter("x") };
+        let twice = FamilyKey { label_names: vec!["a".into(), "a".into()], ..counter("y") };
+        for (key, sample, refusal) in [
+            (counter("my-app_total"), counted(1.0), Refusal::MetricName),
+            (labelled("__tenant", Kind::Counter), counted(1.0), Refusal::LabelNames),
+            (labelled("team-name", Kind::Counter), counted(1.0), Refusal::LabelNames),
+            (labelled("le", histogram.kind.clone()), observed.clone(), Refusal::LabelNames),
+            (twice, counted(1.0), Refusal::LabelNames),
+            (
+                FamilyKey { kind: Kind::Gauge(GaugeMerge::Max), ..counter("good") },
+                Sample::Gauge(1.0),
+                Refusal::TypeConflict,
+            ),
+            (counter("seconds_count"), counted(1.0), Refusal::NameConflict),
+            (FamilyKey { name: "good".into(), ..histogram.clone() }, observed.clone(), Refusal::TypeConflict),
+            (FamilyKey { name: "part".into(), ..histogram.clone() }, observed.clone(), Refusal::NameConflict),
+            (counter("reserved"), counted(1.0), Refusal::NameConflict),
+            (counter("good"), counted(2.0), Refusal::Duplicate),
+            (counter("poor"), counted(f64::NAN), Refusal::NotFinite),
+        ] {
+            let mut ledger = Ledger::new(10, &["reserved"]);
+            let good = (counter("good"), "m", counted(1.0));
+            let others = [(histogram.clone(), "m", observed.clone()), (counter("part_sum"), "m", counted(1.0))];
+            let bad = (key, "m", sample);
+            let found = gather(&mut ledger, &[good, others[0].clone(), others[1].clone(), bad]);
+            let refused: Vec<_> = Refusal::ALL.into_iter().filter(|one| ledger.refusals().series(*one) > 0).collect();
+            assert_eq!(refused, [refusal]);
+            let all_good = texts(&[("good", "m"), ("part_sum", "m"), ("seconds", "m")]);
+            assert!(all_good.iter().all(|series| found.contains(series)), "{refusal:?}: {found:?}");
+            assert_eq!(found.len(), 3 + usize::from(refusal == Refusal::NotFinite), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn what_changes_by_itself_is_no_change() {
+        let mut ledger = Ledger::new(10, &[]);
+        let gathered = |ledger: &mut Ledger, cpu: f64, requests: f64| {
+            let cpu = (counter("process_cpu_seconds_total"), "", counted(cpu));
+            gather(ledger, &[cpu, (counter("requests_total"), "", counted(requests))]);
+            ledger.has_changed()
+        };
+        assert!(gathered(&mut ledger, 0.1, 1.0));
+        assert!(gathered(&mut ledger, 0.1, 1.0), "it was not published yet");
+        ledger.published();
+        assert!(!gathered(&mut ledger, 0.2, 1.0));
+        assert!(gathered(&mut ledger, 0.3, 2.0));
+    }
+}

@@ -1,0 +1,124 @@
+//! The process's own metrics, as in any Prometheus client.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard};
+
+use prometheus::core::{Collector, Desc};
+#[cfg(target_os = "linux")]
+use prometheus::process_collector::ProcessCollector;
+use prometheus::proto::{Counter, Metric, MetricFamily, MetricType};
+use rustix::time::{ClockId, clock_gettime};
+
+const CPU_NAME: &str = "process_cpu_seconds_total";
+const CPU_HELP: &str = "Total user and system CPU time spent in seconds.";
+
+/// The metrics `process_*`. On systems other than Linux there is only the CPU time.
+#[derive(Debug)]
+pub struct ProcessMetrics {
+    #[cfg(target_os = "linux")]
+    others: ProcessCollector,
+    cpu: Desc,
+}
+
+impl ProcessMetrics {
+    /// Those of this process.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            #[cfg(target_os = "linux")]
+            others: ProcessCollector::for_self(),
+            cpu: Desc::new(CPU_NAME.to_owned(), CPU_HELP.to_owned(), Vec::new(), Default::default())?,
+        })
+    }
+}
+
+impl Collector for ProcessMetrics {
+    fn desc(&self) -> Vec<&Desc> {
+        #[cfg(target_os = "linux")]
+        let others = self.others.desc();
+        #[cfg(not(target_os = "linux"))]
+        let others = Vec::new();
+        others.into_iter().filter(|desc| desc.fq_name != CPU_NAME).chain([&self.cpu]).collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        #[cfg(target_os = "linux")]
+        let others = self.others.collect();
+        #[cfg(not(target_os = "linux"))]
+        let others = Vec::new();
+        // That of `prometheus` counts whole seconds, which an environment may never reach.
+        others.into_iter().filter(|family: &MetricFamily| family.name() != CPU_NAME).chain([cpu_family()]).collect()
+    }
+}
+
+fn cpu_family() -> MetricFamily {
+    let used = clock_gettime(ClockId::ProcessCPUTime);
+    let mut counter = Counter::default();
+    counter.set_value(used.tv_sec as f64 + used.tv_nsec as f64 / 1e9);
+    let mut metric = Metric::from_label(Vec::new());
+    metric.set_counter(counter);
+    let mut family = MetricFamily::default();
+    family.set_name(CPU_NAME.to_owned());
+    family.set_help(CPU_HELP.to_owned());
+    family.set_field_type(MetricType::COUNTER);
+    family.set_metric(vec![metric]);
+    family
+}
+
+/// The tables to which this process publishes its own metrics.
+static CLAIMED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// The right to publish the process's metrics to a table: two publishers of one process must not count it twice.
+#[derive(Debug)]
+pub struct ProcessClaim {
+    table: String,
+}
+
+impl ProcessClaim {
+    /// Claims the table, unless another publisher of this process has.
+    pub fn of(table: &str) -> Option<Self> {
+        claimed().insert(table.to_owned()).then(|| Self { table: table.to_owned() })
+    }
+}
+
+impl Drop for ProcessClaim {
+    fn drop(&mut self) {
+        claimed().remove(&self.table);
+    }
+}
+
+fn claimed() -> MutexGuard<'static, BTreeSet<String>> {
+    CLAIMED.lock().expect("no one panics while holding the lock")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_time_has_fractions_and_the_other_metrics_are_there() {
+        let registry = prometheus::Registry::new();
+        registry.register(Box::new(ProcessMetrics::new().unwrap())).unwrap();
+        let cpu = || {
+            let families = registry.gather();
+            let family = families.iter().find(|family| family.name() == CPU_NAME).unwrap();
+            family.get_metric()[0].get_counter().get_value()
+        };
+        let before = cpu();
+        let mut spent = before;
+        while spent - before < 0.01 {
+            spent = cpu();
+        }
+        assert!(spent - before < 1.0, "whole seconds: {before} and {spent}");
+        #[cfg(target_os = "linux")]
+        assert_eq!(registry.gather().len(), 7);
+    }
+
+    #[test]
+    fn a_process_is_claimed_once_a_table_and_again_after_its_publisher_has_ended() {
+        let claim = ProcessClaim::of("claims").unwrap();
+        assert!(ProcessClaim::of("claims").is_none());
+        assert!(ProcessClaim::of("other claims").is_some());
+        drop(claim);
+        assert!(ProcessClaim::of("claims").is_some());
+    }
+}

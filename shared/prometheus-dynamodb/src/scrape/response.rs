@@ -1,0 +1,270 @@
+//! A scrape over HTTP, in terms of no HTTP library: what is asked for, and the answer.
+
+mod selection;
+mod time_allowed;
+
+use std::time::Instant;
+
+use crate::scrape::exposition::{Format, accepts_gzip, gzip};
+use crate::scrape::{ScrapeError, scrape};
+use crate::settings::TableSettings;
+use crate::table::ReadStats;
+use selection::Selection;
+use time_allowed::time_allowed;
+
+/// The longest body that is sent, in bytes: Lambda's limit of 6 MB for a response, less room for what is around it. See
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>.
+const MAX_PAYLOAD_BYTES: usize = 6 * 1024 * 1024 - 16 * 1024;
+
+/// The header by which Prometheus says when it gives up, in seconds.
+const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
+
+/// A request for the page.
+pub struct PageRequest<'a> {
+    /// The method. `GET` and `HEAD` are answered.
+    pub method: &'a str,
+    /// The query string, without the question mark. `name[]=NAME`, as often as wanted, keeps the families that are called so
+    /// or have a sample of that name; `function=NAME` keeps the series whose label `function` has that value.
+    pub query: &'a str,
+    /// Returns the value of the header of this name, which is in lower case; several of one name as one list, separated by
+    /// commas (RFC 9110, section 5.3).
+    pub header: &'a (dyn Fn(&str) -> Option<String> + Sync),
+    /// When the request was received. The scraper's time-out counts from there.
+    pub received_at: Instant,
+    /// When the invocation must have ended, if that is known.
+    pub deadline: Option<Instant>,
+}
+
+/// The page as a response with status 200.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageResponse {
+    /// Names and values of the headers.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body; empty for `HEAD`.
+    pub body: PageBody,
+}
+
+/// The body of a response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PageBody {
+    /// Nothing.
+    Empty,
+    /// Text in UTF-8.
+    Text(String),
+    /// Bytes, which Lambda's JSON carries in base64.
+    Binary(Vec<u8>),
+}
+
+/// Why a request for the page is refused or fails.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PageError {
+    /// The method is another than those of the page. Status 405.
+    #[error("{} is needed", Self::METHODS)]
+    Method,
+    /// The query string has a parameter that is not known. Status 400.
+    #[error("the parameters are name[] and function, each with a value, and not {}", shortened(.parameter))]
+    Query {
+        /// The parameter's name.
+        parameter: String,
+    },
+    /// The page could not be read. Status 429 if DynamoDB throttles, 500 if a base is damaged, else 503.
+    #[error(transparent)]
+    Scrape(#[from] ScrapeError),
+    /// Lambda would not take the page. Status 500.
+    #[error("the page is larger than the 6 MB that Lambda lets a response have; {way_out}, or for a part with name[]")]
+    TooLarge {
+        /// What to do about it.
+        way_out: &'static str,
+    },
+}
+
+impl PageError {
+    /// The methods of the page, as the header `Allow` lists them.
+    pub const METHODS: &'static str = "GET, HEAD";
+
+    /// Returns the HTTP status.
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::Method => 405,
+            Self::Query { .. } => 400,
+            Self::Scrape(error) => error.status(),
+            Self::TooLarge { .. } => 500,
+        }
+    }
+}
+
+/// At most so much of a name is repeated to whoever sent it.
+fn shortened(text: &str) -> String {
+    const LONGEST: usize = 60;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{:?} …", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
+
+/// Answers a request for the page: in the format and the coding that `Accept` and `Accept-Encoding` ask for, restricted by
+/// the query, and no later than the scraper and the invocation allow.
+///
+/// A page that Lambda would not take as it is, is compressed even though nobody asked for it, unless that was ruled out:
+/// every scraper understands gzip.
+///
+/// # Errors
+///
+/// See [`PageError`]. The request's faults are found before the table is read.
+pub async fn respond<T: ReadStats>(
+    table: &T,
+    settings: &TableSettings,
+    request: PageRequest<'_>,
+) -> Result<PageResponse, PageError> {
+    let with_body = match request.method {
+        "GET" => true,
+        "HEAD" => false,
+        _ => return Err(PageError::Method),
+    };
+    let selection = Selection::parse(request.query).map_err(|parameter| PageError::Query { parameter })?;
+    let time_left = request.deadline.map(|deadline| deadline.saturating_duration_since(request.received_at));
+    let allowed = time_allowed((request.header)(SCRAPE_TIMEOUT).as_deref(), time_left);
+    let mut page = scrape(table, settings, request.received_at + allowed).await?;
+    selection.apply(&mut page);
+
+    let accept = (request.header)("accept").unwrap_or_default();
+    let format = Format::of(&accept);
+    let coding = Coding::of((request.header)("accept-encoding").as_deref());
+    let (body, compressed) = body(format.render(&page), format, coding)?;
+    let mut headers = vec![
+        ("content-type", content_type(format, &accept)),
+        ("vary", "Accept, Accept-Encoding".to_owned()),
+        ("cache-control", "no-store".to_owned()),
+    ];
+    if compressed {
+        headers.push(("content-encoding", "gzip".to_owned()));
+    }
+    Ok(PageResponse { headers, body: if with_body { body } else { PageBody::Empty } })
+}
+
+/// Returns the content type, with the scheme for escaping names that was asked for. No name here needs to be escaped, so
+/// any scheme holds.
+fn content_type(format: Format, accept: &str) -> String {
+    match format.escaping(accept) {
+        Some(escaping) => format!("{}; escaping={escaping}", format.content_type()),
+        None => format.content_type().to_owned(),
+    }
+}
+
+/// Whether a response may be compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Coding {
+    /// With gzip, as was asked for.
+    Gzip,
+    /// As is best: nothing was said of codings, so that any will do (RFC 9110, section 12.5.3).
+    Any,
+    /// Not at all: gzip was ruled out.
+    Identity,
+}
+
+impl Coding {
+    fn of(accept_encoding: Option<&str>) -> Self {
+        match accept_encoding {
+            None => Self::Any,
+            Some(list) if accepts_gzip(list) => Self::Gzip,
+            Some(_) => Self::Identity,
+        }
+    }
+}
+
+/// Returns the body, and whether it is compressed.
+fn body(page: Vec<u8>, format: Format, coding: Coding) -> Result<(PageBody, bool), PageError> {
+    let fits = |body: PageBody| {
+        if payload_bytes(&body) <= MAX_PAYLOAD_BYTES { Ok(body) } else { Err(body) }
+    };
+    let compressed = |page: &[u8]| match fits(PageBody::Binary(gzip(page))) {
+        Ok(body) => Ok((body, true)),
+        Err(_) => Err(PageError::TooLarge { way_out: "publish fewer series" }),
+    };
+    if coding == Coding::Gzip {
+        return compressed(&page);
+    }
+    let plain = if format.is_text() {
+        PageBody::Text(String::from_utf8(page).expect("a text format is UTF-8"))
+    } else {
+        PageBody::Binary(page)
+    };
+    match (fits(plain), coding) {
+        (Ok(plain), _) => Ok((plain, false)),
+        (Err(PageBody::Text(page)), Coding::Any) => compressed(page.as_bytes()),
+        (Err(PageBody::Binary(page)), Coding::Any) => compressed(&page),
+        (Err(_), _) => Err(PageError::TooLarge { way_out: "ask for it with Accept-Encoding: gzip" }),
+    }
+}
+
+/// Returns how long the body is in the JSON that Lambda is given: in base64, or as a text in which some characters are
+/// escaped.
+fn payload_bytes(body: &PageBody) -> usize {
+    match body {
+        PageBody::Empty => 0,
+        PageBody::Text(text) => text.len() + text.bytes().filter(|byte| matches!(byte, b'"' | b'\\' | b'\n')).count(),
+        PageBody::Binary(bytes) => bytes.len().div_ceil(3) * 4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::MemoryStatsTable;
+
+    async fn answer(method: &str, query: &str, headers: &[(&str, &str)]) -> Result<PageResponse, PageError> {
+        let settings = TableSettings::builder("stats").build().unwrap();
+        let header =
+            |wanted: &str| headers.iter().find(|(name, _)| *name == wanted).map(|(_, value)| (*value).to_owned());
+        let request = PageRequest { method, query, header: &header, received_at: Instant::now(), deadline: None };
+        respond(&MemoryStatsTable::default(), &settings, request).await
+    }
+
+    #[tokio::test]
+    async fn the_page_comes_in_the_format_and_the_coding_that_are_asked_for() {
+        let plain = answer("GET", "", &[]).await.unwrap();
+        assert_eq!(plain.headers[0].1, "text/plain; version=0.0.4; charset=utf-8");
+        let PageBody::Text(page) = &plain.body else { panic!("{plain:?}") };
+        assert!(page.contains("prometheus_dynamodb_writers{state=\"live\"} 0\n"), "{page}");
+
+        let accept = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8,*/*;q=0.1";
+        let coded = answer("GET", "", &[("accept", accept), ("accept-encoding", "gzip")]).await.unwrap();
+        let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8";
+        assert_eq!(coded.headers[0], ("content-type", content_type.to_owned()));
+        assert!(coded.headers.contains(&("content-encoding", "gzip".to_owned())));
+        let PageBody::Binary(bytes) = &coded.body else { panic!("{coded:?}") };
+        assert_eq!(bytes[..2], [0x1f, 0x8b], "the magic number of gzip");
+
+        assert_eq!(answer("HEAD", "", &[]).await.unwrap(), PageResponse { body: PageBody::Empty, ..plain });
+    }
+
+    #[tokio::test]
+    async fn the_query_restricts_the_page() {
+        let response = answer("GET", "name[]=prometheus_dynamodb_series", &[]).await.unwrap();
+        let PageBody::Text(page) = &response.body else { panic!("{response:?}") };
+        let samples: Vec<_> = page.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(samples, ["prometheus_dynamodb_series 0"]);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_understood_is_refused_by_name_and_briefly() {
+        assert_eq!(answer("POST", "", &[]).await.unwrap_err().status(), 405);
+        let refused = answer("GET", &format!("{}=up", "ü".repeat(10_000)), &[]).await.unwrap_err();
+        assert_eq!(refused.status(), 400);
+        assert!(refused.to_string().contains("name[] and function") && refused.to_string().len() < 400, "{refused}");
+    }
+
+    #[test]
+    fn a_page_that_lambda_would_not_take_is_compressed_or_an_error_with_the_way_out() {
+        // Each line feed is two characters in JSON.
+        let page = vec![b'\n'; MAX_PAYLOAD_BYTES / 2 + 1];
+        let refused = body(page.clone(), Format::Text, Coding::Identity).unwrap_err().to_string();
+        assert!(refused.contains("Accept-Encoding: gzip"), "{refused}");
+        let (large, compressed) = body(page.clone(), Format::Text, Coding::Any).unwrap();
+        assert!(compressed && payload_bytes(&large) <= MAX_PAYLOAD_BYTES);
+        assert!(body(page.clone(), Format::Text, Coding::Gzip).unwrap().1);
+        assert!(!body(page[1..].to_vec(), Format::Text, Coding::Any).unwrap().1);
+        assert!(!body(page[1..].to_vec(), Format::Text, Coding::Identity).unwrap().1);
+    }
+}

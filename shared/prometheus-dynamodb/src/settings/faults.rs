@@ -1,0 +1,150 @@
+//! Collecting what is wrong with settings.
+
+use std::fmt::{self, Display};
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+use humantime::format_duration;
+
+/// One wrong setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingFault {
+    variable: &'static str,
+    problem: String,
+}
+
+impl SettingFault {
+    /// Returns the name of the variable.
+    pub fn variable(&self) -> &'static str {
+        self.variable
+    }
+
+    /// Returns what is wrong with it and what is allowed, as the rest of a sentence that begins with the variable.
+    pub fn problem(&self) -> &str {
+        &self.problem
+    }
+}
+
+impl Display for SettingFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.variable, self.problem)
+    }
+}
+
+/// Every wrong setting, each by its variable's name and with what is allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingsError {
+    faults: Vec<SettingFault>,
+}
+
+impl SettingsError {
+    /// Returns the faults, in the order in which the settings are read.
+    pub fn faults(&self) -> &[SettingFault] {
+        &self.faults
+    }
+}
+
+impl Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.faults.as_slice() {
+            [only] => write!(f, "a setting is wrong: {only}"),
+            faults => {
+                write!(f, "{} settings are wrong:", faults.len())?;
+                faults.iter().try_for_each(|fault| write!(f, "\n  {fault}"))
+            }
+        }
+    }
+}
+
+impl std::error::Error for SettingsError {}
+
+/// What was found wrong so far.
+#[derive(Debug, Default)]
+pub(super) struct Faults(Vec<SettingFault>);
+
+impl Faults {
+    fn add(&mut self, variable: &'static str, problem: impl Into<String>) {
+        self.0.push(SettingFault { variable, problem: problem.into() });
+    }
+
+    /// Returns a variable that must be there, and an empty text if it is not.
+    pub(super) fn required(&mut self, find: &impl Fn(&str) -> Option<String>, variable: &'static str) -> String {
+        match find(variable) {
+            Some(text) => {
+                self.check_text(variable, &text);
+                text
+            }
+            None => {
+                self.add(variable, "is missing");
+                String::new()
+            }
+        }
+    }
+
+    /// Replaces `value` by a variable, if that is there.
+    pub(super) fn number<N: FromStr + PartialOrd + Display>(
+        &mut self,
+        find: &impl Fn(&str) -> Option<String>,
+        variable: &'static str,
+        range: &RangeInclusive<N>,
+        value: &mut N,
+    ) {
+        let Some(text) = find(variable) else { return };
+        match text.parse() {
+            Ok(number) if range.contains(&number) => *value = number,
+            _ => self.add(variable, number_needed(&format!("{text:?}"), range)),
+        }
+    }
+
+    /// Replaces `value` by a variable, if that is there.
+    pub(super) fn duration(
+        &mut self,
+        find: &impl Fn(&str) -> Option<String>,
+        variable: &'static str,
+        range: &RangeInclusive<Duration>,
+        value: &mut Duration,
+    ) {
+        let Some(text) = find(variable) else { return };
+        match humantime::parse_duration(&text) {
+            Ok(duration) if range.contains(&duration) => *value = duration,
+            _ => self.add(variable, duration_needed(&format!("{text:?}"), range)),
+        }
+    }
+
+    pub(super) fn check_text(&mut self, variable: &'static str, text: &str) {
+        if text.trim().is_empty() {
+            self.add(variable, format!("is {text:?}: a text that is not blank is needed"));
+        }
+    }
+
+    pub(super) fn check_number<N: PartialOrd + Display>(
+        &mut self,
+        variable: &'static str,
+        value: N,
+        range: &RangeInclusive<N>,
+    ) {
+        if !range.contains(&value) {
+            self.add(variable, number_needed(&value, range));
+        }
+    }
+
+    pub(super) fn check_duration(&mut self, variable: &'static str, value: Duration, range: &RangeInclusive<Duration>) {
+        if !range.contains(&value) {
+            self.add(variable, duration_needed(&format_duration(value), range));
+        }
+    }
+
+    pub(super) fn finish<T>(self, settings: T) -> Result<T, SettingsError> {
+        if self.0.is_empty() { Ok(settings) } else { Err(SettingsError { faults: self.0 }) }
+    }
+}
+
+fn number_needed<N: Display>(value: &dyn Display, range: &RangeInclusive<N>) -> String {
+    format!("is {value}: a whole number from {} to {} is needed", range.start(), range.end())
+}
+
+fn duration_needed(value: &dyn Display, range: &RangeInclusive<Duration>) -> String {
+    let (from, to) = (format_duration(*range.start()), format_duration(*range.end()));
+    format!("is {value}: a duration with its unit from {from} to {to} is needed, such as 500ms, 1s or 15m")
+}

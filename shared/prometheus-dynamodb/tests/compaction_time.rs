@@ -1,0 +1,169 @@
+//! Graces pass by the table's clock, and nothing that is damaged or slow keeps others from being compacted.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use local_bundle::dynamodb_local::DynamoDbLocal;
+use local_bundle::tables;
+use prometheus_dynamodb::item::{Base, Part, PartId, Snapshot, WriterId};
+use prometheus_dynamodb::table::{CompactStats, Cursor, ReadStats, SnapshotPage, TableError, TableTime};
+use prometheus_dynamodb::{
+    CompactReport, DynamoDbStatsTable, MemoryStatsTable, ScrapeError, TableSettings, compact, scrape,
+};
+use support::{Environment, page, settings, value};
+
+const MINUTE_MS: u64 = 60_000;
+/// Some time, far from that of any clock here.
+const NOON_MS: u64 = 1_000_000_000_000;
+
+async fn run<T: CompactStats>(table: &T, settings: &TableSettings) -> CompactReport {
+    let (report, result) = compact(table, settings, Instant::now() + Duration::from_secs(60)).await;
+    result.unwrap();
+    report
+}
+
+#[tokio::test]
+async fn graces_pass_by_the_tables_clock_alone() {
+    let table = MemoryStatsTable::default();
+    table.set_time(NOON_MS);
+    let mut environment = Environment::new(table.clone(), 1, 10);
+    environment.requests(1).await;
+    let updated_at_ms = table.snapshots(0).await.unwrap()[0].as_ref().unwrap().updated_at_ms;
+    assert_eq!(updated_at_ms, NOON_MS, "a writer whose clock is wrong is not taken for idle");
+    assert_eq!(run(&table, &settings()).await.sealed, 0);
+
+    environment.publisher.close().await;
+    assert_eq!(run(&table, &settings()).await.folded, 1);
+    assert_eq!(table.snapshots(0).await.unwrap()[0].as_ref().unwrap().sealed_at_ms, Some(NOON_MS));
+    // A grace is 20 minutes. The clock jumps back before it is over.
+    for (minutes, buried, forgotten) in [(20, 0, 0), (0, 0, 0), (21, 1, 0), (21, 0, 0), (41, 0, 0), (42, 0, 1)] {
+        table.set_time(NOON_MS + minutes * MINUTE_MS);
+        let report = run(&table, &settings()).await;
+        assert_eq!((report.buried, report.forgotten), (buried, forgotten), "after {minutes} minutes");
+        assert_eq!(value(&page(&table).await, "requests_total", &[]), 1.0);
+    }
+}
+
+#[tokio::test]
+async fn an_item_that_cannot_be_read_keeps_no_one_else_from_being_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let dynamodb = DynamoDbLocal::start_in_memory(&folder.path().join("dynamodb.log")).await.unwrap();
+    let client = dynamodb.client();
+    tables::create(&client).await.unwrap();
+    let table = DynamoDbStatsTable::new(client.clone(), tables::STATS);
+    let mut environment = Environment::new(table.clone(), 1, 10);
+    environment.requests(1).await;
+    environment.publisher.close().await;
+    client
+        .put_item()
+        .table_name(tables::STATS)
+        .item("pk", AttributeValue::S("shard#0".into()))
+        .item("sk", AttributeValue::S(format!("writer#{}", WriterId::from_bytes([9; 16]))))
+        .send()
+        .await
+        .unwrap();
+    let hasty = TableSettings::builder("stats").grace(Duration::ZERO).build().unwrap();
+    let mut total = CompactReport::default();
+    for _ in 0..4 {
+        // The table's times have whole seconds, and a time is over only when it is past.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        let report = run(&table, &hasty).await;
+        assert_eq!(report.unreadable, 1);
+        total.folded += report.folded;
+        total.buried += report.buried;
+        total.forgotten += report.forgotten;
+    }
+    assert_eq!((total.folded, total.buried, total.forgotten), (1, 1, 1));
+    assert_eq!(value(&page(&table).await, "requests_total", &[]), 1.0);
+}
+
+#[tokio::test]
+async fn what_a_run_left_behind_that_crashed_is_overtaken_and_deleted() {
+    let table = MemoryStatsTable::default();
+    table.set_time(NOON_MS);
+    let mut environment = Environment::new(table.clone(), 1, 10);
+    environment.requests(1).await;
+    let families = table.snapshots(0).await.unwrap()[0].as_ref().unwrap().families.clone();
+    let left = Part { version: 1, folded: Default::default(), families: families.clone() };
+    table.put_part(0, &left).await.unwrap();
+
+    run(&table, &settings()).await;
+    let root = Base { version: 1, folded: Default::default(), families, parts: vec![left.id()] };
+    assert!(!table.put_base(0, &root).await.unwrap(), "the delayed root comes too late");
+    assert_eq!(table.parts(0).await.unwrap()[0].unnamed_at_ms, Some(NOON_MS));
+    table.set_time(NOON_MS + 20 * MINUTE_MS);
+    run(&table, &settings()).await;
+    assert_eq!(table.parts(0).await.unwrap().len(), 1, "the grace is not over");
+    table.set_time(NOON_MS + 21 * MINUTE_MS);
+    run(&table, &settings()).await;
+    assert_eq!(table.parts(0).await.unwrap(), []);
+}
+
+/// A table whose reads take so long by its own clock, or for ever.
+#[derive(Clone)]
+struct Slow {
+    table: MemoryStatsTable,
+    page_takes_ms: Option<u64>,
+}
+
+impl TableTime for Slow {
+    fn answered_at_ms(&self) -> u64 {
+        self.table.answered_at_ms()
+    }
+}
+
+impl ReadStats for Slow {
+    async fn shards(&self) -> Result<u32, TableError> {
+        self.table.shards().await
+    }
+
+    async fn snapshot_page(&self, shard: u32, after: Option<&Cursor>) -> Result<SnapshotPage, TableError> {
+        match self.page_takes_ms {
+            Some(takes_ms) => self.table.set_time(self.table.answered_at_ms() + takes_ms),
+            None => std::future::pending().await,
+        }
+        self.table.snapshot_page(shard, after).await
+    }
+
+    async fn base(&self, shard: u32) -> Result<Option<Base>, TableError> {
+        self.table.base(shard).await
+    }
+
+    async fn part(&self, shard: u32, id: PartId) -> Result<Option<Part>, TableError> {
+        self.table.part(shard, id).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scrape_gives_up_after_half_a_grace_by_either_clock() {
+    let far = Instant::now() + Duration::from_secs(24 * 60 * 60);
+    let half = Duration::from_secs(35 * 60) / 2;
+    for (page_takes_ms, limit) in [(Some(9 * MINUTE_MS), None), (Some(11 * MINUTE_MS), Some(half)), (None, Some(half))]
+    {
+        let table = Slow { table: MemoryStatsTable::default(), page_takes_ms };
+        table.table.set_time(NOON_MS);
+        let gave_up = match scrape(&table, &settings(), far).await {
+            Ok(_) => None,
+            Err(ScrapeError::TooSlow { limit }) => Some(limit),
+            Err(error) => panic!("{error}"),
+        };
+        assert_eq!(gave_up, limit, "{page_takes_ms:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_scrape_and_a_run_refuse_a_base_whose_part_is_missing() {
+    let table = MemoryStatsTable::default();
+    Environment::new(table.clone(), 1, 10).requests(1).await;
+    let Snapshot { families, .. } = table.snapshots(0).await.unwrap().remove(0).unwrap();
+    let part = Part { version: 1, folded: Default::default(), families: families.clone() };
+    let root = Base { version: 1, folded: Default::default(), families, parts: vec![part.id()] };
+    table.put_base(0, &root).await.unwrap();
+    let error = scrape(&table, &settings(), support::deadline()).await.unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(source, format!("its part {} is missing", part.id()));
+    let (report, result) = compact(&table, &settings(), support::deadline()).await;
+    assert_eq!((result.is_err(), report.finished), (true, false));
+}

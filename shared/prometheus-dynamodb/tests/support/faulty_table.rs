@@ -1,0 +1,44 @@
+//! A table in memory whose puts fail.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use prometheus_dynamodb::MemoryStatsTable;
+use prometheus_dynamodb::item::{Encoded, Snapshot, WriterId};
+use prometheus_dynamodb::protocol::condition::PutCondition;
+use prometheus_dynamodb::protocol::writer::PutOutcome;
+use prometheus_dynamodb::table::{PublishStats, TableError, TableTime};
+
+/// A table whose puts fail a given number of times.
+#[derive(Debug, Clone, Default)]
+pub struct FaultyTable {
+    pub table: MemoryStatsTable,
+    pub failures: Arc<AtomicU32>,
+    /// Whether a put that fails is done all the same, and only its response is lost.
+    pub done_all_the_same: bool,
+}
+
+impl TableTime for FaultyTable {}
+
+impl PublishStats for FaultyTable {
+    async fn put_snapshot(
+        &self,
+        snapshot: &Snapshot,
+        condition: PutCondition,
+    ) -> Result<PutOutcome<Encoded>, TableError> {
+        let fails = self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        if fails && !self.done_all_the_same {
+            return Err(TableError::Failed("the connection was closed".into()));
+        }
+        let outcome = self.table.put_snapshot(snapshot, condition).await?;
+        if fails { Err(TableError::TimedOut("no response".into())) } else { Ok(outcome) }
+    }
+
+    async fn grave(&self, writer: WriterId) -> Result<Option<Encoded>, TableError> {
+        self.table.grave(writer).await
+    }
+
+    async fn announce_shards(&self, shards: u32) -> Result<(), TableError> {
+        self.table.announce_shards(shards).await
+    }
+}

@@ -1,0 +1,192 @@
+//! What DynamoDB Local cannot show, asserted on the requests as they are sent: it never answers with stale items, and loses
+//! no answers, so that the SDK never repeats anything.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::interceptors::BeforeTransmitInterceptorContextRef;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_dynamodb::error::BoxError;
+use local_bundle::dynamodb_local::DynamoDbLocal;
+use local_bundle::tables;
+use prometheus_dynamodb::DynamoDbStatsTable;
+use prometheus_dynamodb::item::{Base, Encoded, Part, Snapshot, WriterId};
+use prometheus_dynamodb::protocol::condition::PutCondition;
+use prometheus_dynamodb::table::{CompactStats, PARTS_FORMAT, PublishStats, ReadStats, TableTime};
+use serde_json::{Value, json};
+
+/// Keeps each request, once for every attempt to send it.
+#[derive(Debug, Clone, Default)]
+struct Recorder(Arc<Mutex<Vec<(String, Value)>>>);
+
+impl Intercept for Recorder {
+    fn name(&self) -> &'static str {
+        "Recorder"
+    }
+
+    fn read_before_transmit(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let target = context.request().headers().get("x-amz-target").expect("it names the operation");
+        let operation = target.rsplit('.').next().unwrap().to_owned();
+        let body = context.request().body().bytes().expect("it is in memory");
+        self.0.lock().unwrap().push((operation, serde_json::from_slice(body)?));
+        Ok(())
+    }
+}
+
+impl Recorder {
+    fn recorded(&self, client: &Client) -> DynamoDbStatsTable {
+        let config = client.config().to_builder().interceptor(self.clone()).build();
+        DynamoDbStatsTable::new(Client::from_conf(config), tables::STATS)
+    }
+
+    /// What was sent since the last time.
+    fn sent(&self) -> Vec<(String, Value)> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+fn snapshot() -> Snapshot {
+    Snapshot {
+        writer: WriterId::from_bytes([1; 16]),
+        shard: 0,
+        seq: 1,
+        function: "encode".into(),
+        version: "1".into(),
+        updated_at_ms: 1,
+        sealed_at_ms: None,
+        closed: false,
+        families: Encoded { format: 1, bytes: vec![3, 0] },
+    }
+}
+
+fn part() -> Part {
+    let families = Encoded { format: 1, bytes: vec![3, 0] };
+    Part { version: 1, folded: [(WriterId::from_bytes([7; 16]), None)].into(), families }
+}
+
+fn base(version: u64) -> Base {
+    Base { version, folded: part().folded, families: part().families, parts: Vec::new() }
+}
+
+async fn started() -> (tempfile::TempDir, DynamoDbLocal) {
+    let folder = tempfile::tempdir().unwrap();
+    let dynamodb = DynamoDbLocal::start_in_memory(&folder.path().join("dynamodb.log")).await.unwrap();
+    tables::create(&dynamodb.client()).await.unwrap();
+    (folder, dynamodb)
+}
+
+#[tokio::test]
+async fn every_read_is_strongly_consistent() {
+    let (_folder, dynamodb) = started().await;
+    let recorder = Recorder::default();
+    let table = recorder.recorded(&dynamodb.client());
+    table.shards().await.unwrap();
+    table.snapshots(0).await.unwrap();
+    table.base(0).await.unwrap();
+    table.part(0, part().id()).await.unwrap();
+    table.parts(0).await.unwrap();
+    table.grave(snapshot().writer).await.unwrap();
+    let sent = recorder.sent();
+    assert_eq!(sent.len(), 6);
+    for (operation, request) in sent {
+        assert_eq!(request["ConsistentRead"], true, "{operation} {request}");
+    }
+}
+
+#[tokio::test]
+async fn every_write_asks_for_what_the_documentation_says() {
+    let (_folder, dynamodb) = started().await;
+    let recorder = Recorder::default();
+    let table = recorder.recorded(&dynamodb.client());
+    let (snapshot, part) = (snapshot(), part());
+    table.put_snapshot(&snapshot, PutCondition::Absent).await.unwrap();
+    table.put_snapshot(&Snapshot { seq: 2, ..snapshot.clone() }, PutCondition::Older).await.unwrap();
+    table.seal(&snapshot, 1).await.unwrap();
+    table.put_part(0, &part).await.unwrap();
+    table.put_base(0, &base(1)).await.unwrap();
+    table.put_base(0, &base(2)).await.unwrap();
+    table.note_unnamed(0, part.id(), 1).await.unwrap();
+    table.delete_part(0, part.id()).await.unwrap();
+    table.put_grave(&snapshot, 1).await.unwrap();
+    table.delete_snapshot(&snapshot).await.unwrap();
+    table.announce_shards(2).await.unwrap();
+    let sent: Vec<_> = recorder
+        .sent()
+        .into_iter()
+        .map(|(operation, request)| (operation, request["ConditionExpression"].clone()))
+        .collect();
+    let expected = [
+        ("PutItem", "attribute_not_exists(pk)"),
+        ("PutItem", "attribute_not_exists(sealed_at) AND seq < :seq"),
+        ("UpdateItem", "attribute_not_exists(sealed_at) AND seq = :seq"),
+        ("PutItem", "attribute_not_exists(pk)"),
+        ("PutItem", "attribute_not_exists(pk)"),
+        ("PutItem", "#version = :before"),
+        ("UpdateItem", "attribute_exists(pk) AND attribute_not_exists(unnamed_at)"),
+        ("DeleteItem", "attribute_exists(unnamed_at)"),
+        ("PutItem", "attribute_not_exists(pk)"),
+        ("DeleteItem", "attribute_exists(sealed_at)"),
+        ("PutItem", "attribute_not_exists(pk) OR highest < :shards"),
+    ];
+    assert_eq!(sent, expected.map(|(operation, condition)| (operation.to_owned(), json!(condition))));
+}
+
+#[tokio::test]
+async fn a_first_put_is_sent_once_and_others_are_repeated() {
+    let (_folder, dynamodb) = started().await;
+    let client = dynamodb.client();
+    // A port that nothing listens on.
+    let retries = RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(1));
+    let config = client.config().to_builder().endpoint_url("http://127.0.0.1:1").retry_config(retries).build();
+    let recorder = Recorder::default();
+    let table = recorder.recorded(&Client::from_conf(config));
+    for (condition, attempts) in [(PutCondition::Absent, 1), (PutCondition::Older, 3)] {
+        table.put_snapshot(&snapshot(), condition).await.unwrap_err();
+        assert_eq!(recorder.sent().len(), attempts, "{condition:?}");
+    }
+}
+
+/// The bytes of a base that names one writer, as version 0.1 wrote them, and of a family with one series.
+#[tokio::test]
+async fn a_base_without_parts_is_stored_as_it_always_was_and_one_with_parts_is_refused_by_whoever_does_not_know_them() {
+    let (_folder, dynamodb) = started().await;
+    let recorder = Recorder::default();
+    let table = recorder.recorded(&dynamodb.client());
+    table.put_base(0, &base(1)).await.unwrap();
+    let expected = json!({
+        "pk": {"S": "shard#0"},
+        "sk": {"S": "base"},
+        "version": {"N": "1"},
+        "folded": {"B": "ChIKEAcHBwcHBwcHBwcHBwcHBwc="},
+        "format": {"N": "1"},
+        "families": {"B": "AwA="},
+    });
+    assert_eq!(recorder.sent()[0].1["Item"], expected);
+    assert_eq!(table.base(0).await.unwrap(), Some(base(1)));
+
+    let in_parts = Base { parts: vec![part().id()], ..base(2) };
+    table.put_base(0, &in_parts).await.unwrap();
+    assert_eq!(recorder.sent().pop().unwrap().1["Item"]["format"], json!({"N": (PARTS_FORMAT + 1).to_string()}));
+    assert_eq!(table.base(0).await.unwrap(), Some(in_parts));
+}
+
+#[tokio::test]
+async fn the_time_is_that_of_the_answers() {
+    let (_folder, dynamodb) = started().await;
+    let table = DynamoDbStatsTable::new(dynamodb.client(), tables::STATS);
+    table.shards().await.unwrap();
+    let (answered_at_ms, now_ms) = (table.answered_at_ms(), table.now_ms());
+    let clock_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+    assert_eq!(answered_at_ms % 1000, 0, "a Date has whole seconds");
+    assert!(answered_at_ms <= clock_ms && clock_ms - answered_at_ms < 60_000, "{answered_at_ms} {clock_ms}");
+    assert!(now_ms.abs_diff(clock_ms) < 60_000);
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert_eq!(table.answered_at_ms(), answered_at_ms, "it does not go on by itself");
+}

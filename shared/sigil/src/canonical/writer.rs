@@ -1,0 +1,270 @@
+//! Writes the canonical text of a document while reading it.
+//!
+//! Members are written in the order of the text and put in order when their object ends, so there is never a tree of
+//! values: besides the text there is one entry for each member of the objects that are open, and no more.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+
+use serde_json::value::RawValue;
+
+use super::{CanonicalFault, CanonicalReason, MAX_DEPTH, MAX_FAULTS, MAX_POINTER_CHARACTERS, number, push_token};
+
+/// What was made of a document.
+pub struct Written {
+    /// The canonical text, if there are no faults.
+    pub text: String,
+    /// The first faults.
+    pub faults: Vec<CanonicalFault>,
+    /// How many faults there are besides.
+    pub more: usize,
+}
+
+/// Reads a document and writes its canonical text. After a fault the text is of no use, and reading goes on to find the
+/// others.
+pub fn write(raw: &RawValue) -> Written {
+    let mut writer = Writer {
+        input: raw.get(),
+        at: 0,
+        text: String::with_capacity(raw.get().len()),
+        members: Vec::new(),
+        path: Vec::new(),
+        faults: Vec::new(),
+        more: 0,
+    };
+    // What is nested too deeply ends the reading, and has been noted.
+    let _ = writer.value();
+    Written { text: writer.text, faults: writer.faults, more: writer.more }
+}
+
+struct Writer<'a> {
+    input: &'a str,
+    at: usize,
+    text: String,
+    /// The members of the objects that are open, the innermost object's last.
+    members: Vec<Member<'a>>,
+    path: Vec<Step>,
+    faults: Vec<CanonicalFault>,
+    more: usize,
+}
+
+struct Member<'a> {
+    name: Cow<'a, str>,
+    /// Where its name begins in the text.
+    start: usize,
+    /// Where its value ends there.
+    end: usize,
+}
+
+/// A step from a value to one in it.
+#[derive(Clone, Copy)]
+enum Step {
+    Element(usize),
+    /// The place in `members`.
+    Member(usize),
+}
+
+/// Arrays and objects are nested too deeply.
+struct TooDeep;
+
+/// The input is known to be JSON, so nothing here looks for mistakes of syntax.
+impl<'a> Writer<'a> {
+    fn value(&mut self) -> Result<(), TooDeep> {
+        self.skip_blanks();
+        match self.peek() {
+            b'{' => self.nested(Self::object)?,
+            b'[' => self.nested(Self::array)?,
+            b'"' => {
+                self.string();
+            }
+            b'-' | b'0'..=b'9' => self.number(),
+            _ => {
+                let literal = self.take_while(|byte| byte.is_ascii_alphabetic());
+                self.text.push_str(literal);
+            }
+        }
+        Ok(())
+    }
+
+    fn nested(&mut self, read: impl FnOnce(&mut Self) -> Result<(), TooDeep>) -> Result<(), TooDeep> {
+        if self.path.len() == MAX_DEPTH {
+            self.refuse(CanonicalReason::TooDeep);
+            return Err(TooDeep);
+        }
+        self.at += 1;
+        read(self)
+    }
+
+    fn array(&mut self) -> Result<(), TooDeep> {
+        self.text.push('[');
+        if !self.ends(b']') {
+            for index in 0.. {
+                self.path.push(Step::Element(index));
+                self.value()?;
+                self.path.pop();
+                if self.ends(b']') {
+                    break;
+                }
+                self.at += 1;
+                self.text.push(',');
+            }
+        }
+        self.text.push(']');
+        Ok(())
+    }
+
+    fn object(&mut self) -> Result<(), TooDeep> {
+        let (first, start) = (self.members.len(), self.text.len());
+        self.text.push('{');
+        if !self.ends(b'}') {
+            loop {
+                self.member()?;
+                if self.ends(b'}') {
+                    break;
+                }
+                self.at += 1;
+                self.text.push(',');
+            }
+        }
+        self.text.push('}');
+        self.put_in_order(first, start);
+        self.members.truncate(first);
+        Ok(())
+    }
+
+    fn member(&mut self) -> Result<(), TooDeep> {
+        self.skip_blanks();
+        let start = self.text.len();
+        let name = self.string();
+        self.skip_blanks();
+        self.at += 1;
+        self.text.push(':');
+        let index = self.members.len();
+        self.members.push(Member { name, start, end: start });
+        self.path.push(Step::Member(index));
+        self.value()?;
+        self.path.pop();
+        self.members[index].end = self.text.len();
+        Ok(())
+    }
+
+    /// Sorts the members of the object that begins at `start` (RFC 8785, section 3.2.3), and refuses names that stand twice.
+    fn put_in_order(&mut self, first: usize, start: usize) {
+        let members = &mut self.members[first..];
+        if members.is_sorted_by(|one, next| by_utf16(&one.name, &next.name).is_lt()) {
+            return;
+        }
+        members.sort_by(|one, other| by_utf16(&one.name, &other.name));
+        let mut sorted = String::with_capacity(self.text.len() - start);
+        for member in members {
+            sorted.push(if sorted.is_empty() { '{' } else { ',' });
+            sorted.push_str(&self.text[member.start..member.end]);
+        }
+        sorted.push('}');
+        self.text.replace_range(start.., &sorted);
+        for index in first + 1..self.members.len() {
+            if self.members[index - 1].name == self.members[index].name {
+                self.path.push(Step::Member(index));
+                self.refuse(CanonicalReason::DuplicateName);
+                self.path.pop();
+            }
+        }
+    }
+
+    /// Writes a string and returns its content.
+    fn string(&mut self) -> Cow<'a, str> {
+        let start = self.at;
+        let bytes = self.input.as_bytes();
+        let mut has_escapes = false;
+        self.at += 1;
+        while bytes[self.at] != b'"' {
+            let is_escape = bytes[self.at] == b'\\';
+            has_escapes |= is_escape;
+            self.at += if is_escape { 2 } else { 1 };
+        }
+        self.at += 1;
+        let spelling = &self.input[start..self.at];
+        let content = &spelling[1..spelling.len() - 1];
+        if !has_escapes {
+            // JSON allows nothing unescaped in a string that the canonical form escapes.
+            self.text.push_str(spelling);
+            return Cow::Borrowed(content);
+        }
+        match serde_json::from_str::<String>(spelling) {
+            Ok(content) => {
+                self.text.push_str(&serde_json::to_string(&content).expect("a text is always JSON"));
+                Cow::Owned(content)
+            }
+            Err(_) => {
+                self.text.push_str("\"\"");
+                self.refuse(CanonicalReason::LoneSurrogate);
+                Cow::Borrowed(content)
+            }
+        }
+    }
+
+    fn number(&mut self) {
+        let spelling = self.take_while(|byte| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E'));
+        match number::canonical(spelling) {
+            Some(canonical) => self.text.push_str(&canonical),
+            None => {
+                self.text.push('0');
+                self.refuse(CanonicalReason::InexactNumber);
+            }
+        }
+    }
+
+    /// Whether the array or object ends here. If so, its bracket is read.
+    fn ends(&mut self, bracket: u8) -> bool {
+        self.skip_blanks();
+        let ends = self.peek() == bracket;
+        self.at += usize::from(ends);
+        ends
+    }
+
+    fn skip_blanks(&mut self) {
+        self.take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
+    }
+
+    fn take_while(&mut self, belongs: impl Fn(&u8) -> bool) -> &'a str {
+        let rest = &self.input[self.at..];
+        let length = rest.bytes().position(|byte| !belongs(&byte)).unwrap_or(rest.len());
+        self.at += length;
+        &rest[..length]
+    }
+
+    fn peek(&self) -> u8 {
+        self.input.as_bytes()[self.at]
+    }
+
+    fn refuse(&mut self, reason: CanonicalReason) {
+        if self.faults.len() < MAX_FAULTS {
+            self.faults.push(CanonicalFault { pointer: self.pointer(), reason });
+        } else {
+            self.more += 1;
+        }
+    }
+
+    fn pointer(&self) -> String {
+        let mut pointer = String::new();
+        for step in &self.path {
+            match step {
+                Step::Element(index) => push_token(&mut pointer, &index.to_string()),
+                Step::Member(member) => push_token(&mut pointer, &self.members[*member].name),
+            }
+            if pointer.len() > MAX_POINTER_CHARACTERS {
+                break;
+            }
+        }
+        pointer
+    }
+}
+
+/// Compares as RFC 8785, section 3.2.3 asks: by UTF-16 code units. They differ from code points in that those beyond the
+/// basic plane come before U+E000.
+fn by_utf16(one: &str, other: &str) -> Ordering {
+    // Up to the first difference both are the same, in any encoding.
+    let same = one.bytes().zip(other.bytes()).take_while(|(one, other)| one == other).count();
+    let start = one.floor_char_boundary(same);
+    one[start..].encode_utf16().cmp(other[start..].encode_utf16())
+}

@@ -1,0 +1,246 @@
+//! A circuit breaker as a state machine without a clock: whoever asks says what time it is.
+//!
+//! ```text
+//!            FAILURES in a row                 open_for is over
+//! closed ───────────────────────▶ open ───────────────────────▶ half open
+//!    ▲                             ▲                             │  one call, the probe, goes through
+//!    │                             └──────────── it fails ───────┤
+//!    └───────────────────────────────────────── it succeeds ─────┘
+//! ```
+//!
+//! Only calls that reached the store speak for it. A call that was refused before it was sent changes nothing, and a probe
+//! that ends so, or whose caller gave up, leaves the breaker half open for the next.
+
+use std::time::{Duration, Instant};
+
+/// After how many failures in a row the breaker opens.
+pub(super) const FAILURES: u32 = 5;
+
+/// What a circuit breaker is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BreakerState {
+    /// Calls go through.
+    Closed,
+    /// Calls are refused.
+    Open,
+    /// One call at a time goes through, and decides what follows.
+    HalfOpen,
+}
+
+impl BreakerState {
+    /// All states.
+    pub const ALL: [Self; 3] = [Self::Closed, Self::Open, Self::HalfOpen];
+
+    /// Returns the state as a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+        }
+    }
+}
+
+/// What a call says of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The store answered.
+    Answered,
+    /// The store failed, or did not answer in time.
+    Failed,
+    /// The store was not asked, or its answer was not waited for.
+    Unknown,
+}
+
+/// The permission to make one call, whose outcome must be [recorded](Breaker::record).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Admission {
+    /// In which period between two changes of state the call began.
+    period: u64,
+}
+
+/// A circuit breaker.
+#[derive(Debug)]
+pub(super) struct Breaker {
+    open_for: Duration,
+    phase: Phase,
+    /// Grows with each change of phase. The outcome of a call from an earlier period is old news: a success that was sent
+    /// before the store failed must not close the breaker, and a failure from then must not undo a successful probe.
+    period: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Closed { failures_in_a_row: u32 },
+    Open { until: Instant },
+    Probing,
+}
+
+impl Breaker {
+    /// Creates a closed breaker, which stays open for this long when it opens.
+    pub(super) fn new(open_for: Duration) -> Self {
+        Self { open_for, phase: Phase::Closed { failures_in_a_row: 0 }, period: 0 }
+    }
+
+    /// Returns the state at this time.
+    pub(super) fn state(&self, now: Instant) -> BreakerState {
+        match self.phase {
+            Phase::Closed { .. } => BreakerState::Closed,
+            Phase::Open { until } if now < until => BreakerState::Open,
+            Phase::Open { .. } | Phase::Probing => BreakerState::HalfOpen,
+        }
+    }
+
+    /// Admits a call.
+    ///
+    /// # Errors
+    ///
+    /// While the breaker is open, the time that is left; none is left while a probe is under way.
+    pub(super) fn admit(&mut self, now: Instant) -> Result<Admission, Duration> {
+        match self.phase {
+            Phase::Closed { .. } => {}
+            Phase::Open { until } if now < until => return Err(until - now),
+            Phase::Open { .. } => self.enter(Phase::Probing),
+            Phase::Probing => return Err(Duration::ZERO),
+        }
+        Ok(Admission { period: self.period })
+    }
+
+    /// Records how an admitted call ended.
+    pub(super) fn record(&mut self, admission: Admission, outcome: Outcome, now: Instant) {
+        if admission.period != self.period {
+            return;
+        }
+        match (self.phase, outcome) {
+            (Phase::Closed { failures_in_a_row }, Outcome::Failed) if failures_in_a_row + 1 < FAILURES => {
+                self.phase = Phase::Closed { failures_in_a_row: failures_in_a_row + 1 };
+            }
+            (Phase::Closed { .. } | Phase::Probing, Outcome::Failed) => {
+                self.enter(Phase::Open { until: now + self.open_for });
+            }
+            (Phase::Closed { .. }, Outcome::Answered) => self.phase = Phase::Closed { failures_in_a_row: 0 },
+            (Phase::Probing, Outcome::Answered) => self.enter(Phase::Closed { failures_in_a_row: 0 }),
+            // Open since a while ago, so that the next call is the probe.
+            (Phase::Probing, Outcome::Unknown) => self.enter(Phase::Open { until: now }),
+            (Phase::Closed { .. }, Outcome::Unknown) | (Phase::Open { .. }, _) => {}
+        }
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.period += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const OPEN_FOR: Duration = Duration::from_secs(5);
+    const TICK: Duration = Duration::from_secs(1);
+
+    fn opened(now: Instant) -> Breaker {
+        let mut breaker = Breaker::new(OPEN_FOR);
+        for _ in 0..FAILURES {
+            assert_eq!(breaker.state(now), BreakerState::Closed);
+            let admission = breaker.admit(now).unwrap();
+            breaker.record(admission, Outcome::Failed, now);
+        }
+        breaker
+    }
+
+    #[test]
+    fn failures_in_a_row_open_it_and_it_says_for_how_long() {
+        let now = Instant::now();
+        let mut breaker = opened(now);
+        assert_eq!(breaker.state(now), BreakerState::Open);
+        assert_eq!(breaker.admit(now + TICK), Err(OPEN_FOR - TICK));
+    }
+
+    #[test]
+    fn the_probe_decides() {
+        let now = Instant::now();
+        let later = now + OPEN_FOR;
+        for (outcome, state) in [
+            (Outcome::Answered, BreakerState::Closed),
+            (Outcome::Failed, BreakerState::Open),
+            (Outcome::Unknown, BreakerState::HalfOpen),
+        ] {
+            let mut breaker = opened(now);
+            assert_eq!(breaker.state(later), BreakerState::HalfOpen);
+            let probe = breaker.admit(later).unwrap();
+            assert_eq!((breaker.state(later), breaker.admit(later)), (BreakerState::HalfOpen, Err(Duration::ZERO)));
+            breaker.record(probe, outcome, later);
+            assert_eq!(breaker.state(later), state, "{outcome:?}");
+            assert_eq!(breaker.admit(later).is_ok(), state != BreakerState::Open, "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn what_began_before_it_opened_says_nothing_later() {
+        let now = Instant::now();
+        let mut breaker = Breaker::new(OPEN_FOR);
+        let slow = breaker.admit(now).unwrap();
+        for _ in 0..FAILURES {
+            let admission = breaker.admit(now).unwrap();
+            breaker.record(admission, Outcome::Failed, now);
+        }
+        breaker.record(slow, Outcome::Answered, now + TICK);
+        assert_eq!(breaker.state(now + TICK), BreakerState::Open);
+    }
+
+    #[derive(Debug, Clone, Copy)]
+    enum Step {
+        Call,
+        /// The call that began first, second … of those under way ends so.
+        End(usize, Outcome),
+        Wait(u8),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let outcome = prop_oneof![Just(Outcome::Answered), Just(Outcome::Failed), Just(Outcome::Unknown)];
+        prop_oneof![
+            3 => Just(Step::Call),
+            5 => (any::<usize>(), outcome).prop_map(|(call, outcome)| Step::End(call, outcome)),
+            1 => (0..8_u8).prop_map(Step::Wait),
+        ]
+    }
+
+    proptest! {
+        /// Whatever happens in whatever order: an unknown outcome opens and closes nothing, at most one call is under way
+        /// that began while half open, no refusal lasts longer than `open_for`, and once all calls have ended and that
+        /// time is over, the next one is admitted.
+        #[test]
+        fn it_never_sticks(steps in prop::collection::vec(step(), 0..200)) {
+            let mut now = Instant::now();
+            let mut breaker = Breaker::new(OPEN_FOR);
+            let mut under_way: Vec<(Admission, bool)> = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Call => {
+                        let probe = breaker.state(now) == BreakerState::HalfOpen;
+                        match breaker.admit(now) {
+                            Ok(admission) => under_way.push((admission, probe)),
+                            Err(left) => prop_assert!(left <= OPEN_FOR),
+                        }
+                    }
+                    Step::End(_, _) if under_way.is_empty() => {}
+                    Step::End(call, outcome) => {
+                        let before = breaker.state(now);
+                        let (admission, _) = under_way.remove(call % under_way.len());
+                        breaker.record(admission, outcome, now);
+                        prop_assert!(outcome != Outcome::Unknown || breaker.state(now) == before);
+                    }
+                    Step::Wait(seconds) => now += TICK * u32::from(seconds),
+                }
+                prop_assert!(under_way.iter().filter(|(_, probe)| *probe).count() <= 1);
+            }
+            for (admission, _) in under_way {
+                breaker.record(admission, Outcome::Unknown, now);
+            }
+            prop_assert!(breaker.admit(now + OPEN_FOR).is_ok());
+        }
+    }
+}

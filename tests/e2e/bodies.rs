@@ -1,0 +1,131 @@
+//! A body of up to 6 MB, whatever is in it and wherever it is sent, is answered with little time and little memory.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use local_bundle::bench::measurement::{peak_memory, processor_time};
+use local_bundle::bundle::logs_of_test;
+use local_bundle::dynamodb_local::DynamoDbLocal;
+use local_bundle::environment::Environment;
+use local_bundle::execution_environment::{ExecutionEnvironment, Function};
+use local_bundle::runtime_api::Outcome;
+use local_bundle::{functions, lambda_event, tables};
+use serde_json::{Value, json};
+
+/// The most memory of a function's process, in bytes.
+const MAX_MEMORY: u64 = 64 * 1024 * 1024;
+
+/// The most processor time for one request. Without optimisation the dearest takes a third of this; what grows faster than
+/// the body's length takes many times as long.
+const MAX_TIME: Duration = Duration::from_secs(5);
+
+/// The longest body that is read, and about the longest that fits into Lambda's 6 MB for an event.
+const LENGTHS: [usize; 2] = [3 * 400 * 1024, 5_900_000];
+
+const SIGILS: &str = "/api/consciousness/sigils";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_body_is_answered_with_little_time_and_memory() -> Result<()> {
+    let logs = logs_of_test("bodies")?;
+    let dynamodb = DynamoDbLocal::start_in_memory(&logs.join("dynamodb.log")).await?;
+    tables::create(&dynamodb.client()).await?;
+    let variables = Environment::new(&dynamodb.url(), &sigil::keys::generate("test"), "bodies-metrics-token");
+    let programs = functions::build().await?;
+    let start = async |name: &'static str| {
+        let function = Function { name, program: programs[name].clone() };
+        ExecutionEnvironment::start(&function, &variables, &logs.join(format!("{name}.log"))).await
+    };
+    let (encode, verify, metrics) = (start("encode").await?, start("verify").await?, start("metrics").await?);
+    let made = answer(&encode, &request("POST", SIGILS, r#"{"data":1}"#, false)).await?;
+    let made: Value = serde_json::from_str(made["body"].as_str().context("there is a body")?)?;
+    let token = made["sigil"]["token"].as_str().context("there is a token")?;
+
+    for length in LENGTHS {
+        for (name, data) in hostile(length - 1000) {
+            let (to_encode, to_verify) =
+                (format!(r#"{{"data":{data}}}"#), format!(r#"{{"token":"{token}","data":{data}}}"#));
+            let event = request("POST", SIGILS, &to_encode, false);
+            is_cheap(&encode, &event, &format!("encode of {name}, {length} bytes")).await?;
+            let event = request("POST", &format!("{SIGILS}/verify"), &to_verify, false);
+            is_cheap(&verify, &event, &format!("verify of {name}, {length} bytes")).await?;
+        }
+        let long = format!(r#"{{"token":"{}"}}"#, "e".repeat(length - 20));
+        is_cheap(&verify, &request("POST", &format!("{SIGILS}/verify"), &long, false), "a long token").await?;
+        let encoded = STANDARD.encode(format!(r#"{{"data":"{}"}}"#, "x".repeat(length / 4 * 3 - 20)));
+        is_cheap(&encode, &request("POST", SIGILS, &encoded, true), "base64").await?;
+        for (function, method, path) in [
+            (&encode, "DELETE", format!("{SIGILS}/x")),
+            (&verify, "GET", format!("{SIGILS}/x")),
+            (&verify, "GET", "/.well-known/jwks.json".to_owned()),
+            (&metrics, "GET", "/metrics".to_owned()),
+        ] {
+            is_cheap(function, &request(method, &path, &long, false), &path).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Data of about this length that are dear to whoever is careless.
+fn hostile(length: usize) -> Vec<(&'static str, String)> {
+    let list = |element: &str| {
+        let elements = vec![element; (length - 2) / (element.len() + 1)];
+        format!("[{}]", elements.join(","))
+    };
+    let members = |name: &dyn Fn(usize) -> String, each: usize| {
+        let members: Vec<_> = (0..(length - 2) / each).map(|number| format!("\"{}\":0", name(number))).collect();
+        format!("{{{}}}", members.join(","))
+    };
+    let nested = |open: &str, inner: &str, close: &str, depth: usize| {
+        format!("{}{inner}{}", open.repeat(depth), close.repeat(depth))
+    };
+    vec![
+        ("small objects", list("{}")),
+        ("zeros in nested arrays", nested("[0,", &list("0"), "]", 60)),
+        ("blanks", format!("{}1", " ".repeat(length - 1))),
+        ("escapes", format!("\"{}\"", "\\n".repeat((length - 2) / 3))),
+        ("backslashes in Unicode", format!("\"{}\"", "\\u005c".repeat((length - 2) / 7))),
+        ("a deep nest", nested("[", "", "]", length / 2)),
+        ("a deep nest of objects", nested("{\"a\":", "0", "}", length / 8)),
+        ("many members, the other way round", members(&|number| format!("{:07}", 9_999_999 - number), 12)),
+        ("the same member", members(&|_| "a".to_owned(), 6)),
+        ("members that begin alike", members(&|number| format!("{}{:07}", "é".repeat(500), 9_999_999 - number), 1012)),
+        ("members within members", nested("{\"b\":0,\"a\":", &list("{}"), "}", 60)),
+        ("a long number", "1".repeat(length)),
+        ("small numbers", list("1.5e-300")),
+        ("numbers between two doubles", list("1.00000000000000011102230246251565404e-300")),
+        ("long zeros", list(&format!("0.{}1", "0".repeat(300)))),
+        ("numbers with many zeros", list(&format!("1{}", "0".repeat(290)))),
+    ]
+}
+
+fn request(method: &str, path: &str, body: &str, is_base64: bool) -> Value {
+    let mut event = lambda_event::http_request(method, path, &[("content-type", "application/json")], None);
+    event["body"] = json!(body);
+    event["isBase64Encoded"] = json!(is_base64);
+    event
+}
+
+async fn answer(function: &ExecutionEnvironment, event: &Value) -> Result<Value> {
+    match function.api().invoke(event).await? {
+        Outcome::Response(response) => Ok(response),
+        Outcome::Error(error) => anyhow::bail!("{error}"),
+    }
+}
+
+async fn is_cheap(function: &ExecutionEnvironment, event: &Value, what: &str) -> Result<()> {
+    // The response is out before the environment publishes, which is not this request's time.
+    function.api().asks_for_event().await;
+    let before = processor_time(function.process())?;
+    let response = answer(function, event).await.with_context(|| what.to_owned())?;
+    let time = processor_time(function.process())? - before;
+    let memory = peak_memory(function.process())?;
+    eprintln!("{what}: {} in {time:?}, {} MB so far", response["statusCode"], memory / 1024 / 1024);
+    // On a busy machine DynamoDB Local can be too slow; the body was read by then.
+    let answered = response["statusCode"].as_u64().is_some_and(|status| status < 500 || status == 503);
+    ensure!(answered, "{what}: {response}");
+    ensure!(time <= MAX_TIME, "{what} took {time:?}");
+    ensure!(memory <= MAX_MEMORY, "{what}: {memory} bytes");
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! Whatever hangs, a client is answered in time, and Lambda never has to end an invocation.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use local_bundle::deployed::{Deployed, HttpAnswer, ask};
+use local_bundle::execution_environment::ExecutionEnvironment;
+use local_bundle::lambda_event::{http_request, scheduled};
+use local_bundle::runtime_api::{Deadline, Outcome};
+use local_bundle::wait::{self, not_yet};
+use secrets::secret::MAX_AGE;
+use serde_json::{Value, json};
+
+const TOKEN: &str = "the-metrics-token";
+const SIGILS: &str = "/api/consciousness/sigils";
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The longest that a client may wait for a 503.
+const REQUEST: Duration = Duration::from_secs(3);
+/// After this time Prometheus gives up, by default.
+const SCRAPE: Duration = Duration::from_secs(10);
+/// After this time Lambda gives up on a cold start, and begins it anew on the next request's time.
+const INIT: Duration = Duration::from_secs(10);
+/// What is left of a gc run.
+const LITTLE: Duration = Duration::from_secs(3);
+
+fn encode() -> Value {
+    http_request("POST", SIGILS, &[], Some(&json!({ "data": "due" })))
+}
+
+fn scrape() -> Value {
+    http_request("GET", "/metrics", &[("authorization", &format!("Bearer {TOKEN}"))], None)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_takes_longer_than_its_deadline_while_both_stores_are_silent() -> Result<()> {
+    let deployed = Deployed::start("budgets", &json!({ "seed": "s".repeat(64) }).to_string(), TOKEN).await?;
+    let (encoder, verifier) =
+        (deployed.function("encode", "encode").await?, deployed.function("verify", "verify").await?);
+    let (metrics, gc) = (deployed.function("metrics", "metrics").await?, deployed.function("gc", "gc").await?);
+    let sigil = answered(&encoder, &encode(), 201).await?;
+    let verify =
+        http_request("POST", &format!("{SIGILS}/verify"), &[], Some(&json!({ "token": sigil.body["sigil"]["token"] })));
+    answered(&verifier, &verify, 200).await?;
+    answered(&metrics, &scrape(), 200).await?;
+    // A deadline that makes no sense is none.
+    gc.api().set_deadline(Deadline::LongPast);
+    let run = gc.api().invoke(&scheduled()).await?;
+    ensure!(matches!(&run, Outcome::Response(summary) if summary["sigils"]["finished"] == true), "{run:?}");
+    for environment in [&encoder, &verifier, &metrics, &gc] {
+        environment.api().asks_for_event().await;
+    }
+
+    // From now on every key and token is due.
+    tokio::time::sleep(MAX_AGE + Duration::from_secs(1)).await;
+    deployed.dynamodb_valve.set_shut(true);
+    deployed.secrets_valve.set_shut(true);
+    gc.api().set_deadline(Deadline::After(LITTLE));
+    let (encoded, verified, scraped, collected) = tokio::join!(
+        unavailable(&encoder, encode(), REQUEST),
+        unavailable(&verifier, verify, REQUEST),
+        unavailable(&metrics, scrape(), SCRAPE),
+        async {
+            let started = Instant::now();
+            let run = gc.api().invoke(&scheduled()).await?;
+            ensure!(matches!(&run, Outcome::Error(_)), "{run:?}");
+            // It has published, or given up, as well.
+            gc.api().asks_for_event().await;
+            let took = started.elapsed();
+            ensure!(took < LITTLE, "Lambda would have ended gc, which took {took:?}");
+            Ok(())
+        },
+    );
+    encoded.context("encode")?;
+    verified.context("verify")?;
+    scraped.context("metrics")?;
+    collected.context("gc")?;
+
+    // While the secret is not to be had the one that is held stays in use, and no request waits for it again.
+    deployed.dynamodb_valve.set_shut(false);
+    let started = Instant::now();
+    let sigil = ask(&encoder, &encode()).await?;
+    ensure!(sigil.status == 201 && started.elapsed() < REQUEST, "{sigil:?} after {:?}", started.elapsed());
+    Ok(())
+}
+
+/// Asks until the answer has this status: on a busy machine the first call of a new environment can run out of time.
+async fn answered(environment: &ExecutionEnvironment, event: &Value, status: u64) -> Result<HttpAnswer> {
+    wait::until("the function answers", PATIENCE, async || match ask(environment, event).await? {
+        answer if answer.status == status => Ok(answer),
+        answer => not_yet(format!("{answer:?}")),
+    })
+    .await
+}
+
+async fn unavailable(environment: &ExecutionEnvironment, event: Value, bound: Duration) -> Result<()> {
+    let started = Instant::now();
+    let answer = ask(environment, &event).await?;
+    let took = started.elapsed();
+    ensure!(answer.status == 503, "{answer:?}");
+    ensure!(took < bound, "it took {took:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cold_start_ends_in_time_and_names_the_secret_that_is_silent() -> Result<()> {
+    let deployed = Deployed::start("budgets-cold", "{}", TOKEN).await?;
+    deployed.secrets_valve.set_shut(true);
+    for (function, secret) in [("encode", "secret:signing"), ("verify", "secret:signing"), ("metrics", "secret:token")]
+    {
+        let started = Instant::now();
+        let said = format!("{:#}", deployed.function(function, function).await.err().context("it has no secret")?);
+        ensure!(started.elapsed() < INIT, "{function} took {:?}", started.elapsed());
+        ensure!(said.contains(secret) && said.contains("did not answer in time"), "{function}: {said}");
+    }
+    Ok(())
+}

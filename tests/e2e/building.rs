@@ -1,0 +1,115 @@
+//! What is built is what the template says, by the words of DEPLOY.md; and what a machine lacks is said before a compiler says it.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use anyhow::{Context, Result, ensure};
+use local_bundle::{expanded, workspace};
+use tempfile::TempDir;
+
+/// Architectures as the template names them: where samconfig.toml has them, and the machine in an ELF header.
+const ARCHITECTURES: [(&str, &str, u16); 2] = [("default", "arm64", 183), ("x86_64", "x86_64", 62)];
+
+/// Not optimized, for it is only looked at; and in a folder of its own, so that no artifact is overwritten by it.
+const FAST: [(&str, &str); 3] = [
+    ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0"),
+    ("CARGO_PROFILE_RELEASE_LTO", "off"),
+    ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"),
+];
+
+#[test]
+fn sam_build_makes_what_sam_deploy_is_told() -> Result<()> {
+    let (config_env, architecture, machine) = ARCHITECTURES[1];
+    let folder = TempDir::new()?;
+    let mut sam = sam()?;
+    sam.args(["build", "MetricsFunction", "--config-env", config_env, "--build-dir"]).arg(folder.path());
+    let output = sam.envs(FAST).env("CARGO_TARGET_DIR", workspace::root().join("target/sam")).output()?;
+    ensure!(output.status.success(), "{}", said(&output));
+    let said = said(&output);
+    ensure!(said.contains(&format!("architecture: {architecture}")), "{said}");
+    ensure!(machine_of(&folder.path().join("MetricsFunction/bootstrap"))? == machine, "{said}");
+    Ok(())
+}
+
+/// Both commands read the same line, so neither can be told another architecture by mistake.
+#[test]
+fn samconfig_names_each_architecture_once_and_for_all_commands() -> Result<()> {
+    let config = std::fs::read_to_string(workspace::root().join("samconfig.toml"))?;
+    ensure!(config.matches("Architecture=").count() == ARCHITECTURES.len(), "{config}");
+    for (config_env, architecture, _) in ARCHITECTURES {
+        let both =
+            format!("[{config_env}.global.parameters]\nparameter_overrides = [\"Architecture={architecture}\"]\n");
+        ensure!(config.contains(&both), "samconfig.toml has not\n{both}");
+    }
+    Ok(())
+}
+
+#[test]
+fn all_that_is_missing_is_said_in_a_line_each() -> Result<()> {
+    let folder = TempDir::new()?;
+    let nowhere = folder.path().join("no-such-library").display().to_string();
+    // A Rust without that target, from a distribution: there is no rustup.
+    stand_in(
+        folder.path(),
+        "rustc",
+        &format!("case $2 in target-libdir) echo {nowhere} ;; *) echo {nowhere} ;; esac"),
+    )?;
+    stand_in(folder.path(), "cargo", "")?;
+    for (_, architecture, _) in ARCHITECTURES {
+        let said = said(&can_build(architecture, folder.path())?);
+        let lines: Vec<_> = said.lines().collect();
+        ensure!(lines.len() == 3, "{said}");
+        ensure!(
+            lines[0].starts_with(&format!("Rust's standard library for {architecture} is missing: unpack ")),
+            "{said}"
+        );
+        ensure!(lines[1] == "cargo-lambda is missing: pip install cargo-lambda", "{said}");
+        ensure!(lines[2] == "Zig is missing, which links for Lambda: pip install ziglang", "{said}");
+    }
+    stand_in(folder.path(), "rustup", "")?;
+    let said_with_rustup = said(&can_build("arm64", folder.path())?);
+    ensure!(
+        said_with_rustup.contains("is missing: rustup target add aarch64-unknown-linux-gnu\n"),
+        "{said_with_rustup}"
+    );
+    let of_neither = can_build("riscv64", folder.path())?;
+    ensure!(said(&of_neither).starts_with("usage: scripts/can-build arm64|x86_64"), "{}", said(&of_neither));
+    Ok(())
+}
+
+/// Runs the script where there is nothing but what is in the folder, and a shell.
+fn can_build(architecture: &str, folder: &Path) -> Result<Output> {
+    let script = workspace::root().join("scripts/can-build");
+    let output = Command::new("/bin/bash").arg(script).arg(architecture).env("PATH", folder).output()?;
+    ensure!(!output.status.success(), "{architecture} can be built without anything");
+    Ok(output)
+}
+
+fn stand_in(folder: &Path, name: &str, script: &str) -> Result<()> {
+    let file = folder.join(name);
+    std::fs::write(&file, format!("#!/bin/bash\n{script}\n"))?;
+    Ok(std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755))?)
+}
+
+/// The SAM CLI, with cargo-lambda and Zig on the PATH as DEPLOY.md asks for.
+fn sam() -> Result<Command> {
+    let mut sam = expanded::python()?;
+    let path = std::env::var("PATH").context("PATH is not set")?;
+    let (cargo_lambda, zig) = (workspace::tool("cargo-lambda/bin")?, workspace::tool("zig/ziglang")?);
+    sam.arg(workspace::tool("checks/bin/sam")?)
+        .current_dir(workspace::root())
+        .env("PATH", format!("{}:{}:{path}", cargo_lambda.display(), zig.display()));
+    Ok(sam)
+}
+
+/// The machine that an ELF file is for.
+fn machine_of(file: &Path) -> Result<u16> {
+    let header = std::fs::read(file).with_context(|| file.display().to_string())?;
+    ensure!(header.starts_with(b"\x7fELF") && header.len() > 20, "{} is no ELF file", file.display());
+    Ok(u16::from_le_bytes([header[18], header[19]]))
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}

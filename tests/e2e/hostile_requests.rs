@@ -1,0 +1,153 @@
+//! Whatever the HTTP functions are sent, they answer: no panic, no 5xx, no large refusal, and in bounded time. Events and
+//! tokens are damaged by a seed; `make fuzz` searches further, guided by coverage.
+//!
+//! `HOSTILE_REQUESTS` says how many of each, `HOSTILE_SEED` where to begin.
+
+#[path = "../fuzz/harness.rs"]
+mod harness;
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use env_settings::{EnvReader, parse};
+use fastrand::Rng;
+use harness::{Functions, request};
+use local_bundle::workspace;
+use serde_json::value::RawValue;
+
+const REQUESTS: u64 = 4000;
+
+/// What breaks parsers, and what the functions look for.
+const FRAGMENTS: [&str; 36] = [
+    "\"",
+    "\\",
+    "\\\"",
+    "\\u0000",
+    "\\ud800",
+    "\\\\ud800",
+    "\\udc00\\ud800",
+    "{",
+    "}",
+    "[",
+    "]",
+    ":",
+    ",",
+    "null",
+    "true",
+    "1e400",
+    "-0",
+    "1e-999999999999999999999",
+    "9007199254740993",
+    "0.1000000000000000055",
+    "[[[[[[[[",
+    "{\"a\":{\"a\":",
+    "{\"a\":1,\"a\":2}",
+    " ",
+    "\\n",
+    "é",
+    "\u{10ffff}",
+    "\u{0}",
+    "\"data\":",
+    "\"token\":",
+    "\"requestContext\":",
+    "\"isBase64Encoded\":true",
+    "/api/consciousness/sigils",
+    "/verify",
+    "%zz%00",
+    "Idempotency-Key",
+];
+
+#[test]
+fn every_event_is_answered() -> Result<()> {
+    let seeds = seeds("events")?;
+    let mut functions = Functions::new();
+    for_each_seed(|rng| {
+        let text = damaged(rng, &seeds);
+        // As the whole event, if it still is JSON, and as what a client can send in one.
+        match RawValue::from_string(text.clone()) {
+            Ok(event) => functions.event(&event),
+            Err(_) => {
+                let below = if rng.bool() { "" } else { "/verify" };
+                functions.event(&request("POST", below, &text));
+            }
+        }
+    })
+}
+
+#[test]
+fn no_damaged_token_is_worth_anything() -> Result<()> {
+    let mut functions = Functions::new();
+    let seeds = vec![functions.valid_token().to_owned(), "e30.e30.e30".to_owned()];
+    functions.token(&seeds[0]);
+    for_each_seed(|rng| functions.token(&damaged(rng, &seeds)))
+}
+
+#[test]
+fn the_seeds_are_answered_as_they_are() -> Result<()> {
+    let mut functions = Functions::new();
+    for seed in seeds("events")? {
+        functions.event(&RawValue::from_string(seed)?);
+    }
+    for token in seeds("tokens")? {
+        assert_eq!(token, functions.valid_token());
+    }
+    Ok(())
+}
+
+fn for_each_seed(mut run: impl FnMut(&mut Rng)) -> Result<()> {
+    let mut env = EnvReader::from_process();
+    let requests = env.with_default("HOSTILE_REQUESTS", REQUESTS, parse::in_range(1..=u64::from(u32::MAX)));
+    let first = env.with_default("HOSTILE_SEED", 0, parse::in_range(0..=u64::from(u32::MAX)));
+    let (requests, first) = env.finish(|| Some((requests?, first?)))?;
+    for seed in first..first + requests {
+        let shown = Shown(seed);
+        run(&mut Rng::with_seed(seed));
+        std::mem::forget(shown);
+    }
+    Ok(())
+}
+
+/// Says which seed failed.
+struct Shown(u64);
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        eprintln!("it failed with HOSTILE_SEED={} HOSTILE_REQUESTS=1", self.0);
+    }
+}
+
+fn seeds(folder: &str) -> Result<Vec<String>> {
+    let folder = workspace::root().join("tests/fuzz/seeds").join(folder);
+    let mut files: Vec<_> = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    files.sort();
+    files.iter().map(|file| fs::read_to_string(file).with_context(|| file.display().to_string())).collect()
+}
+
+/// One of the seeds, after some accidents.
+fn damaged(rng: &mut Rng, seeds: &[String]) -> String {
+    let mut text: Vec<char> = seeds[rng.usize(..seeds.len())].chars().collect();
+    for _ in 0..=rng.usize(..8) {
+        let (from, to) = (rng.usize(..=text.len()), rng.usize(..=text.len()));
+        let range = from.min(to)..from.max(to).min(from.min(to) + 40);
+        let fragment: Vec<char> = FRAGMENTS[rng.usize(..FRAGMENTS.len())].chars().collect();
+        match rng.u8(..6) {
+            0 => drop(text.drain(range)),
+            1 => drop(text.splice(range, fragment)),
+            2 => drop(text.splice(from..from, fragment)),
+            3 => {
+                let many = fragment.repeat(rng.usize(..200));
+                text.splice(from..from, many);
+            }
+            4 => {
+                let copied = text[range].to_vec();
+                text.splice(from..from, copied);
+            }
+            _ => {
+                if let Some(character) = text.get_mut(from) {
+                    *character = rng.char(..);
+                }
+            }
+        }
+    }
+    text.into_iter().collect()
+}

@@ -1,0 +1,120 @@
+//! No log has a secret in it, whatever is asked of the log and whatever Secrets Manager answers.
+
+use anyhow::{Result, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use local_bundle::deployed::{Deployed, ask};
+use local_bundle::lambda_event::{http_request, scheduled};
+use local_bundle::secrets_manager::{Answering, arn};
+use serde_json::json;
+
+const SIGILS: &str = "/api/consciousness/sigils";
+
+// What must not be found again.
+const SEED: &str = "plantedseedplantedseedplantedseedplantedseedplantedseedplantedse";
+const METRICS_TOKEN: &str = "planted-metrics-token";
+const WRONG_TOKEN: &str = "planted-wrong-token";
+const DATA: &str = "planted-data";
+const METADATA: &str = "planted-metadata";
+const CALLER: &str = "planted-authorization";
+const AWS_SECRET: &str = "plantedawssecretaccesskey";
+const AWS_SESSION: &str = "plantedawssessiontoken";
+
+/// Every level, by either variable, and what is asked of one library.
+const LEVELS: [(&str, &str); 8] = [
+    ("AWS_LAMBDA_LOG_LEVEL", "TRACE"),
+    ("AWS_LAMBDA_LOG_LEVEL", "DEBUG"),
+    ("AWS_LAMBDA_LOG_LEVEL", "INFO"),
+    ("AWS_LAMBDA_LOG_LEVEL", "WARN"),
+    ("AWS_LAMBDA_LOG_LEVEL", "ERROR"),
+    ("RUST_LOG", "trace"),
+    ("RUST_LOG", "info,lambda_runtime=trace,lambda_http=trace,aws_smithy_runtime=trace,hyper=trace"),
+    ("RUST_LOG", ""),
+];
+
+fn clean(log: &str, secrets: &[&str]) -> Result<()> {
+    for secret in secrets {
+        for form in [(*secret).to_owned(), STANDARD.encode(secret)] {
+            let found = log.find(&form).map(|at| &log[log[..at].rfind('\n').map_or(0, |start| start + 1)..]);
+            ensure!(found.is_none(), "{secret} is logged: {}", found.unwrap_or_default());
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_level_and_no_format_logs_what_requests_carry() -> Result<()> {
+    let deployed = Deployed::start("logs", &json!({ "seed": SEED }).to_string(), METRICS_TOKEN).await?;
+    for (number, (variable, level)) in LEVELS.into_iter().enumerate() {
+        for format in ["JSON", "Text"] {
+            let mut variables = deployed.variables();
+            variables.set(variable, level);
+            variables.set("AWS_LAMBDA_LOG_FORMAT", format);
+            variables.set("AWS_SECRET_ACCESS_KEY", AWS_SECRET);
+            variables.set("AWS_SESSION_TOKEN", AWS_SESSION);
+            let log = |function: &str| format!("{function}-{number}-{format}");
+            let start = async |function| deployed.function_with(function, &variables, &log(function)).await;
+            let (encode, verify) = (start("encode").await?, start("verify").await?);
+            let (gc, metrics) = (start("gc").await?, start("metrics").await?);
+
+            let authorization = [("authorization", format!("Bearer {CALLER}"))];
+            let authorization = authorization.each_ref().map(|(name, value)| (*name, value.as_str()));
+            let body = json!({ "data": { "secret": DATA }, "metadata": { "secret": METADATA } });
+            let sigil = ask(&encode, &http_request("POST", SIGILS, &authorization, Some(&body))).await?;
+            ensure!(sigil.status == 201, "{sigil:?}");
+            let token = sigil.body["sigil"]["token"].as_str().unwrap_or_default().to_owned();
+            let wrong = json!({ "data": { "secret": DATA }, "metadata": DATA });
+            ask(&encode, &http_request("POST", SIGILS, &authorization, Some(&wrong))).await?;
+            for body in [json!({ "token": token, "data": { "secret": DATA } }), json!({ "token": [token] })] {
+                ask(&verify, &http_request("POST", &format!("{SIGILS}/verify"), &authorization, Some(&body))).await?;
+            }
+            gc.api().invoke(&scheduled()).await?;
+            for (token, status) in [(METRICS_TOKEN, 200), (WRONG_TOKEN, 401)] {
+                let bearer = format!("Bearer {token}");
+                let answer =
+                    ask(&metrics, &http_request("GET", "/metrics", &[("authorization", &bearer)], None)).await?;
+                ensure!(answer.status == status, "{answer:?}");
+            }
+            for environment in [encode, verify, gc, metrics] {
+                environment.api().asks_for_event().await;
+                let secrets =
+                    [SEED, METRICS_TOKEN, WRONG_TOKEN, DATA, METADATA, CALLER, AWS_SECRET, AWS_SESSION, &token];
+                clean(&environment.process().output(), &secrets)?;
+                environment.terminate().await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_secrets_manager_answers_is_not_logged() -> Result<()> {
+    let deployed = Deployed::start("logs-secrets", &json!({ "seed": SEED }).to_string(), METRICS_TOKEN).await?;
+    let mut variables = deployed.variables();
+    variables.set("AWS_LAMBDA_LOG_LEVEL", "TRACE");
+    let verify = deployed.function_with("verify", &variables, "verify").await?;
+    let metrics = deployed.function_with("metrics", &variables, "metrics").await?;
+    for answering in Answering::WRONG {
+        deployed.secrets.set_answering(answering);
+        let log = format!("{answering:?}");
+        for (function, secret) in [("encode", "signing"), ("verify", "signing"), ("metrics", "token")] {
+            // A token that is much too long is one all the same.
+            if let Err(error) = deployed.function_with(function, &variables, &format!("{function}-{log}")).await {
+                let said = format!("{error:#}");
+                ensure!(said.contains(&arn(secret)), "{function}, {answering:?}: {said}");
+            }
+            let said = std::fs::read_to_string(deployed.log(&format!("{function}-{log}")))?;
+            clean(&said, &[SEED, METRICS_TOKEN])?;
+        }
+        // Warm environments read it again because of what they do not know.
+        let unknown = http_request("GET", "/metrics", &[("authorization", &format!("Bearer {WRONG_TOKEN}"))], None);
+        ensure!(ask(&metrics, &unknown).await?.status == 401);
+        let good = http_request("GET", "/metrics", &[("authorization", &format!("Bearer {METRICS_TOKEN}"))], None);
+        ensure!(answering == Answering::Oversized || ask(&metrics, &good).await?.status == 200, "{answering:?}");
+        ensure!(ask(&verify, &http_request("GET", "/.well-known/jwks.json", &[], None)).await?.status == 200);
+        for environment in [&verify, &metrics] {
+            clean(&environment.process().output(), &[SEED, METRICS_TOKEN, WRONG_TOKEN])?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! Prometheus and VictoriaMetrics scrape one bundle, and every query of every panel is asked of both.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use local_bundle::bundle::{Bundle, Options};
+use local_bundle::client::Client;
+use local_bundle::dashboards::panels;
+use local_bundle::prometheus::{self, Prometheus, Series};
+use local_bundle::settings::DEFAULT_METRICS_TOKEN;
+use serde_json::json;
+
+/// By how much rates and increases may differ over the window below: Prometheus extrapolates to its ends, VictoriaMetrics
+/// starts with the sample before it.
+const TOLERANCE: f64 = 0.1;
+/// What comes of using everything twice.
+const SENT: [(&str, f64); 4] =
+    [("sigil_encode_total", 10.0), ("sigil_verify_total", 20.0), ("sigil_revoke_total", 10.0), ("sigil_gc_total", 2.0)];
+/// Queries that differ, as docs/scrapers.md says: each scraper measures its own scrapes, and a window that begins before the
+/// first sample is extrapolated by Prometheus alone.
+const DIFFERENT: [&str; 6] = [
+    "Sigils encoded per second B",
+    "Encode latency p95 B",
+    "Scrape duration A",
+    "What a scrape takes A",
+    "What a scrape takes B",
+    // OpenMetrics has the lines `_created` besides.
+    "What a scrape brings B",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_panel_shows_the_same_on_prometheus_and_on_victoria_metrics() -> Result<()> {
+    let bundle = Bundle::start(&Options::for_test("scrapers")).await?;
+    let client = bundle.client();
+    use_everything(client).await?;
+    let options = prometheus::Options::over(
+        client.url().strip_prefix("http://").context("it has a scheme")?,
+        DEFAULT_METRICS_TOKEN,
+    );
+    let prometheus = Prometheus::start_with(&options).await?;
+    let victoria_metrics = Prometheus::start_victoria_metrics(&options).await?;
+    for scraper in [&prometheus, &victoria_metrics] {
+        scraped(scraper, 3.0).await?;
+    }
+    let start = Instant::now();
+    use_everything(client).await?;
+    for scraper in [&prometheus, &victoria_metrics] {
+        for (name, count) in SENT {
+            let sum = format!("sum({name})");
+            scraper.query_until(&sum, |found| found.len() == 1 && found[0].value == count).await?;
+        }
+        scraped(scraper, 20.0).await?;
+    }
+
+    // Begins and ends quietly, and there are samples before it.
+    let window = format!("{}s", start.elapsed().as_secs() + 1);
+    let mut differences = Vec::new();
+    for (panel, reference, expression) in panels::queries()? {
+        if DIFFERENT.contains(&format!("{panel} {reference}").as_str()) {
+            continue;
+        }
+        let query = interpolated(&expression, &window);
+        let (here, there) = (prometheus.query(&query).await?, victoria_metrics.query(&query).await?);
+        if let Err(difference) = same(&here, &there) {
+            differences.push(format!("{panel} {reference}: {query}: {difference}"));
+        }
+    }
+    ensure!(differences.is_empty(), "{}", differences.join("\n"));
+    Ok(())
+}
+
+/// Waits for so many more scrapes that worked.
+async fn scraped(scraper: &Prometheus, count: f64) -> Result<()> {
+    let good = "sum(sum_over_time(up[10m]))";
+    let before = scraper.query(good).await?.first().map_or(0.0, |series| series.value);
+    scraper.query_until(good, |found| found.len() == 1 && found[0].value >= before + count).await?;
+    Ok(())
+}
+
+/// Every function, with answers of several kinds.
+async fn use_everything(client: &Client) -> Result<()> {
+    for number in 0..5 {
+        let sigil = client.encode(&json!({ "number": number })).await?;
+        client.verdict(&sigil.token, Some(&json!("something else"))).await?;
+        client.verdict(&sigil.token, None).await?;
+        client.post_sigils("{".to_owned()).await?;
+        client.revoke(&sigil.id).await?.expect(200)?;
+    }
+    client.gc().await?;
+    Ok(())
+}
+
+fn interpolated(expression: &str, window: &str) -> String {
+    let values = [("$__rate_interval", window), ("$__range", window), ("$job", "sigils")];
+    let all = [("$instance", ".+"), ("$function", ".+")];
+    values.into_iter().chain(all).fold(expression.to_owned(), |text, (name, value)| text.replace(name, value))
+}
+
+fn same(here: &[Series], there: &[Series]) -> Result<()> {
+    let (here, there) = (by_labels(here), by_labels(there));
+    ensure!(here.keys().eq(there.keys()), "{here:?} and {there:?}");
+    for (labels, value) in &here {
+        let other = there[labels];
+        ensure!((value - other).abs() <= TOLERANCE * value.abs().max(other.abs()), "{labels} is {value} and {other}");
+    }
+    Ok(())
+}
+
+/// The values that are shown: NaN is drawn as a gap, and VictoriaMetrics leaves it out.
+fn by_labels(series: &[Series]) -> BTreeMap<String, f64> {
+    let shown = series.iter().filter(|series| !series.value.is_nan());
+    shown.map(|series| (without_spelling(&series.labels.to_string()), series.value)).collect()
+}
+
+/// OpenMetrics, which Prometheus 3 asks for, spells a whole bound `1.0`; text, which VictoriaMetrics asks for, `1`.
+fn without_spelling(labels: &str) -> String {
+    labels.replace(".0\"", "\"")
+}

@@ -1,0 +1,146 @@
+//! The HTTP functions on stores in memory, what is sent to them, and what must hold of every answer. The fuzzer and the
+//! seeded test in `tests/e2e/hostile_requests.rs` share it.
+
+use std::time::{Duration, Instant};
+
+use encode::handler::Encode;
+use lambda_http::{Body, Response};
+use metrics::access::Access;
+use metrics::handler::Metrics;
+use metrics::tokens::{Token, Tokens};
+use prometheus::Registry;
+use prometheus_dynamodb::{MemoryStatsTable, TableSettings};
+use secrets::Secret;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use sigil::canonical::CanonicalJson;
+use sigil::encode::{EncodeRequest, Encoder, Lifetimes};
+use sigil::keys::SigningKeys;
+use sigil::metrics::{EncodeMetrics, ErrorMetrics, VerifyMetrics};
+use sigil::record::{Caller, IdempotencyKey};
+use sigil::revoke::Revoker;
+use sigil::store::MemoryStore;
+use sigil::timestamp::Timestamp;
+use sigil::verify::Verifier;
+use tokio::runtime::Runtime;
+use verify::handler::Verify;
+
+/// The largest answer to a request that is refused, in bytes.
+const MAX_REFUSAL_BYTES: usize = 16 * 1024;
+
+/// The longest that an answer takes, on a busy machine and without optimisation.
+const MAX_TIME: Duration = Duration::from_secs(10);
+
+/// After so many events everything is made anew, so that the stores stay small.
+const EVENTS: usize = 1000;
+
+const SIGILS: &str = "/api/consciousness/sigils";
+
+/// The functions.
+pub struct Functions {
+    runtime: Runtime,
+    encode: Encode<MemoryStore>,
+    verify: Verify<MemoryStore>,
+    metrics: Metrics<MemoryStatsTable>,
+    token: String,
+    left: usize,
+}
+
+impl Functions {
+    /// The functions, and one sigil, which is always the same.
+    pub fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let keys = SigningKeys::parse(&json!({ "seed": "s".repeat(32) }).to_string()).unwrap();
+        let verifying = Secret::fixed(keys.verifying().clone());
+        let keys = Secret::fixed(keys);
+        let lifetimes = Lifetimes { max_ttl_seconds: 3_000_000_000, retention_seconds: 60 };
+        let store = MemoryStore::default();
+        let registry = Registry::new();
+        let encoder = Encoder::new(store.clone(), keys.clone(), lifetimes);
+        let request = EncodeRequest {
+            data: CanonicalJson::from_json(r#"{"a":1}"#).unwrap(),
+            metadata: None,
+            ttl_seconds: None,
+            idempotency_key: IdempotencyKey::parse(Caller::anonymous(), "seed"),
+        };
+        let made_at = Timestamp::from_seconds(1_750_000_000).unwrap();
+        let token = runtime.block_on(encoder.encode(request, made_at)).unwrap().record.token;
+        let tokens = Secret::fixed(Tokens { current: Token::parse("0123456789abcdef").ok(), previous: None });
+        Self {
+            encode: Encode::new(
+                encoder,
+                Revoker::new(store.clone(), keys, 60),
+                EncodeMetrics::register(&registry).unwrap(),
+                ErrorMetrics::register(&registry, &encode::handler::OPERATIONS).unwrap(),
+            ),
+            verify: Verify::new(
+                Verifier::new(store, verifying),
+                VerifyMetrics::register(&Registry::new()).unwrap(),
+                ErrorMetrics::register(&Registry::new(), &verify::handler::OPERATIONS).unwrap(),
+            ),
+            metrics: Metrics::new(
+                MemoryStatsTable::default(),
+                TableSettings::builder("stats").build().unwrap(),
+                Access::new(Some(tokens), None),
+            ),
+            token,
+            runtime,
+            left: EVENTS,
+        }
+    }
+
+    /// Has each function answer the event, and checks the answers.
+    pub fn event(&mut self, event: &RawValue) {
+        self.left -= 1;
+        if self.left == 0 {
+            *self = Self::new();
+        }
+        let started = Instant::now();
+        check(&self.runtime.block_on(self.encode.answer(event.to_owned())));
+        check(&self.runtime.block_on(self.verify.answer(event.to_owned())));
+        check(&self.runtime.block_on(self.metrics.answer(event.to_owned())));
+        assert!(started.elapsed() < MAX_TIME, "{:?}", started.elapsed());
+    }
+
+    /// Has the token verified: no other than the one that was made is worth anything.
+    pub fn token(&mut self, token: &str) {
+        self.left -= 1;
+        if self.left == 0 {
+            *self = Self::new();
+        }
+        let body = json!({ "token": token, "data": { "a": 1 } }).to_string();
+        let answer = self.runtime.block_on(self.verify.answer(request("POST", "/verify", &body)));
+        check(&answer);
+        let Body::Text(text) = answer.body() else { panic!("an answer is a text") };
+        let answer: Value = serde_json::from_str(text).unwrap();
+        let expected = if token == self.token { "valid" } else { "bad_signature" };
+        assert_eq!(answer["verdict"], expected, "{token}");
+    }
+
+    /// The one token that is worth something.
+    pub fn valid_token(&self) -> &str {
+        &self.token
+    }
+}
+
+fn check(answer: &Response<Body>) {
+    assert!(answer.status().as_u16() < 500, "{answer:?}");
+    if answer.status().as_u16() >= 400 {
+        let Body::Text(text) = answer.body() else { panic!("a problem is a text") };
+        assert!(serde_json::to_string(text).unwrap().len() <= MAX_REFUSAL_BYTES, "{} bytes", text.len());
+        assert!(serde_json::from_str::<Value>(text).unwrap()["error"].is_string());
+    }
+}
+
+/// A request as API Gateway sends it, below the sigils.
+pub fn request(method: &str, below: &str, body: &str) -> Box<RawValue> {
+    let event = json!({
+        "version": "2.0",
+        "rawPath": format!("{SIGILS}{below}"),
+        "headers": { "content-type": "application/json" },
+        "requestContext": { "http": { "method": method } },
+        "body": body,
+        "isBase64Encoded": false,
+    });
+    serde_json::value::to_raw_value(&event).unwrap()
+}
