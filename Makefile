@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help up test check soak package bench fuzz mutants dashboards dashboards-json
+.PHONY: help up test check guard soak package bench bench-document fuzz mutants dashboards dashboards-json
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -13,14 +13,20 @@ test: ## run every check and test
 check: ## check formatting and lints
 	@scripts/check
 
+guard: ## count the instructions of a scrape, a publish and an encode, and compare them with what they were (UPDATE=1 notes them)
+	@scripts/guard
+
 soak: ## compare latency with metrics on and off (SOAK_DURATION=30s, SOAK_RATE=5 a second); the long fleet test (FLEET_REQUESTS=20000, FLEET_ENVIRONMENTS=200, FLEET_SEED); the larger model checks
 	@scripts/soak
 
 package: ## build the release artifacts into target/package (ARCHITECTURES="arm64 x86_64")
 	@scripts/package
 
-bench: ## start the release artifacts under an emulator of Lambda, and measure start, memory and latency beside Node (3 minutes)
-	@scripts/bench
+bench: ## measure what this project costs beside what one would take instead (PARTS="scrape publish ...", all in 12 minutes)
+	@scripts/bench $(PARTS)
+
+bench-document: ## write BENCHMARKS.md from what make bench has measured
+	@scripts/bench-document --write
 
 fuzz: ## fuzz the reading of the stats table's items, events and tokens, guided by coverage (FUZZ_SECONDS=60 each)
 	@scripts/fuzz

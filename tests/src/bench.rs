@@ -1,129 +1,126 @@
-//! `make bench`: the release artifacts under the Runtime API, beside a function for Node that does what encode does, all
-//! in one run against one DynamoDB Local.
+//! `make bench`: what this project costs, beside what a user would take instead, each in one run.
 //!
 //! ```text
-//! subject      what is measured
-//! work         what a subject is asked for, and whether its response is right
-//! measurement  what was measured of it
-//! table        all of it, as Markdown
+//! functions, service, overhead   the release artifacts under the Runtime API, beside Node
+//! units, live                    what DynamoDB Local charges, and a large table
+//! scrape, growth                 merging, beside Python's and Node's clients
+//! publish, sigils                single steps, beside the libraries that they are made of
+//!   ├ subject, work              what a function is asked for, and whether its response is right
+//!   ├ population, peer           environments by the thousand, and what others have instead
+//!   └ measurement, report        clocks and samples, and results as data
+//! counted                        what `make guard` counts the instructions of
 //! ```
-//!
-//! Subjects take turns, invocation by invocation, so that whatever else the machine does hits all of them alike.
 
+pub mod counted;
 pub mod measurement;
+
+mod functions;
+mod growth;
+mod live;
+mod overhead;
+mod publish;
+mod scrape;
+mod service;
+mod sigils;
+mod units;
+
+mod capacity;
+mod desk;
+mod express;
+mod peer;
+mod population;
+mod report;
 mod subject;
-mod table;
 mod work;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use sigil::timestamp::Timestamp;
+use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::dynamodb_local::DynamoDbLocal;
-use crate::environment::Environment;
-use crate::execution_environment::ExecutionEnvironment;
-use crate::settings::DEFAULT_METRICS_TOKEN;
-use crate::{tables, workspace};
+use report::Report;
 
-use measurement::Measurement;
-use subject::Subject;
-use table::Table;
-use work::Ledger;
+/// The parts, in the order in which they run without a choice.
+const PARTS: [&str; 9] = ["scrape", "publish", "sigils", "functions", "service", "overhead", "units", "live", "growth"];
 
-/// How often each subject is started.
-const COLD_STARTS: usize = 11;
+/// The longest that a part may take, on a busy machine.
+const LIMIT: Duration = Duration::from_secs(600);
 
-/// How often each subject is invoked once it runs.
-const INVOCATIONS: usize = 300;
-
-/// How many invocations are not measured, in which the database warms up as well.
-const WARM_UP: usize = 20;
-
-/// The longest that a run may take.
-const LIMIT: Duration = Duration::from_secs(180);
-
-/// Measures, and prints the table. A function that does not serve is a failure; Ctrl-C and SIGTERM are, too.
-pub async fn run() -> Result<()> {
+/// Measures these parts, or all, and puts the results into the file that the first argument names, beside those of other parts that
+/// are there. A subject that does not do its work is a failure; Ctrl-C and SIGTERM are, too.
+pub async fn run(arguments: &[String]) -> Result<()> {
+    let Some((results, parts)) = arguments.split_first() else {
+        bail!("usage: local-bundle bench <results> [{}]...", PARTS.join("|"));
+    };
+    let results = Path::new(results);
+    let parts = if parts.is_empty() { PARTS.map(String::from).to_vec() } else { parts.to_vec() };
+    if let Some(unknown) = parts.iter().find(|part| !PARTS.contains(&part.as_str())) {
+        bail!("there is no part {unknown:?}: {} are", PARTS.join(", "));
+    }
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
-        table = tokio::time::timeout(LIMIT, measure()) => {
-            println!("{}", table.with_context(|| format!("the run took longer than {LIMIT:?}"))??);
-            Ok(())
-        }
+        measured = measure(results, &parts) => measured,
         _ = interrupt.recv() => bail!("interrupted"),
         _ = terminate.recv() => bail!("interrupted"),
     }
 }
 
-async fn measure() -> Result<Table> {
-    let started = Instant::now();
-    let logs = workspace::local("logs/bench");
-    std::fs::create_dir_all(&logs).with_context(|| logs.display().to_string())?;
-    let dynamodb = DynamoDbLocal::start_in_memory(&logs.join("dynamodb.log")).await?;
-    tables::create(&dynamodb.client()).await?;
-    let mut variables = Environment::new(&dynamodb.url(), &sigil::keys::generate("bench"), DEFAULT_METRICS_TOKEN);
-    // At each start, the SDK for Node would warn of a version of Node that it is about to drop.
-    variables.set("AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED", "true");
-    let start = async |subject: &Subject| {
-        let log = logs.join(format!("{}.log", subject.name));
-        ExecutionEnvironment::start(&subject.function, &variables, &log).await
+async fn measure(results: &Path, parts: &[String]) -> Result<()> {
+    let mut all: Value = match std::fs::read(results) {
+        Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| results.display().to_string())?,
+        Err(_) => json!({}),
     };
-
-    let mut ledger = Ledger::default();
-    let mut rows: Vec<(Subject, Measurement)> =
-        subject::all()?.into_iter().map(|subject| (subject, Measurement::default())).collect();
-    println!("starting each function {COLD_STARTS} times");
-    for _ in 0..COLD_STARTS {
-        for (subject, measurement) in &mut rows {
-            let environment = start(subject).await?;
-            measurement.starts.push(environment.init_duration());
-            measurement.first_responses.push(serve(subject, &environment, &mut ledger).await?);
-            environment.api().asks_for_event().await;
-            environment.terminate().await?;
-        }
+    all["machine"] = machine().await?;
+    for part in parts {
+        eprintln!("measuring {part}");
+        let started = Instant::now();
+        let report = tokio::time::timeout(LIMIT, run_part(part)).await;
+        let report = report.with_context(|| format!("{part} took longer than {LIMIT:?}"))?;
+        let mut report = serde_json::to_value(report.with_context(|| part.clone())?)?;
+        report["seconds"] = started.elapsed().as_secs().into();
+        // A number above that of the cores says that times on the wall are those of others, too.
+        report["load"] = std::fs::read_to_string("/proc/loadavg")?.split(' ').next().map(str::to_owned).into();
+        all[part] = report;
+        std::fs::write(results, format!("{all:#}\n")).with_context(|| results.display().to_string())?;
     }
-
-    println!("invoking each function {INVOCATIONS} times");
-    let mut environments = Vec::new();
-    for (subject, _) in &rows {
-        environments.push(start(subject).await?);
-    }
-    for invocation in 0..WARM_UP + INVOCATIONS {
-        for ((subject, measurement), environment) in rows.iter_mut().zip(&environments) {
-            let latency = serve(subject, environment, &mut ledger).await?;
-            if invocation >= WARM_UP {
-                measurement.latencies.push(latency);
-            }
-        }
-    }
-    for ((_, measurement), environment) in rows.iter_mut().zip(&environments) {
-        measurement.peak_memory = measurement::peak_memory(environment.process())?;
-    }
-    for environment in environments {
-        environment.terminate().await?;
-    }
-
-    // All environments have published a last time, so that nothing is missing any more.
-    let metrics = rows.iter().find(|(subject, _)| subject.name == "metrics").context("metrics is measured")?;
-    let environment = start(&metrics.0).await?;
-    serve(&metrics.0, &environment, &mut ledger).await?;
-    let (counted, encoded) = (ledger.counted(), ledger.encoded());
-    ensure!(counted == encoded, "encode has made {encoded} sigils, and {counted} are counted");
-    environment.terminate().await?;
-    Table::new(rows, started.elapsed()).await
+    Ok(())
 }
 
-/// One invocation, once the environment waits for one. How long it took until there was the response, which is right.
-async fn serve(subject: &Subject, environment: &ExecutionEnvironment, ledger: &mut Ledger) -> Result<Duration> {
-    let event = subject.work.event(ledger)?;
-    let api = environment.api();
-    api.asks_for_event().await;
-    let started = Instant::now();
-    let outcome = api.invoke(&event).await;
-    let latency = started.elapsed();
-    let checked = outcome.and_then(|outcome| subject.work.check(subject.name, outcome, ledger));
-    checked.with_context(|| format!("{} does not serve:\n{}", subject.name, environment.process().log_tail(20)))?;
-    Ok(latency)
+async fn run_part(part: &str) -> Result<Report> {
+    match part {
+        "scrape" => scrape::run().await,
+        "publish" => publish::run().await,
+        "sigils" => sigils::run().await,
+        "functions" => functions::run().await,
+        "service" => service::run().await,
+        "overhead" => overhead::run().await,
+        "units" => units::run().await,
+        "live" => live::run().await,
+        "growth" => growth::run().await,
+        _ => bail!("there is no part {part:?}"),
+    }
+}
+
+/// What the numbers depend on.
+async fn machine() -> Result<Value> {
+    let version = async |program: &str| {
+        let output = Command::new(program).arg("--version").output().await.with_context(|| program.to_owned())?;
+        anyhow::Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo")?;
+    let processor = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
+    Ok(json!({
+        "date": Timestamp::now(),
+        "cores": std::thread::available_parallelism()?,
+        "architecture": std::env::consts::ARCH,
+        "processor": processor,
+        "rust": version("rustc").await?,
+        "node": version("node").await?,
+        "python": version("python3").await?,
+    }))
 }

@@ -12,7 +12,7 @@
 //! fleet                       many environments, to which everything happens that can
 //!   ├ execution_environment   ─ runtime_api ─ lambda_event   one process as Lambda would run it
 //!   └ fault_proxy             what happens to calls on the way to DynamoDB Local
-//! bench                       the release artifacts in execution environments of their own, beside Node
+//! bench                       what this project costs, beside what a user would take instead
 //! secrets_manager             a stand-in for a service that has no emulator
 //! expanded, permissions       what template.yaml deploys, and what the functions may do there
 //! recorder                    what the functions are seen to do

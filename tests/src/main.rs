@@ -1,4 +1,4 @@
-//! What the Makefile and the scripts run: `local-bundle up`, `soak`, `fleet`, `bench` and `dashboards`.
+//! What the Makefile and the scripts run: `local-bundle up`, `soak`, `fleet`, `bench`, `count` and `dashboards`.
 
 use std::process::ExitCode;
 
@@ -6,14 +6,16 @@ use local_bundle::{bench, dashboards, fleet, soak, up};
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(2).collect();
     let command = std::env::args().nth(1);
     let ended = match command.as_deref() {
         Some("up") => up::run().await,
         Some("soak") => soak::run().await,
         Some("fleet") => fleet::soak().await,
-        Some("bench") => bench::run().await,
+        Some("bench") => bench::run(&arguments).await,
+        Some("count") => bench::counted::run(&arguments).await,
         Some("dashboards") => dashboards::run().await,
-        _ => Err(anyhow::anyhow!("usage: local-bundle up|soak|fleet|bench|dashboards")),
+        _ => Err(anyhow::anyhow!("usage: local-bundle up|soak|fleet|bench|count|dashboards")),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -30,7 +30,7 @@ export class Encoder {
     const stop = duration.startTimer();
     try {
       const request = JSON.parse(event.isBase64Encoded ? Buffer.from(event.body, "base64").toString() : event.body);
-      const sigil = await this.#encode(request);
+      const sigil = await this.encode(request);
       encoded.inc();
       return respond(201, { success: true, sigil }, { location: `/api/consciousness/sigils/${sigil.id}` });
     } catch (error) {
@@ -42,7 +42,7 @@ export class Encoder {
     }
   }
 
-  async #encode(request) {
+  async encode(request) {
     const id = randomUUID();
     const data = canonical(request.data);
     const metadata = request.metadata && canonical(request.metadata);
@@ -57,20 +57,7 @@ export class Encoder {
       sigil_digest: digest.toString("base64url"),
       ...(metadata && { metadata_digest: sha256(metadata).toString("base64url") }),
     });
-    const none = "none";
-    const signature = this.#signature([
-      "sigil record 1",
-      id,
-      sha256(token).toString("base64url"),
-      digest.toString("base64url"),
-      metadata ? sha256(metadata).toString("base64url") : none,
-      none,
-      createdAt,
-      expiresAt,
-      none,
-      due,
-    ]);
-    await this.#insert({
+    const record = {
       id: { S: id },
       token: { S: token },
       data: { S: data },
@@ -80,20 +67,10 @@ export class Encoder {
       gc_shard: { S: String(parseInt(id.slice(-2), 16) % GC_SHARDS) },
       due: { N: String(due) },
       ttl: { N: String(due + EXPIRY_AFTER_DUE_SECONDS) },
-      signature: { S: signature },
-    });
-    const timestamp = (seconds) => new Date(seconds * 1000).toISOString().replace(".000Z", "Z");
-    return {
-      id,
-      state: "active",
-      digest: digest.toString("base64url"),
-      dna: dna(digest),
-      created_at: timestamp(createdAt),
-      expires_at: timestamp(expiresAt),
-      revoked_at: null,
-      token,
-      metadata: request.metadata,
     };
+    record.signature = { S: this.#signature(record) };
+    await this.#insert(record);
+    return { ...view(record), token, metadata: request.metadata };
   }
 
   #sign(claims) {
@@ -101,9 +78,8 @@ export class Encoder {
     return `${signed}.${sign(null, Buffer.from(signed), this.#key).toString("base64url")}`;
   }
 
-  /** Of a record: see shared/sigil/src/record_signature.rs. */
-  #signature(lines) {
-    return `${this.#jwk.kid}.${sign(null, Buffer.from(lines.join("\n")), this.#key).toString("base64url")}`;
+  #signature(record) {
+    return `${this.#jwk.kid}.${sign(null, signedText(record), this.#key).toString("base64url")}`;
   }
 
   async #insert(item) {
@@ -117,6 +93,39 @@ export class Encoder {
       throw error;
     }
   }
+}
+
+// What a record's signature signs, as shared/sigil/src/record_signature.rs has it.
+export function signedText(record) {
+  const digest = (text) => (text ? sha256(text.S).toString("base64url") : "none");
+  const lines = [
+    "sigil record 1",
+    record.id.S,
+    digest(record.token),
+    digest(record.data),
+    digest(record.metadata),
+    record.request_digest?.S ?? "none",
+    record.created_at.N,
+    record.expires_at.N,
+    record.revoked_at?.N ?? "none",
+    record.due.N,
+  ];
+  return Buffer.from(lines.join("\n"));
+}
+
+// What the holder of a token may see of its record.
+export function view(record) {
+  const timestamp = (seconds) => new Date(Number(seconds) * 1000).toISOString().replace(".000Z", "Z");
+  const digest = sha256(record.data.S);
+  return {
+    id: record.id.S,
+    state: record.revoked_at ? "revoked" : "active",
+    digest: digest.toString("base64url"),
+    dna: dna(digest),
+    created_at: timestamp(record.created_at.N),
+    expires_at: timestamp(record.expires_at.N),
+    revoked_at: record.revoked_at ? timestamp(record.revoked_at.N) : null,
+  };
 }
 
 function dna(digest) {

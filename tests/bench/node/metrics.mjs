@@ -9,7 +9,7 @@ import { Counter, Histogram, Registry } from "prom-client";
 
 const INTERVAL_MS = 1000;
 
-const registry = new Registry();
+export const registry = new Registry();
 const registers = [registry];
 
 export const encoded = new Counter({
@@ -26,6 +26,18 @@ export const errors = new Counter({
 export const duration = new Histogram({
   name: "sigil_encode_duration_seconds",
   help: "Time that answering a request to encode took.",
+  buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.2, 0.5, 1, 2, 5],
+  registers,
+});
+export const verdicts = new Counter({
+  name: "sigil_verify_total",
+  help: "Requests to verify that were answered, by verdict.",
+  labelNames: ["verdict"],
+  registers,
+});
+export const verifyDuration = new Histogram({
+  name: "sigil_verify_duration_seconds",
+  help: "Time that answering a request to verify took.",
   buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.2, 0.5, 1, 2, 5],
   registers,
 });

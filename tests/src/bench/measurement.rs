@@ -1,33 +1,29 @@
-//! What was measured of one subject.
+//! Clocks and samples.
+//!
+//! Where a program's own work is compared, its time on a processor is measured: unlike the time on the wall it does not grow with
+//! what else the machine does.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::process::Process;
 
-/// What was measured of one subject.
-#[derive(Debug, Default)]
-pub struct Measurement {
-    /// From the start of the process until it asked for its first event.
-    pub starts: Vec<Duration>,
-    /// What the first invocation took after that.
-    pub first_responses: Vec<Duration>,
-    /// What the later ones took.
-    pub latencies: Vec<Duration>,
-    /// The most memory that was resident, in bytes.
-    pub peak_memory: u64,
-}
-
-/// The sample that this share of all does not exceed (nearest rank).
-pub fn quantile(samples: &[Duration], share: f64) -> Duration {
+/// Returns the sample that this share of all does not exceed (nearest rank).
+pub fn quantile<T: Copy + PartialOrd>(samples: &[T], share: f64) -> T {
     let mut sorted = samples.to_vec();
-    sorted.sort();
+    sorted.sort_by(|a, b| a.partial_cmp(b).expect("a sample is a number"));
     let rank = (share * sorted.len() as f64).ceil() as usize;
     sorted[rank.clamp(1, sorted.len()) - 1]
 }
 
-/// The most memory that was ever resident, in bytes, as Linux knows it.
+/// Returns a duration in milliseconds.
+pub fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+/// Returns the most memory of a process that was ever resident, in bytes, as Linux knows it.
 pub fn peak_memory(process: &Process) -> Result<u64> {
     let path = format!("/proc/{}/status", process.id());
     let status = std::fs::read_to_string(&path).with_context(|| path.clone())?;
@@ -36,7 +32,21 @@ pub fn peak_memory(process: &Process) -> Result<u64> {
     Ok(kibibytes * 1024)
 }
 
-/// The processor time that it has used, in user space and in the kernel, to 10 ms: see `utime` and `stime` in proc(5).
+/// Returns the time that a process's threads have had on processors, of those threads that still run.
+pub fn cpu_time(process: &Process) -> Result<Duration> {
+    let tasks = format!("/proc/{}/task", process.id());
+    let mut nanoseconds = 0;
+    for task in std::fs::read_dir(&tasks).with_context(|| tasks.clone())? {
+        // proc(5): the time spent on the CPU, in nanoseconds, comes first. A thread may end meanwhile.
+        let Ok(statistics) = std::fs::read_to_string(task?.path().join("schedstat")) else { continue };
+        let first = statistics.split_whitespace().next().context("schedstat is empty")?;
+        nanoseconds += first.parse::<u64>()?;
+    }
+    Ok(Duration::from_nanos(nanoseconds))
+}
+
+/// Returns the time that a process has had on processors, in user space and in the kernel, threads that have ended included: to 10 ms,
+/// where [`cpu_time`] is exact. See `utime` and `stime` in proc(5).
 pub fn processor_time(process: &Process) -> Result<Duration> {
     let path = format!("/proc/{}/stat", process.id());
     let stat = std::fs::read_to_string(&path).with_context(|| path.clone())?;
@@ -45,6 +55,50 @@ pub fn processor_time(process: &Process) -> Result<Duration> {
     let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok());
     let ticks = ticks(11).zip(ticks(12)).with_context(|| format!("{path} has no times"))?;
     Ok(Duration::from_millis(10 * (ticks.0 + ticks.1)))
+}
+
+/// Returns the time that this thread has had on a processor.
+pub fn thread_time() -> Duration {
+    clock_gettime(ClockId::ThreadCPUTime).try_into().expect("a clock does not run backwards")
+}
+
+/// How long each subject works in each of its turns, at least.
+const TURN: Duration = Duration::from_millis(4);
+
+/// How many turns each subject has.
+const TURNS: usize = 25;
+
+/// Returns a subject that makes this call, of whose result nothing is left to the compiler's guess.
+pub fn subject<T>(mut call: impl FnMut() -> T) -> impl FnMut() {
+    move || {
+        let _ = std::hint::black_box(call());
+    }
+}
+
+/// Lets these subjects take turns, and returns what one call of each takes of a processor, in nanoseconds: the median over the turns.
+pub fn take_turns(subjects: &mut [&mut dyn FnMut()]) -> Vec<f64> {
+    let time = |subject: &mut dyn FnMut(), calls: u32| {
+        let started = thread_time();
+        (0..calls).for_each(|_| subject());
+        thread_time() - started
+    };
+    let calls: Vec<u32> = subjects
+        .iter_mut()
+        .map(|subject| {
+            let mut calls = 1;
+            while time(subject, calls) < TURN {
+                calls *= 2;
+            }
+            calls
+        })
+        .collect();
+    let mut samples = vec![Vec::new(); subjects.len()];
+    for _ in 0..TURNS {
+        for ((subject, calls), samples) in subjects.iter_mut().zip(&calls).zip(&mut samples) {
+            samples.push(time(subject, *calls).as_nanos() as f64 / f64::from(*calls));
+        }
+    }
+    samples.iter().map(|samples| quantile(samples, 0.5)).collect()
 }
 
 #[cfg(test)]

@@ -25,16 +25,27 @@ pub const NODE: &str = "encode in Node";
 /// The same with everything in one minified file, which starts faster.
 pub const NODE_BUNDLED: &str = "encode in Node, bundled";
 
+impl Subject {
+    /// One of the four functions, as it would be deployed.
+    pub fn artifact(function: &'static str) -> Result<Self> {
+        Self::program(function, function, artifact(function))
+    }
+
+    fn program(name: &'static str, function: &'static str, program: PathBuf) -> Result<Self> {
+        ensure!(program.exists(), "{} is missing: run 'make bench'", program.display());
+        Ok(Self { name, work: Work::of(function)?, function: Function { name: function, program } })
+    }
+}
+
+fn artifact(function: &str) -> PathBuf {
+    workspace::local("bench").join(function).join("bootstrap")
+}
+
 /// The four functions as they would be deployed, and the one for Node.
 pub fn all() -> Result<Vec<Subject>> {
-    let artifact = |function: &str| workspace::local("bench").join(function).join("bootstrap");
     let node = workspace::root().join("tests/bench/node");
     let mut programs: Vec<(&'static str, &'static str, PathBuf)> =
         vec![(NODE, ENCODE, node.join("bootstrap.mjs")), (NODE_BUNDLED, ENCODE, node.join("dist/bootstrap.mjs"))];
     programs.extend(functions::ALL.map(|function| (function, function, artifact(function))));
-    let subjects = programs.into_iter().map(|(name, function, program)| {
-        ensure!(program.exists(), "{} is missing: run 'make bench'", program.display());
-        Ok(Subject { name, work: Work::of(function)?, function: Function { name: function, program } })
-    });
-    subjects.collect()
+    programs.into_iter().map(|(name, function, program)| Subject::program(name, function, program)).collect()
 }

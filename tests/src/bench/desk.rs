@@ -1,0 +1,47 @@
+//! What the parts that start functions share: a database with the bundle's tables, and a folder for the logs.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use super::subject::Subject;
+use crate::dynamodb_local::DynamoDbLocal;
+use crate::environment::Environment;
+use crate::execution_environment::ExecutionEnvironment;
+use crate::settings::DEFAULT_METRICS_TOKEN;
+use crate::{tables, workspace};
+
+/// A database, and how functions are started beside it.
+pub struct Desk {
+    /// The database.
+    pub dynamodb: DynamoDbLocal,
+    /// The functions' settings.
+    pub variables: Environment,
+    /// Where they log.
+    pub logs: PathBuf,
+}
+
+impl Desk {
+    /// Starts the database and creates the tables.
+    pub async fn start() -> Result<Self> {
+        let logs = workspace::local("logs/bench");
+        std::fs::create_dir_all(&logs).with_context(|| logs.display().to_string())?;
+        let dynamodb = DynamoDbLocal::start_in_memory(&logs.join("dynamodb.log")).await?;
+        tables::create(&dynamodb.client()).await?;
+        let mut variables = Environment::new(&dynamodb.url(), &sigil::keys::generate("bench"), DEFAULT_METRICS_TOKEN);
+        // At each start, the SDK for Node would warn of a version of Node that it is about to drop.
+        variables.set("AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED", "true");
+        Ok(Self { dynamodb, variables, logs })
+    }
+
+    /// Starts an environment of this subject.
+    pub async fn environment(&self, subject: &Subject) -> Result<ExecutionEnvironment> {
+        self.environment_with(subject, &self.variables).await
+    }
+
+    /// Starts an environment of this subject with other settings.
+    pub async fn environment_with(&self, subject: &Subject, variables: &Environment) -> Result<ExecutionEnvironment> {
+        ExecutionEnvironment::start(&subject.function, variables, &self.logs.join(format!("{}.log", subject.name)))
+            .await
+    }
+}

@@ -1,0 +1,125 @@
+//! The part `growth`: what a scrape takes as environments, series and dead environments grow, as a picture.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use prometheus_dynamodb::{MemoryStatsTable, compact};
+
+use super::measurement::{milliseconds, quantile, thread_time};
+use super::peer::{PROM_CLIENT, PYTHON, Peer};
+use super::population::{self, Environment, SERIES, Shape};
+use super::report::{Line, Panel, Report};
+
+/// How many environments are live. Of the peers, only those that a run can wait for.
+const ENVIRONMENTS: [usize; 5] = [10, 100, 1000, 5000, 20_000];
+/// How many series each of ten environments has.
+const SERIES_EACH: [usize; 5] = [10, 100, 1000, 5000, 20_000];
+/// How many environments have ended, beside a hundred that are live.
+const DEAD: [usize; 5] = [10, 100, 1000, 5000, 20_000];
+
+/// How many environments are live where something else grows.
+const LIVE_BESIDE_DEAD: usize = 100;
+const LIVE_BESIDE_SERIES: usize = 10;
+
+/// The most environments of a peer: preparing them and waiting for them takes minutes beyond.
+const PEERS_UP_TO: usize = 5000;
+
+/// How often each scrapes, after a first time that is not measured.
+const SCRAPES: usize = 3;
+
+/// Measures the part.
+pub async fn run() -> Result<Report> {
+    let standard = Shape::of(SERIES);
+    let (mut environments, mut series, mut dead) = (Curves::default(), Curves::default(), Curves::default());
+    for number in ENVIRONMENTS {
+        let stats = MemoryStatsTable::default();
+        population::populate(&stats, 0..number, standard, 1).await?;
+        environments.measure(number, &stats, number, standard).await?;
+    }
+    for number in SERIES_EACH {
+        let (stats, shape) = (MemoryStatsTable::default(), Shape::of(number));
+        population::populate(&stats, 0..LIVE_BESIDE_SERIES, shape, 1).await?;
+        series.measure(number, &stats, LIVE_BESIDE_SERIES, shape).await?;
+    }
+    for number in DEAD {
+        let stats = MemoryStatsTable::default();
+        population::populate(&stats, 0..LIVE_BESIDE_DEAD, standard, 1).await?;
+        die(&stats, LIVE_BESIDE_DEAD..LIVE_BESIDE_DEAD + number, standard).await?;
+        dead.measure(number, &stats, LIVE_BESIDE_DEAD + number, standard).await?;
+    }
+    let panels = vec![
+        environments.into_panel(format!("Live environments of {SERIES} series"), "live environments"),
+        series.into_panel(format!("Series of each of {LIVE_BESIDE_SERIES} environments"), "series in an environment"),
+        dead.into_panel(format!("Dead environments beside {LIVE_BESIDE_DEAD} live ones"), "dead environments"),
+    ];
+    Ok(Report { panels, ..Default::default() })
+}
+
+/// One curve for each subject: ours, Python's, Node's.
+#[derive(Default)]
+struct Curves {
+    ours: Vec<(f64, f64)>,
+    python: Vec<(f64, f64)>,
+    node: Vec<(f64, f64)>,
+}
+
+impl Curves {
+    /// Adds a point to each curve. `processes` is how many have left something for the peers to read.
+    async fn measure(&mut self, x: usize, stats: &MemoryStatsTable, processes: usize, shape: Shape) -> Result<()> {
+        let at = x as f64;
+        let stats = stats.clone();
+        self.ours.push((at, tokio::task::spawn_blocking(move || ours(&stats)).await??));
+        if x <= PEERS_UP_TO {
+            self.python.push((at, theirs(Peer::python(processes, shape).await?).await?));
+            self.node.push((at, theirs(Peer::prom_client(processes, shape).await?).await?));
+        }
+        Ok(())
+    }
+
+    fn into_panel(self, title: String, x: &str) -> Panel {
+        let lines = [("this project", self.ours), (PYTHON, self.python), (PROM_CLIENT, self.node)];
+        let lines = lines.map(|(name, points)| Line { name: name.to_owned(), points });
+        Panel { title, x: x.to_owned(), y: "a scrape's time of processors, ms".to_owned(), lines: lines.into() }
+    }
+}
+
+fn ours(stats: &MemoryStatsTable) -> Result<f64> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let mut samples = Vec::new();
+    for _ in 0..=SCRAPES {
+        let started = thread_time();
+        runtime.block_on(population::page(stats))?;
+        samples.push(milliseconds(thread_time() - started));
+    }
+    Ok(quantile(&samples[1..], 0.5))
+}
+
+async fn theirs(mut peer: Peer) -> Result<f64> {
+    let mut samples = Vec::new();
+    for _ in 0..=SCRAPES {
+        samples.push(peer.scrape().await?);
+    }
+    Ok(quantile(&samples[1..], 0.5))
+}
+
+/// These environments start, publish, end and are folded, a thousand at a time, as between one gc run and the next.
+async fn die(stats: &MemoryStatsTable, environments: std::ops::Range<usize>, shape: Shape) -> Result<()> {
+    let grace = Duration::from_millis(1);
+    let settings = population::settings(grace)?;
+    let all: Vec<usize> = environments.collect();
+    for dying in all.chunks(1000) {
+        for &number in dying {
+            let mut environment = Environment::new(stats.clone(), shape.registry(number)?, 1)?;
+            environment.request().await;
+            environment.publisher.close().await;
+        }
+        // Sealing and folding, burying, and forgetting are a grace apart.
+        for _ in 0..3 {
+            let (report, done) = compact(stats, &settings, Instant::now() + Duration::from_secs(60)).await;
+            done?;
+            ensure!(report.finished && report.unreadable == 0, "compaction leaves something: {report:?}");
+            tokio::time::sleep(2 * grace).await;
+        }
+    }
+    Ok(())
+}

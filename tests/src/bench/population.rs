@@ -1,0 +1,159 @@
+//! Execution environments by the thousand, in this process: each with a registry, and a publisher that publishes once.
+//!
+//! The peers in `tests/bench/` count the same by the same formulas, so that pages can be compared.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use lambda_runtime::LambdaInvocation;
+use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
+use prometheus_dynamodb::exposition::Format;
+use prometheus_dynamodb::table::{PublishStats, ReadStats};
+use prometheus_dynamodb::{PublishService, Publisher, Sources, TableSettings, WriterSettings, scrape};
+use tower::{Layer, Service};
+
+use crate::lambda_event;
+
+/// The bounds of the histograms, in seconds: ten, as the bundle's own have.
+const BOUNDS: [f64; 10] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
+
+/// The series of one histogram, as Prometheus counts them: its buckets with the one up to +Inf, its sum and its count.
+const SERIES_OF_A_HISTOGRAM: usize = BOUNDS.len() + 3;
+
+/// How many series an environment has in most parts.
+pub const SERIES: usize = 150;
+
+/// An invocation's deadline that is long past, as emulators that know no time-out say: nothing is published for its sake.
+const NO_DEADLINE: u64 = 0;
+
+/// Longer than any part takes.
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// What an environment counts: how many label sets of a counter, a gauge and a histogram.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    counters: usize,
+    gauges: usize,
+    histograms: usize,
+}
+
+impl Shape {
+    /// So many series as Prometheus counts them: half of them in histograms, a third counters, the others gauges.
+    pub fn of(series: usize) -> Self {
+        let histograms = series / (2 * SERIES_OF_A_HISTOGRAM);
+        let rest = series - histograms * SERIES_OF_A_HISTOGRAM;
+        let counters = rest * 7 / 10;
+        Self { counters, gauges: rest - counters, histograms }
+    }
+
+    /// What the peers are told of it.
+    pub fn arguments(self) -> [String; 3] {
+        [self.counters, self.gauges, self.histograms].map(|number| number.to_string())
+    }
+
+    /// The registry of the environment with this number.
+    pub fn registry(self, environment: usize) -> Result<Registry> {
+        let registry = Registry::new();
+        let counter = IntCounterVec::new(Opts::new("bench_requests_total", "Requests by route."), &["route", "code"])?;
+        let gauge = GaugeVec::new(Opts::new("bench_in_flight", "Requests that are worked on, by route."), &["route"])?;
+        let options = HistogramOpts::new("bench_duration_seconds", "Time that requests took, by route.");
+        let histogram = HistogramVec::new(options.buckets(BOUNDS.to_vec()), &["route"])?;
+        registry.register(Box::new(counter.clone()))?;
+        registry.register(Box::new(gauge.clone()))?;
+        registry.register(Box::new(histogram.clone()))?;
+        for label in 0..self.counters {
+            let value = 1 + (environment * 31 + label * 7) % 1000;
+            counter.with_label_values(&[&format!("/route/{label}"), "200"]).inc_by(value as u64);
+        }
+        for label in 0..self.gauges {
+            gauge.with_label_values(&[&format!("/route/{label}")]).set(((environment + label) % 50) as f64);
+        }
+        for label in 0..self.histograms {
+            let histogram = histogram.with_label_values(&[&format!("/route/{label}")]);
+            for (bucket, value) in BOUNDS.iter().chain(&[10.0]).enumerate() {
+                (0..(environment + 3 * label + bucket) % 3).for_each(|_| histogram.observe(*value));
+            }
+        }
+        Ok(registry)
+    }
+}
+
+/// A handler that does nothing, so that what is left is publishing.
+#[derive(Debug, Clone)]
+pub struct Nothing;
+
+impl Service<LambdaInvocation> for Nothing {
+    type Response = ();
+    type Error = std::convert::Infallible;
+    type Future = std::future::Ready<Result<(), Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: LambdaInvocation) -> Self::Future {
+        std::future::ready(Ok(()))
+    }
+}
+
+/// An environment that publishes after each response.
+pub struct Environment<T: PublishStats> {
+    /// Its publisher.
+    pub publisher: Publisher<T>,
+    service: PublishService<T, Nothing>,
+}
+
+impl<T: PublishStats> Environment<T> {
+    /// One that publishes this registry.
+    pub fn new(table: T, registry: Registry, shards: u32) -> Result<Self> {
+        let settings = WriterSettings::builder("stats", "bench", "1").shards(shards).max_series(20_000);
+        let settings = settings.pace(Duration::ZERO, 1).budget_percent(100).build()?;
+        let publisher = Publisher::new(table, Sources::new(registry), settings, Instant::now())?;
+        let service = publisher.layer().layer(Nothing);
+        Ok(Self { publisher, service })
+    }
+
+    /// Answers a request, and publishes.
+    pub async fn request(&mut self) {
+        self.service.call(lambda_event::invocation(NO_DEADLINE)).await.expect("the handler does nothing");
+    }
+}
+
+/// Publishes once for each of these environments, which stay live.
+pub async fn populate<T: PublishStats + Clone>(
+    table: &T,
+    environments: std::ops::Range<usize>,
+    shape: Shape,
+    shards: u32,
+) -> Result<()> {
+    for environment in environments {
+        Environment::new(table.clone(), shape.registry(environment)?, shards)?.request().await;
+    }
+    Ok(())
+}
+
+/// The settings of a scrape or a compaction: environments stay live until they end.
+pub fn settings(grace: Duration) -> Result<TableSettings> {
+    Ok(TableSettings::builder("stats").writer_idle(HOUR).grace(grace).build()?)
+}
+
+/// Reads, merges and renders the page, as text.
+pub async fn page<T: ReadStats>(table: &T) -> Result<String> {
+    let page = scrape(table, &settings(HOUR)?, Instant::now() + Duration::from_secs(60)).await?;
+    Ok(String::from_utf8(Format::Text.render(&page))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_shape_has_as_many_series_as_it_says() {
+        for series in [10, 150, 20_000] {
+            let stats = prometheus_dynamodb::MemoryStatsTable::default();
+            populate(&stats, 0..2, Shape::of(series), 1).await.unwrap();
+            let page = page(&stats).await.unwrap();
+            assert_eq!(page.lines().filter(|line| line.starts_with("bench_")).count(), series);
+        }
+    }
+}

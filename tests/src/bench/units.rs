@@ -1,0 +1,207 @@
+//! The part `units`: what DynamoDB charges for publishing, beside counters that are added to in the table.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
+use tokio::time::MissedTickBehavior;
+
+use super::capacity::CapacityMeter;
+use super::desk::Desk;
+use super::report::{Report, Table};
+use super::subject::{ENCODE, Subject};
+use super::work::{Ledger, Work, serve};
+use crate::exposition::Exposition;
+use crate::runtime_api::Outcome;
+use crate::tables;
+
+/// How many requests an environment serves at each rate.
+const REQUESTS: u32 = 1000;
+
+/// How far apart they are. Rates are relative to the interval, which is set accordingly: 10 requests a second under an interval of
+/// a second are 50 a second under one of 200 ms.
+const SPACING: Duration = Duration::from_millis(20);
+
+/// How many requests an environment gets in one interval: requests a second, by default.
+const RATES: [u32; 3] = [1, 10, 100];
+
+/// How many requests the counters that are added to are measured with.
+const ADDED: usize = 250;
+
+/// Measures the part.
+pub async fn run() -> Result<Report> {
+    let desk = Desk::start().await?;
+    let [one, ten, hundred] = RATES.map(|rate| publish(&desk, rate));
+    let (one, ten, hundred) = tokio::try_join!(one, ten, hundred)?;
+    let published = [one, ten, hundred];
+    let page = page(&desk).await?;
+    let client = desk.dynamodb.client();
+    let (per_metric, per_request) = (add_per_metric(&client).await?, add_per_request(&client, &page).await?);
+
+    let columns = RATES.map(|rate| format!("{rate}/s"));
+    let mut table = Table::new(
+        "Write units per 1,000 requests to encode, by requests a second and environment",
+        columns.iter().map(|column| (column.as_str(), "units")),
+    );
+    table.row("this project, every second (default)", published.iter().map(|published| published.units_per_1000));
+    table.row("one `ADD` for each metric that changed", [per_metric; RATES.len()]);
+    table.row("one `ADD` for each request, all series in one item", [per_request; RATES.len()]);
+    let ratio = |theirs: f64| published.iter().map(move |published| theirs / published.units_per_1000);
+    table.row("*one `ADD` for each metric / this project*", ratio(per_metric));
+    table.row("*one `ADD` for each request / this project*", ratio(per_request));
+    table.row("what encode's own records take", published.iter().map(|published| published.records_per_1000));
+    let reached: Vec<String> = published.iter().map(|published| format!("{:.0} %", published.pace * 100.0)).collect();
+    table.note(format!(
+        "As DynamoDB Local reports them, for {REQUESTS} requests to the release artifact at each rate, the burst of ten with which an \
+         environment begins included. Time runs faster: requests are {} ms apart, and `STATS_PUBLISH_INTERVAL` is 1, 10 or 100 times as \
+         much, without a budget that bounds publishing. Of this pace {} were reached.",
+        SPACING.as_millis(),
+        reached.join(", ")
+    ));
+    table.note(
+        "A retried `ADD` counts twice, so neither alternative is exact; and as all environments add to the same items, DynamoDB's limit of \
+         1,000 units a second for a partition bounds how many requests there can be.",
+    );
+
+    let mut size = Table::new("What one publish of encode puts", [("item", "bytes"), ("write units", "units")]);
+    let item = published.last().context("there are three")?;
+    size.row("snapshot", [item.bytes as f64, item.units_per_publish]);
+    size.note("The item's size by DynamoDB's rules: names and values of its attributes.");
+    Ok(Report { tables: vec![table, size], ..Default::default() })
+}
+
+/// What publishing at one rate has used.
+struct Published {
+    units_per_1000: f64,
+    units_per_publish: f64,
+    records_per_1000: f64,
+    bytes: usize,
+    /// The share of the intended rate that was reached.
+    pace: f64,
+}
+
+async fn publish(desk: &Desk, rate: u32) -> Result<Published> {
+    let meter = CapacityMeter::start(&desk.dynamodb.url()).await?;
+    let subject = Subject::artifact(ENCODE)?;
+    let mut variables = desk.variables.clone();
+    variables.set("AWS_ENDPOINT_URL_DYNAMODB", &meter.url());
+    variables.set("STATS_PUBLISH_INTERVAL", &format!("{}ms", (SPACING * rate).as_millis()));
+    // Time runs faster, but publishes do not: of their usual share of it they would soon have nothing left.
+    variables.set("STATS_PUBLISH_BUDGET_PERCENT", "100");
+    let environment = desk.environment_with(&subject, &variables).await?;
+    let mut ledger = Ledger::default();
+    let started = Instant::now();
+    let mut pace = tokio::time::interval(SPACING);
+    // Catching up would put requests closer together, and so let fewer of them be published.
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for _ in 0..REQUESTS {
+        pace.tick().await;
+        serve(&subject, &environment, &mut ledger).await?;
+    }
+    environment.api().asks_for_event().await;
+    let took = started.elapsed();
+    let (stats, records) = (meter.used(tables::STATS, "PutItem"), meter.used(tables::SIGILS, "PutItem"));
+    let bytes = largest_snapshot(&desk.dynamodb.client()).await?;
+    environment.terminate().await?;
+    let per_1000 = |units: f64| units * 1000.0 / f64::from(REQUESTS);
+    Ok(Published {
+        units_per_1000: per_1000(stats.units),
+        units_per_publish: stats.units / stats.calls as f64,
+        records_per_1000: per_1000(records.units),
+        bytes,
+        pace: (SPACING * REQUESTS).as_secs_f64() / took.as_secs_f64(),
+    })
+}
+
+/// The page of what they have counted.
+async fn page(desk: &Desk) -> Result<Exposition> {
+    let metrics = Subject::artifact("metrics")?;
+    let environment = desk.environment(&metrics).await?;
+    let outcome = environment.api().invoke(&Work::Metrics.event(&Ledger::default())?).await?;
+    environment.terminate().await?;
+    let Outcome::Response(response) = outcome else { anyhow::bail!("a scrape ended with {outcome:?}") };
+    Exposition::parse(response["body"].as_str().context("a page has a body")?)
+}
+
+/// The size of the largest snapshot in the table, by DynamoDB's rules.
+async fn largest_snapshot(client: &Client) -> Result<usize> {
+    let items = client.scan().table_name(tables::STATS).consistent_read(true).send().await?.items.unwrap_or_default();
+    let snapshots = items
+        .iter()
+        .filter(|item| item.get("sk").and_then(|key| key.as_s().ok()).is_some_and(|key| key.starts_with("writer#")));
+    snapshots.map(size).max().context("nothing was published")
+}
+
+/// See <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>.
+fn size(item: &HashMap<String, AttributeValue>) -> usize {
+    let of = |value: &AttributeValue| match value {
+        AttributeValue::S(text) => text.len(),
+        AttributeValue::B(bytes) => bytes.as_ref().len(),
+        AttributeValue::N(digits) => digits.len().div_ceil(2) + 1,
+        _ => 1,
+    };
+    item.iter().map(|(name, value)| name.len() + of(value)).sum()
+}
+
+/// What a request to encode changes: metrics, with the attributes of each.
+const CHANGED: [(&str, &[&str]); 4] = [
+    ("sigil_encode_total", &["value"]),
+    ("sigil_encode_duration_seconds", &["bucket_le_0.005", "sum", "count"]),
+    ("sigil_storage_operation_duration_seconds{operation=put,outcome=ok}", &["bucket_le_0.005", "sum", "count"]),
+    ("lambda_invocations_total{function=encode}", &["value"]),
+];
+
+/// Adds to an item for each metric, and returns the units for 1,000 requests.
+async fn add_per_metric(client: &Client) -> Result<f64> {
+    let mut units = 0.0;
+    for _ in 0..ADDED {
+        for (metric, attributes) in CHANGED {
+            units += add(client, metric, attributes).await?;
+        }
+    }
+    Ok(units * 1000.0 / ADDED as f64)
+}
+
+/// Adds to one item that has all series of the page, and returns the units for 1,000 requests.
+async fn add_per_request(client: &Client, page: &Exposition) -> Result<f64> {
+    let series: Vec<String> = page
+        .samples()
+        .iter()
+        .filter(|sample| !sample.name.starts_with("prometheus_dynamodb_"))
+        .map(|sample| {
+            let labels: Vec<String> = sample.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            format!("{}{{{}}}", sample.name, labels.join(","))
+        })
+        .collect();
+    ensure!(series.len() > 100, "encode has more than {} series", series.len());
+    // All series are there from the start, as known label sets start at 0.
+    for series in series.chunks(100) {
+        add(client, "all", &series.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+    }
+    let changed: Vec<&str> = series.iter().take(8).map(String::as_str).collect();
+    let mut units = 0.0;
+    for _ in 0..ADDED {
+        units += add(client, "all", &changed).await?;
+    }
+    Ok(units * 1000.0 / ADDED as f64)
+}
+
+/// Adds 1 to each of these attributes, and returns the units that it took.
+async fn add(client: &Client, item: &str, attributes: &[&str]) -> Result<f64> {
+    let mut update = client
+        .update_item()
+        .table_name(tables::STATS)
+        .key("pk", AttributeValue::S("counters".to_owned()))
+        .key("sk", AttributeValue::S(item.to_owned()))
+        .expression_attribute_values(":one", AttributeValue::N("1".to_owned()))
+        .return_consumed_capacity(ReturnConsumedCapacity::Total);
+    let mut added = Vec::new();
+    for (index, attribute) in attributes.iter().enumerate() {
+        update = update.expression_attribute_names(format!("#{index}"), *attribute);
+        added.push(format!("#{index} :one"));
+    }
+    let output = update.update_expression(format!("ADD {}", added.join(", "))).send().await?;
+    output.consumed_capacity.and_then(|capacity| capacity.capacity_units).context("no capacity was reported")
+}
