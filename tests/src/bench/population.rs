@@ -9,7 +9,7 @@ use lambda_runtime::LambdaInvocation;
 use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 use prometheus_dynamodb::exposition::Format;
 use prometheus_dynamodb::table::{PublishStats, ReadStats};
-use prometheus_dynamodb::{PublishService, Publisher, Sources, TableSettings, WriterSettings, scrape};
+use prometheus_dynamodb::{PublishService, Publisher, Sources, Structures, TableSettings, WriterSettings, scrape};
 use tower::{Layer, Service};
 
 use crate::lambda_event;
@@ -139,7 +139,9 @@ pub fn settings(grace: Duration) -> Result<TableSettings> {
 
 /// Reads, merges and renders the page, as text.
 pub async fn page<T: ReadStats>(table: &T) -> Result<String> {
-    let page = scrape(table, &settings(HOUR)?, Instant::now() + Duration::from_secs(60)).await?;
+    // Nothing is known of the structures yet, as at a cold start.
+    let structures = Structures::default();
+    let page = scrape(table, &structures, &settings(HOUR)?, Instant::now() + Duration::from_secs(60)).await?;
     Ok(String::from_utf8(Format::Text.render(&page))?)
 }
 
