@@ -104,11 +104,18 @@ const publishing: Row = {
       queries: [curve(`max by (function) (${series("prometheus_dynamodb_snapshot_bytes", OF_FUNCTIONS)})`, "{{function}}")],
     })],
     [8, curves({
-      title: "Dropped series",
-      description: "Series that are not published because their environment has more than STATS_MAX_SERIES.",
+      title: "Series left out",
+      description:
+        "Series that are not published: beyond STATS_MAX_SERIES, or refused because no page could show them. The log names each.",
       runbook: "prometheusdynamodbseriesdropped",
       unit: "ops",
-      queries: [curve(`sum by (function) (${rate("prometheus_dynamodb_dropped_series_total", OF_FUNCTIONS)})`, "{{function}}")],
+      queries: [
+        curve(`sum by (function) (${rate("prometheus_dynamodb_dropped_series_total", OF_FUNCTIONS)})`, "{{function}}: too many"),
+        curve(
+          `sum by (function, reason) (${rate("prometheus_dynamodb_refused_series_total", OF_FUNCTIONS)})`,
+          "{{function}}: {{reason}}",
+        ),
+      ],
     })],
   ],
 };
