@@ -39,8 +39,8 @@ async fn graces_pass_by_the_tables_clock_alone() {
     environment.publisher.close().await;
     assert_eq!(run(&table, &settings()).await.folded, 1);
     assert_eq!(table.snapshots(0).await.unwrap()[0].as_ref().unwrap().sealed_at_ms, Some(NOON_MS));
-    // A grace is 20 minutes. The clock jumps back before it is over.
-    for (minutes, buried, forgotten) in [(20, 0, 0), (0, 0, 0), (21, 1, 0), (21, 0, 0), (41, 0, 0), (42, 0, 1)] {
+    // A grace is 35 minutes. The clock jumps back before it is over.
+    for (minutes, buried, forgotten) in [(35, 0, 0), (0, 0, 0), (36, 1, 0), (36, 0, 0), (71, 0, 0), (72, 0, 1)] {
         table.set_time(NOON_MS + minutes * MINUTE_MS);
         let report = run(&table, &settings()).await;
         assert_eq!((report.buried, report.forgotten), (buried, forgotten), "after {minutes} minutes");
@@ -81,6 +81,37 @@ async fn an_item_that_cannot_be_read_keeps_no_one_else_from_being_forgotten() {
     assert_eq!(value(&page(&table).await, "requests_total", &[]), 1.0);
 }
 
+/// Forgotten, its writer would be folded a second time by whoever can read the item again.
+#[tokio::test]
+async fn a_folded_writer_whose_item_cannot_be_read_for_a_while_is_not_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let dynamodb = DynamoDbLocal::start_in_memory(&folder.path().join("dynamodb.log")).await.unwrap();
+    let client = dynamodb.client();
+    tables::create(&client).await.unwrap();
+    let table = DynamoDbStatsTable::new(client.clone(), tables::STATS);
+    let mut environment = Environment::new(table.clone(), 1, 10);
+    environment.requests(1).await;
+    environment.publisher.close().await;
+    assert_eq!(run(&table, &settings()).await.folded, 1);
+
+    let put = async |item| client.put_item().table_name(tables::STATS).set_item(Some(item)).send().await.unwrap();
+    let items = client.scan().table_name(tables::STATS).send().await.unwrap().items.unwrap();
+    let good = items.into_iter().find(|item| item["sk"].as_s().unwrap().starts_with("writer#")).unwrap();
+    let mut bad = good.clone();
+    bad.remove("seq");
+    put(bad).await;
+    let hasty = TableSettings::builder("stats").grace(Duration::ZERO).build().unwrap();
+    for _ in 0..3 {
+        // The table's times have whole seconds, and a time is over only when it is past.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        let report = run(&table, &hasty).await;
+        assert_eq!((report.unreadable, report.buried, report.forgotten), (1, 0, 0));
+    }
+    put(good).await;
+    assert_eq!(value(&page(&table).await, "requests_total", &[]), 1.0);
+    assert_eq!(run(&table, &settings()).await.folded, 0);
+}
+
 #[tokio::test]
 async fn what_a_run_left_behind_that_crashed_is_overtaken_and_deleted() {
     let table = MemoryStatsTable::default();
@@ -95,10 +126,10 @@ async fn what_a_run_left_behind_that_crashed_is_overtaken_and_deleted() {
     let root = Base { version: 1, folded: Default::default(), families, parts: vec![left.id()] };
     assert!(!table.put_base(0, &root).await.unwrap(), "the delayed root comes too late");
     assert_eq!(table.parts(0).await.unwrap()[0].unnamed_at_ms, Some(NOON_MS));
-    table.set_time(NOON_MS + 20 * MINUTE_MS);
+    table.set_time(NOON_MS + 35 * MINUTE_MS);
     run(&table, &settings()).await;
     assert_eq!(table.parts(0).await.unwrap().len(), 1, "the grace is not over");
-    table.set_time(NOON_MS + 21 * MINUTE_MS);
+    table.set_time(NOON_MS + 36 * MINUTE_MS);
     run(&table, &settings()).await;
     assert_eq!(table.parts(0).await.unwrap(), []);
 }
@@ -148,7 +179,7 @@ impl ReadStats for Slow {
 async fn a_scrape_gives_up_after_half_a_grace_by_either_clock() {
     let far = Instant::now() + Duration::from_secs(24 * 60 * 60);
     let half = Duration::from_secs(35 * 60) / 2;
-    for (page_takes_ms, limit) in [(Some(9 * MINUTE_MS), None), (Some(11 * MINUTE_MS), Some(half)), (None, Some(half))]
+    for (page_takes_ms, limit) in [(Some(17 * MINUTE_MS), None), (Some(18 * MINUTE_MS), Some(half)), (None, Some(half))]
     {
         let table = Slow { table: MemoryStatsTable::default(), page_takes_ms };
         table.table.set_time(NOON_MS);

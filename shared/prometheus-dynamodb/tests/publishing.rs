@@ -63,6 +63,21 @@ async fn a_failed_publish_is_carried_by_the_next_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_is_put_before_readers_are_told_of_its_shard() {
+    const SHARDS: u32 = 8;
+    let table = FaultyTable::default();
+    table.failed_announcements.store(1, Ordering::SeqCst);
+    let mut environment = Environment::new(table.clone(), SHARDS, 10);
+    environment.requests(1).await;
+    for shard in 0..SHARDS {
+        assert_eq!(table.table.snapshots(shard).await.unwrap(), [], "{shard}");
+    }
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert_eq!(table.table.shards().await.unwrap(), SHARDS);
+    assert_eq!(value(&page(&table.table).await, "requests_total", &[]), 1.0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_a_failure_the_timer_publishes_without_a_further_request() {
     let table = FaultyTable::default();
     table.failures.store(3, Ordering::SeqCst);

@@ -139,6 +139,16 @@ async fn every_write_asks_for_what_the_documentation_says() {
 }
 
 #[tokio::test]
+async fn a_grave_expires_after_30_days() {
+    let (_folder, dynamodb) = started().await;
+    let recorder = Recorder::default();
+    let table = recorder.recorded(&dynamodb.client());
+    table.put_grave(&snapshot(), 5_999).await.unwrap();
+    let expiry = 5 + 30 * 24 * 60 * 60;
+    assert_eq!(recorder.sent()[0].1["Item"]["ttl"], json!({"N": expiry.to_string()}), "in seconds");
+}
+
+#[tokio::test]
 async fn a_first_put_is_sent_once_and_others_are_repeated() {
     let (_folder, dynamodb) = started().await;
     let client = dynamodb.client();

@@ -152,6 +152,21 @@ mod tests {
         assert_eq!(ExactSum::of(ExactSum::of([f64::INFINITY, 2.0]).parts()).value(), f64::INFINITY);
     }
 
+    #[test]
+    fn what_is_not_finite_is_merged_and_taken_away_as_numbers_are() {
+        let infinite = ExactSum::of([1.0, f64::INFINITY]);
+        let mut sum = ExactSum::of([2.0]);
+        sum.merge(&infinite);
+        assert_eq!(sum.value(), f64::INFINITY);
+        sum.subtract(&infinite);
+        assert!(sum.value().is_nan());
+        let mut sum = ExactSum::of([2.0]);
+        sum.subtract(&infinite);
+        assert_eq!(sum.value(), f64::NEG_INFINITY);
+        assert_eq!(ExactSum::of([f64::NAN]), ExactSum::of([-f64::NAN]), "there is but one");
+        assert_ne!(infinite, ExactSum::of([1.0]));
+    }
+
     /// Finite numbers of very different magnitude, small enough that no sum of them overflows.
     fn numbers() -> impl Strategy<Value = Vec<f64>> {
         prop::collection::vec((any::<f64>(), -60i32..60).prop_map(|(x, e)| (x % 1.0) * 2f64.powi(e)), 0..60)

@@ -115,13 +115,29 @@ pub(crate) fn merge_value(kind: &Kind, merged: &mut Value, other: Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::families;
+    use crate::testing::{families, one};
     use proptest::prelude::*;
 
     fn merged(parts: impl IntoIterator<Item = Families>) -> Families {
         let mut all = Families::new();
         parts.into_iter().for_each(|part| merge(&mut all, part));
         all
+    }
+
+    #[test]
+    fn of_gauges_any_number_wins_over_what_is_none() {
+        let gauge = |merge, value| one("g", Kind::Gauge(merge), Value::Extreme(value));
+        for merge in [GaugeMerge::Max, GaugeMerge::LiveMax, GaugeMerge::Min, GaugeMerge::LiveMin] {
+            for number in [1.0, f64::INFINITY, f64::NEG_INFINITY] {
+                // Ordered by their bits, one of them is above and the other below every number.
+                for none in [f64::NAN, -f64::NAN] {
+                    for pair in [[none, number], [number, none]] {
+                        let found = merged(pair.map(|value| gauge(merge, value)));
+                        assert_eq!(found, gauge(merge, number), "{merge:?} of {pair:?}");
+                    }
+                }
+            }
+        }
     }
 
     proptest! {

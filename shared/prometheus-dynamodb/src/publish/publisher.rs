@@ -390,3 +390,23 @@ impl<T: PublishStats> Drop for RequestInFlight<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::{MemoryStatsTable, ReadStats};
+
+    /// Environments that are restored from one memory image, taken after their init, must not share an id.
+    #[tokio::test(start_paused = true)]
+    async fn a_writer_has_no_id_before_its_first_publish() {
+        let table = MemoryStatsTable::default();
+        let settings = WriterSettings::builder("init", "encode", "1").build().unwrap();
+        let sources = Sources::new(prometheus::Registry::new());
+        let publisher = Publisher::new(table.clone(), sources, settings, Instant::now()).unwrap();
+        let _layer = publisher.layer();
+        assert!(publisher.inner.publishing.lock().await.writer.is_none());
+        publisher.begin_request(0).response_is_out().await;
+        let id = *publisher.inner.publishing.lock().await.writer.as_ref().unwrap().id();
+        assert_eq!(table.snapshots(0).await.unwrap()[0].as_ref().unwrap().writer, id);
+    }
+}

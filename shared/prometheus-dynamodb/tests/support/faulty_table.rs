@@ -1,4 +1,4 @@
-//! A table in memory whose puts fail.
+//! A table in memory whose writes fail.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,6 +16,8 @@ pub struct FaultyTable {
     pub failures: Arc<AtomicU32>,
     /// Whether a put that fails is done all the same, and only its response is lost.
     pub done_all_the_same: bool,
+    /// How many announcements of shards fail.
+    pub failed_announcements: Arc<AtomicU32>,
 }
 
 impl TableTime for FaultyTable {}
@@ -36,7 +38,7 @@ impl PublishStats for FaultyTable {
         snapshot: &Snapshot,
         condition: PutCondition,
     ) -> Result<PutOutcome<Encoded>, TableError> {
-        let fails = self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        let fails = is_next(&self.failures);
         if fails && !self.done_all_the_same {
             return Err(TableError::Failed("the connection was closed".into()));
         }
@@ -49,6 +51,14 @@ impl PublishStats for FaultyTable {
     }
 
     async fn announce_shards(&self, shards: u32) -> Result<(), TableError> {
+        if is_next(&self.failed_announcements) {
+            return Err(TableError::Failed("the connection was closed".into()));
+        }
         self.table.announce_shards(shards).await
     }
+}
+
+/// Whether a failure is left. Takes it away.
+fn is_next(failures: &AtomicU32) -> bool {
+    failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
 }
