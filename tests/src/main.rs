@@ -1,8 +1,8 @@
-//! What the Makefile and the scripts run: `local-bundle up`, `soak`, `fleet`, `bench` and `dashboards`.
+//! What the Makefile and the scripts run: `local-bundle up`, `soak`, `latency`, `fleet`, `bench` and `dashboards`.
 
 use std::process::ExitCode;
 
-use local_bundle::{bench, dashboards, fleet, soak, up};
+use local_bundle::{bench, dashboards, fleet, latency, soak, up};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -10,10 +10,11 @@ async fn main() -> ExitCode {
     let ended = match command.as_deref() {
         Some("up") => up::run().await,
         Some("soak") => soak::run().await,
+        Some("latency") => latency::run().await,
         Some("fleet") => fleet::soak().await,
         Some("bench") => bench::run().await,
         Some("dashboards") => dashboards::run().await,
-        _ => Err(anyhow::anyhow!("usage: local-bundle up|soak|fleet|bench|dashboards")),
+        _ => Err(anyhow::anyhow!("usage: local-bundle up|soak|latency|fleet|bench|dashboards")),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
