@@ -16,7 +16,7 @@ check: ## check formatting and lints
 guard: ## count the instructions of a scrape, a publish and an encode, and compare them with what they were (UPDATE=1 notes them)
 	@scripts/guard
 
-soak: ## compare latency with metrics on and off (SOAK_DURATION=30s, SOAK_RATE=5 a second); the long fleet test (FLEET_REQUESTS=20000, FLEET_ENVIRONMENTS=200, FLEET_SEED); the larger model checks
+soak: ## clients while everything fails in turn (SOAK_DURATION=10m, SOAK_SEED); compare latency with metrics on and off (LATENCY_DURATION=30s, LATENCY_RATE=5 a second); the long fleet test (FLEET_REQUESTS=20000, FLEET_ENVIRONMENTS=200, FLEET_SEED); the larger model checks
 	@scripts/soak
 
 package: ## build the release artifacts into target/package (ARCHITECTURES="arm64 x86_64")

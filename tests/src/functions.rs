@@ -19,11 +19,18 @@ pub const ALL: [&str; 4] = ["encode", "verify", "gc", "metrics"];
 /// features by the *packages* that are selected, and without `--package` these are all of the workspace. Building the
 /// same way leaves nothing for it to do; `--package encode` would build many dependencies a second time.
 pub async fn build() -> Result<BTreeMap<String, PathBuf>> {
+    build_with(&ALL.map(|function| ["--bin", function]).concat()).await
+}
+
+/// Builds the functions with the release's optimisation, but for what takes minutes to link, and returns their programs.
+pub async fn build_optimised() -> Result<BTreeMap<String, PathBuf>> {
+    let packages = ALL.map(|function| ["--package", function]).concat();
+    build_with(&[["--profile", "soak", "--bins"].as_slice(), &packages].concat()).await
+}
+
+async fn build_with(arguments: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
     let mut command = Command::new("cargo");
-    command.current_dir(workspace::root()).args(["build", "--message-format=json-render-diagnostics"]);
-    ALL.iter().for_each(|function| {
-        command.args(["--bin", function]);
-    });
+    command.current_dir(workspace::root()).args(["build", "--message-format=json-render-diagnostics"]).args(arguments);
     let output =
         command.stderr(Stdio::inherit()).kill_on_drop(true).output().await.context("cargo could not be started")?;
     ensure!(output.status.success(), "the functions could not be built");

@@ -1,7 +1,7 @@
 //! Runs the whole bundle on a desk and tests it end to end.
 //!
 //! ```text
-//! up, soak, dashboards        what the Makefile runs
+//! up, latency, dashboards     what the Makefile runs
 //!   ├ observe                 Prometheus and the dashboards beside it
 //!   ├ index                   a page that links all of it
 //!   └ bundle                  everything, in the order in which it must start and end
@@ -12,6 +12,7 @@
 //! fleet                       many environments, to which everything happens that can
 //!   ├ execution_environment   ─ runtime_api ─ lambda_event   one process as Lambda would run it
 //!   └ fault_proxy             what happens to calls on the way to DynamoDB Local
+//! soak                        clients for minutes, while everything around the functions fails in turn
 //! bench                       what this project costs, beside what a user would take instead
 //! secrets_manager             a stand-in for a service that has no emulator
 //! expanded, permissions       what template.yaml deploys, and what the functions may do there
@@ -23,6 +24,7 @@
 
 pub mod bench;
 pub mod dashboards;
+pub mod latency;
 pub mod soak;
 pub mod up;
 

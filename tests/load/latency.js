@@ -1,4 +1,5 @@
-// Compares the latency of the same requests with metrics on and off, in one run: `make soak`.
+// Compares the latency of the same requests with metrics on and off, in one run: `local-bundle latency`, a part of
+// `make soak`.
 //
 // The rate is fixed and low. `cargo lambda watch` hangs at about 100 requests at once, and a fixed rate keeps a slow
 // answer from being paid for by sending fewer requests.
@@ -20,12 +21,12 @@ for (const operation of OPERATIONS) {
 
 export const options = {
   scenarios: {
-    soak: {
+    latency: {
       executor: "constant-arrival-rate",
       // Each iteration is four requests, one after another.
-      rate: Number(__ENV.SOAK_RATE || 5),
+      rate: Number(__ENV.LATENCY_RATE || 5),
       timeUnit: "1s",
-      duration: __ENV.SOAK_DURATION || "30s",
+      duration: __ENV.LATENCY_DURATION || "30s",
       preAllocatedVUs: 10,
       maxVUs: 20,
     },

@@ -1,0 +1,100 @@
+//! Who scrapes, and the schedule that starts gc.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tokio::sync::watch;
+
+use super::report::Pages;
+use crate::deployed::ask;
+use crate::execution_environment::ExecutionEnvironment;
+use crate::exposition::Exposition;
+use crate::lambda_event::{http_request, scheduled};
+use crate::runtime_api::Outcome;
+
+/// Between two scrapes. Every fifth is followed by a run of gc.
+const PAUSE: Duration = Duration::from_secs(1);
+const RUN_EVERY: u64 = 5;
+
+/// What the page shows, by name: no counter on it ever falls.
+const COUNTERS: [&str; 4] = ["sigil_encode_total", "sigil_verify_total", "sigil_revoke_total", "sigil_error_total"];
+
+/// The functions that nobody's request waits for.
+#[derive(Debug)]
+pub struct Operator {
+    /// Shows the page.
+    pub metrics: ExecutionEnvironment,
+    /// Compacts.
+    pub gc: ExecutionEnvironment,
+    /// What the page must be asked with.
+    pub token: &'static str,
+    /// What was seen.
+    pub pages: Pages,
+    /// What should not have happened.
+    pub violations: Vec<String>,
+    /// The counters' sums on the last page.
+    pub last: [f64; COUNTERS.len()],
+}
+
+impl Operator {
+    /// Scrapes, and runs gc, until told to stop.
+    pub async fn work(mut self, stop: watch::Receiver<bool>) -> Result<Self> {
+        let mut turn = 0;
+        while !*stop.borrow() {
+            turn += 1;
+            self.scrape().await?;
+            self.scrape_with_a_wrong_token().await?;
+            if turn % RUN_EVERY == 0 {
+                self.collect().await?;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok(self)
+    }
+
+    /// The page, unless the table could not be read.
+    pub async fn scrape(&mut self) -> Result<Option<Exposition>> {
+        let authorization = format!("Bearer {}", self.token);
+        let event = http_request("GET", "/metrics", &[("authorization", &authorization)], None);
+        let Outcome::Response(response) = self.metrics.api().invoke(&event).await? else {
+            bail!("a scrape ended in an error")
+        };
+        match response["statusCode"].as_u64() {
+            Some(200) => {
+                let page = Exposition::parse(response["body"].as_str().context("a page is text")?)?;
+                self.pages.scrapes += 1;
+                let sums = COUNTERS.map(|name| page.sum(name, &[]));
+                for ((name, before), now) in COUNTERS.iter().zip(self.last).zip(sums) {
+                    if now < before {
+                        self.violations.push(format!("{name} falls from {before} to {now}"));
+                    }
+                }
+                self.last = sums;
+                Ok(Some(page))
+            }
+            Some(429 | 503) => {
+                self.pages.failed_scrapes += 1;
+                Ok(None)
+            }
+            _ => bail!("a scrape is answered {response}"),
+        }
+    }
+
+    /// Nobody knows whether it is a new token until Secrets Manager was asked, or does not answer.
+    async fn scrape_with_a_wrong_token(&mut self) -> Result<()> {
+        let event = http_request("GET", "/metrics", &[("authorization", "Bearer not-the-metrics-token")], None);
+        let status = ask(&self.metrics, &event).await?.status;
+        if status != 401 {
+            self.violations.push(format!("a wrong token is answered {status}"));
+        }
+        Ok(())
+    }
+
+    async fn collect(&mut self) -> Result<()> {
+        match self.gc.api().invoke(&scheduled()).await? {
+            Outcome::Response(_) => self.pages.runs += 1,
+            Outcome::Error(_) => self.pages.failed_runs += 1,
+        }
+        Ok(())
+    }
+}

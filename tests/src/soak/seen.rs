@@ -1,0 +1,123 @@
+//! What clients saw, and whether a page counts the same.
+
+use std::collections::BTreeMap;
+use std::ops::AddAssign;
+
+use crate::exposition::Exposition;
+
+/// How often something happened, by series: a metric's name, the operation, and the reason.
+type Counts = BTreeMap<(&'static str, String, String), u64>;
+
+const CREATED: [&str; 2] = ["sigil_encode_total", "sigil_encode_repeats_total"];
+const VERIFIED: &str = "sigil_verify_total";
+const ERRORS: &str = "sigil_error_total";
+
+/// What clients saw.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    counts: Counts,
+    /// Requests, with those that nobody answered.
+    pub requests: u64,
+    /// Requests whose environment ended before it answered.
+    pub unheard: u64,
+}
+
+impl Seen {
+    /// A sigil was acknowledged.
+    pub fn created(&mut self) {
+        self.count(CREATED[0], "", "");
+    }
+
+    /// A verdict was given.
+    pub fn verified(&mut self) {
+        self.count(VERIFIED, "", "");
+    }
+
+    /// A request was refused, or failed.
+    pub fn error(&mut self, operation: &str, reason: &str) {
+        self.count(ERRORS, operation, reason);
+    }
+
+    fn count(&mut self, name: &'static str, operation: &str, reason: &str) {
+        *self.counts.entry((name, operation.to_owned(), reason.to_owned())).or_default() += 1;
+    }
+
+    /// What a page counts of the same kind. The errors of gc are not a client's.
+    pub fn on(page: &Exposition) -> Self {
+        let mut counts = Counts::new();
+        let created = CREATED.iter().map(|name| page.sum(name, &[])).sum::<f64>();
+        counts.insert((CREATED[0], String::new(), String::new()), created as u64);
+        counts.insert((VERIFIED, String::new(), String::new()), page.sum(VERIFIED, &[]) as u64);
+        for sample in page.samples().iter().filter(|sample| sample.name == ERRORS) {
+            let label = |name: &str| sample.labels.get(name).cloned().unwrap_or_default();
+            if label("operation") != "gc" {
+                *counts.entry((ERRORS, label("operation"), label("reason"))).or_default() += sample.value as u64;
+            }
+        }
+        counts.retain(|_, count| *count > 0);
+        Self { counts, ..Self::default() }
+    }
+
+    /// What this counts beyond `other`.
+    pub fn beyond(&self, other: &Self) -> Self {
+        let mut counts = Counts::new();
+        for (series, count) in &self.counts {
+            let more = count.saturating_sub(other.counts.get(series).copied().unwrap_or_default());
+            if more > 0 {
+                counts.insert(series.clone(), more);
+            }
+        }
+        Self { counts, ..Self::default() }
+    }
+
+    /// How often all of it happened.
+    pub fn total(&self) -> u64 {
+        self.counts.values().sum()
+    }
+
+    /// How many errors there were.
+    pub fn errors(&self) -> u64 {
+        self.counts.iter().filter(|((name, ..), _)| *name == ERRORS).map(|(_, count)| count).sum()
+    }
+
+    /// Errors by reason.
+    pub fn errors_by_reason(&self) -> BTreeMap<&str, u64> {
+        let mut by_reason = BTreeMap::new();
+        for ((_, _, reason), count) in self.counts.iter().filter(|((name, ..), _)| *name == ERRORS) {
+            *by_reason.entry(reason.as_str()).or_default() += count;
+        }
+        by_reason
+    }
+}
+
+impl AddAssign<&Self> for Seen {
+    fn add_assign(&mut self, other: &Self) {
+        for (series, count) in &other.counts {
+            *self.counts.entry(series.clone()).or_default() += count;
+        }
+        self.requests += other.requests;
+        self.unheard += other.unheard;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_too_often_or_not_at_all_is_named() {
+        let mut seen = Seen::default();
+        seen.created();
+        seen.error("encode", "throttled");
+        let page = |errors: u64| {
+            let text = format!(
+                "sigil_encode_total 1\nsigil_error_total{{operation=\"encode\",reason=\"throttled\"}} {errors}\n\
+                 sigil_error_total{{operation=\"gc\",reason=\"throttled\"}} 9\n"
+            );
+            Seen::on(&Exposition::parse(&text).unwrap())
+        };
+        assert_eq!((page(1).beyond(&seen).total(), seen.beyond(&page(1)).total()), (0, 0));
+        assert_eq!(page(3).beyond(&seen).errors_by_reason(), BTreeMap::from([("throttled", 2)]));
+        assert_eq!((seen.beyond(&page(0)).total(), seen.beyond(&page(0)).errors()), (1, 1));
+    }
+}

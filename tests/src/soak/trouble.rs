@@ -1,0 +1,47 @@
+//! What happens to DynamoDB in a round.
+
+use std::time::Duration;
+
+use crate::fault_proxy::Fault;
+use crate::tables;
+
+/// Slower than an attempt of a publish waits for, and less than a request has.
+const SLOW: Duration = Duration::from_millis(600);
+
+/// One trouble at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// Every call to this table meets this fault.
+    Table(&'static str, Fault),
+    /// Some calls to any table meet some fault; among these are lost responses and calls that arrive twice.
+    Mixed,
+    /// The database's process ends, and another one finds what it has stored.
+    Restart,
+}
+
+impl Trouble {
+    /// All troubles, in an order that the seed and the round's number decide.
+    pub fn round(seed: u64, round: u64) -> Vec<Self> {
+        let mut all = vec![Self::Mixed, Self::Restart];
+        for table in [tables::SIGILS, tables::STATS] {
+            let faults = [Fault::Delay(SLOW), Fault::Throttle, Fault::InternalError, Fault::Drop];
+            all.extend(faults.map(|fault| Self::Table(table, fault)));
+        }
+        fastrand::Rng::with_seed(seed.wrapping_mul(1_000_003).wrapping_add(round)).shuffle(&mut all);
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_decides_the_order_and_leaves_nothing_out() {
+        let first = Trouble::round(7, 0);
+        assert_eq!(first, Trouble::round(7, 0));
+        assert_ne!(first, Trouble::round(7, 1));
+        assert_eq!(first.len(), 10);
+        assert!(Trouble::round(8, 0).iter().all(|trouble| first.contains(trouble)));
+    }
+}
