@@ -111,10 +111,7 @@ const publishing: Row = {
       unit: "ops",
       queries: [
         curve(`sum by (function) (${rate("prometheus_dynamodb_dropped_series_total", OF_FUNCTIONS)})`, "{{function}}: too many"),
-        curve(
-          `sum by (function, reason) (${rate("prometheus_dynamodb_refused_series_total", OF_FUNCTIONS)})`,
-          "{{function}}: {{reason}}",
-        ),
+        curve(`sum(${rate("prometheus_dynamodb_refused_series_total", OF_FUNCTIONS)})`, "refused"),
       ],
     })],
   ],

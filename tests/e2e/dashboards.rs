@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use local_bundle::bundle::{Bundle, Options};
 use local_bundle::client::Client;
 use local_bundle::settings::DEFAULT_METRICS_TOKEN;
+use local_bundle::wait::{self, not_yet};
 use local_bundle::{prometheus, workspace};
 use serde_json::json;
 use tempfile::TempDir;
@@ -175,7 +177,15 @@ fn each_alert_fires_when_it_must_and_only_then() -> Result<()> {
 async fn every_metric_label_and_link_exists() -> Result<()> {
     let bundle = Bundle::start(&Options::for_test("dashboards-names")).await?;
     use_everything(bundle.client()).await?;
-    let page = bundle.client().get_metrics(Some(DEFAULT_METRICS_TOKEN)).await?.expect(200)?.text;
+    let page = wait::until("every function has published", Duration::from_secs(90), async || {
+        let page = bundle.client().get_metrics(Some(DEFAULT_METRICS_TOKEN)).await?.expect(200)?.text;
+        let published = |function: &str| page.contains(&format!("lambda_invocations_total{{function=\"{function}\"}}"));
+        match ["encode", "verify", "gc"].into_iter().find(|function| !published(function)) {
+            None => Ok(page),
+            Some(missing) => not_yet(format!("{missing} is not on the page")),
+        }
+    })
+    .await?;
     let folder = TempDir::new()?;
     let page_file = folder.path().join("page.txt");
     std::fs::write(&page_file, page)?;

@@ -205,7 +205,7 @@ fn expectations(oracle: &Oracle, sent: &Sent) -> BTreeMap<&'static str, Expected
         ),
         ("Publish failure ratio A", exactly(&["function"], failure_ratios)),
         ("Series left out A", rates("prometheus_dynamodb_dropped_series_total", &["function"])),
-        ("Series left out B", rates("prometheus_dynamodb_refused_series_total", &["function", "reason"])),
+        ("Series left out B", rates("prometheus_dynamodb_refused_series_total", &[])),
         ("Largest snapshot A", largest("prometheus_dynamodb_snapshot_bytes", &["function"])),
         ("Snapshot size A", largest("prometheus_dynamodb_snapshot_bytes", &["function"])),
         ("Environments by state A", gauge("prometheus_dynamodb_writers", &["state"])),
