@@ -332,7 +332,7 @@ mod tests {
              STATS_TABLE is missing\n  \
              STATS_SHARDS is \"0\": a whole number from 1 to 256 is needed\n  \
              STATS_PUBLISH_INTERVAL is \"5\": a duration with its unit from 0s to 1day is needed, such as 500ms, 1s or 15m\n  \
-             STATS_MAX_SERIES is \"\": a whole number from 1 to 20000 is needed"
+             STATS_MAX_SERIES is set but empty: give it a value, or do not set it"
         );
         let day = Duration::from_secs(86_401);
         let refused = WriterSettings::builder(" ", "encode", "1").pace(day, 0).build().unwrap_err();

@@ -70,16 +70,20 @@ impl Faults {
 
     /// Returns a variable that must be there, and an empty text if it is not.
     pub(super) fn required(&mut self, find: &impl Fn(&str) -> Option<String>, variable: &'static str) -> String {
-        match find(variable) {
-            Some(text) => {
-                self.check_text(variable, &text);
-                text
-            }
-            None => {
-                self.add(variable, "is missing");
-                String::new()
-            }
+        if find(variable).is_none() {
+            self.add(variable, "is missing");
         }
+        self.text(find, variable).unwrap_or_default()
+    }
+
+    /// Returns a variable, unless it is not set, or set to nothing: that is a fault, since it would silently mean a default.
+    fn text(&mut self, find: &impl Fn(&str) -> Option<String>, variable: &'static str) -> Option<String> {
+        let text = find(variable)?;
+        if text.trim().is_empty() {
+            self.add(variable, "is set but empty: give it a value, or do not set it");
+            return None;
+        }
+        Some(text)
     }
 
     /// Replaces `value` by a variable, if that is there.
@@ -90,7 +94,7 @@ impl Faults {
         range: &RangeInclusive<N>,
         value: &mut N,
     ) {
-        let Some(text) = find(variable) else { return };
+        let Some(text) = self.text(find, variable) else { return };
         match text.parse() {
             Ok(number) if range.contains(&number) => *value = number,
             _ => self.add(variable, number_needed(&format!("{text:?}"), range)),
@@ -105,7 +109,7 @@ impl Faults {
         range: &RangeInclusive<Duration>,
         value: &mut Duration,
     ) {
-        let Some(text) = find(variable) else { return };
+        let Some(text) = self.text(find, variable) else { return };
         match humantime::parse_duration(&text) {
             Ok(duration) if range.contains(&duration) => *value = duration,
             _ => self.add(variable, duration_needed(&format!("{text:?}"), range)),
@@ -114,7 +118,7 @@ impl Faults {
 
     /// Replaces `value` by a variable, if that is there.
     pub(super) fn flag(&mut self, find: &impl Fn(&str) -> Option<String>, variable: &'static str, value: &mut bool) {
-        let Some(text) = find(variable) else { return };
+        let Some(text) = self.text(find, variable) else { return };
         match text.parse() {
             Ok(flag) => *value = flag,
             Err(_) => self.add(variable, format!("is {text:?}: true or false is needed")),
