@@ -53,6 +53,18 @@ impl Desk {
 
     /// Starts an `encode` with a stats table of its own, if it is to have one, and a proxy before the database.
     async fn encode(&self, name: &str, settings: &[(&str, &str)], has_table: bool) -> Result<Encode> {
+        let function = Function { name: "encode", program: self.program.clone() };
+        self.start(&function, name, settings, has_table).await
+    }
+
+    /// The same for another function.
+    async fn start(
+        &self,
+        function: &Function,
+        name: &str,
+        settings: &[(&str, &str)],
+        has_table: bool,
+    ) -> Result<Encode> {
         let options = Options {
             target: self.dynamodb.url(),
             seed: 0,
@@ -68,9 +80,8 @@ impl Desk {
         let mut variables = Environment::new(&url, &sigil::keys::generate("publishing"), DEFAULT_METRICS_TOKEN);
         variables.set("STATS_TABLE", &stats.table);
         settings.iter().for_each(|(variable, value)| variables.set(variable, value));
-        let function = Function { name: "encode", program: self.program.clone() };
         let log = self.logs.join(format!("{name}.log"));
-        let environment = ExecutionEnvironment::start(&function, &variables, &log).await?;
+        let environment = ExecutionEnvironment::start(function, &variables, &log).await?;
         Ok(Encode { api: environment.api(), environment, proxy, stats })
     }
 }
@@ -168,23 +179,25 @@ async fn a_table_in_trouble_takes_little_of_the_time_and_loses_nothing() -> Resu
 async fn what_was_counted_before_a_time_out_is_published() -> Result<()> {
     const TIMEOUT: Duration = Duration::from_millis(1500);
     let desk = Desk::new("publishing-time-out").await?;
-    let rarely = [("STATS_PUBLISH_INTERVAL", "1h"), ("STATS_PUBLISH_BURST", "1")];
-    let encode = desk.encode("time-out", &rarely, true).await?;
+    let rarely = [("STATS_PUBLISH_INTERVAL", "1h"), ("STATS_PUBLISH_BURST", "1"), ("JOB_METRICS", "before")];
+    let program = env!("CARGO_BIN_EXE_deployable").into();
+    let function = Function { name: "deployable", program };
+    let Encode { environment, api, proxy: _proxy, stats } = desk.start(&function, "time-out", &rarely, true).await?;
+    let job = |hold_seconds: f64| json!({ "seconds": 0.1, "hold_seconds": hold_seconds });
     for _ in 0..20 {
-        encode.request().await?;
+        api.invoke(&job(0.0)).await?;
+        api.asks_for_event().await;
     }
-    assert_eq!(encode.stats.counted("sigil_encode_total").await?, 1.0, "the others are held back");
+    assert_eq!(stats.counted("jobs_total").await?, 1.0, "the others are held back");
 
-    // The table of sigils hangs, and the handler waits for it longer than Lambda waits for the handler.
-    encode.proxy.set_outage(tables::SIGILS, Some(HANGS));
-    encode.api.set_deadline(Deadline::After(TIMEOUT));
-    let Encode { environment, api, proxy: _proxy, stats } = encode;
-    let invocation = tokio::spawn(async move { api.invoke(&event()).await });
+    // A handler that takes longer than Lambda waits for it.
+    api.set_deadline(Deadline::After(TIMEOUT));
+    let invocation = tokio::spawn(async move { api.invoke(&job(60.0)).await });
     tokio::time::sleep(TIMEOUT).await;
     environment.kill().await?;
     ensure!(invocation.await?.is_err(), "it was to take longer");
-    assert_eq!(stats.counted("sigil_encode_total").await?, 20.0);
-    assert_eq!(stats.counted("lambda_invocations_total").await?, 21.0, "also the one that ran into its time-out");
+    assert_eq!(stats.counted("jobs_total").await?, 21.0, "also the one that ran into its time-out");
+    assert_eq!(stats.counted("lambda_invocations_total").await?, 21.0);
     Ok(())
 }
 

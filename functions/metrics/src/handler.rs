@@ -20,7 +20,7 @@ use crate::access::Access;
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// How long a scrape may take at most, the reading of the token included: less than Lambda's time-out for this function.
-pub const LIMIT: Duration = Duration::from_secs(14);
+pub const LIMIT: Duration = Duration::from_secs(13);
 
 /// Answers scrapes.
 #[derive(Debug)]

@@ -7,10 +7,10 @@
 //! | `job_results_total` | counter without labels | with the label `result` |
 //! | `jobs_waiting` | counter | gauge |
 //!
-//! An event names the duration of the job: `{"seconds": 0.25}`.
+//! An event names the duration of the job: `{"seconds": 0.25}`, and may have the handler go on after it: `"hold_seconds": 5`.
 
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use env_settings::EnvReader;
 use function_kit::aws::{Aws, Budget};
@@ -29,6 +29,9 @@ fn main() -> ExitCode {
 #[derive(Deserialize)]
 struct Job {
     seconds: f64,
+    /// For how long the handler goes on after the job was counted.
+    #[serde(default)]
+    hold_seconds: f64,
 }
 
 #[derive(Clone)]
@@ -91,7 +94,11 @@ async fn run(started_at: Instant) -> Result<(), Error> {
     let publisher = Publisher::new(table, Sources::new(registry), settings, started_at)?;
     let handler = service_fn(move |event: LambdaEvent<Job>| {
         metrics.done(&event.payload);
-        std::future::ready(Ok::<_, Error>(serde_json::json!({ "statusCode": 200 })))
+        let hold = Duration::from_secs_f64(event.payload.hold_seconds);
+        async move {
+            tokio::time::sleep(hold).await;
+            Ok::<_, Error>(serde_json::json!({ "statusCode": 200 }))
+        }
     });
     function_kit::serve(Runtime::new(handler), Budget::REQUEST_LIMIT, publisher).await
 }
