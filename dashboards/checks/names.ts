@@ -8,7 +8,7 @@ import { type Query, ENDS, parse, RISES } from "./promql.js";
 
 // What Prometheus itself adds to each scrape.
 const OF_PROMETHEUS = ["up", "scrape_duration_seconds", "scrape_samples_scraped"];
-const OF_TARGETS = ["job", "instance"];
+const OF_TARGETS = ["job", "instance", "stack"];
 // Not those of recording rules, whose parts stand between colons.
 const OUR_NAMES = /(?<![\w:])(?:sigil|lambda|process|prometheus_dynamodb|secret_renewal)_[a-z0-9_]*[a-z0-9]\b(?!:)/g;
 // Names of the same form that are no metrics: crates.
