@@ -20,7 +20,7 @@
 //! process, port, http_server, wait  what all of them stand on
 //! ```
 //!
-//! The end-to-end tests are in `e2e/`, one file for each promise.
+//! The end-to-end tests are in `e2e/`, a module for each promise, in one program.
 
 pub mod bench;
 pub mod dashboards;

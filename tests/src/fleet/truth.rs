@@ -58,8 +58,9 @@ impl Shared {
             tally.responses - self.published.responses_when_stored(name).saturating_sub(1)
         } else {
             // How many responses overtake a snapshot of the timer is not known here, so the page is held to what was
-            // stored.
-            self.published.lost(name)
+            // stored. An invocation is counted when it begins, and the timer can publish in the midst of it: the last
+            // one that was stored may be without what its response counts.
+            self.published.lost(name) + 1
         }
     }
 }

@@ -1,0 +1,29 @@
+//! The bundle end to end, with real parts: a module for each promise.
+
+mod alerting;
+mod bodies;
+mod budgets;
+mod building;
+mod counts;
+mod dashboards;
+mod deploy;
+mod errors;
+mod fleet;
+mod hostile_requests;
+mod jose;
+mod logs;
+mod make_up;
+mod outage;
+mod permissions;
+mod persistence;
+mod publishing;
+mod reliability;
+mod rotation;
+mod runbook;
+mod scrapers;
+mod scraping;
+mod secrets;
+mod settings;
+mod snapshots;
+mod soak;
+mod template;
