@@ -82,7 +82,7 @@ const IN_RULES: [Mistake; 16] = [
 ];
 
 /// Caught by the checks of dashboards and documents against a page. With each, what must be said.
-const IN_DASHBOARDS: [(Mistake, &str); 19] = [
+const IN_DASHBOARDS: [(Mistake, &str); 20] = [
     (
         ("service.json", "rate(sigil_revoke_total{", "rate(sigil_revoked_total{"),
         "there is no metric sigil_revoked_total",
@@ -97,6 +97,7 @@ const IN_DASHBOARDS: [(Mistake, &str); 19] = [
     ),
     (("service.json", r#"{job=~\"$job\", "#, "{"), "target-job-rule"),
     (("service.json", r#", instance=~\"$instance\""#, ""), "target-instance-rule"),
+    (("service.json", r#", stack=~\"$stack\""#, ""), "target-stack-rule"),
     (("service.json", "[$__rate_interval]", "[1m]"), "target-rate-interval-rule"),
     (("service.json", "time() - max(", "rate("), "is a gauge, and has no rate"),
     (("service.json", r#""axisSoftMax": 0.1,"#, ""), "panel-axis-rule"),
