@@ -79,6 +79,8 @@ const OF_TARGETS: RuleSet<Target> = {
   },
   "target-job-rule": (target, complain) => checkMatcher(target, "job", complain),
   "target-instance-rule": (target, complain) => checkMatcher(target, "instance", complain),
+  // Not among theirs. A panel would show all stacks while one is chosen.
+  "target-stack-rule": (target, complain) => checkMatcher(target, "stack", complain),
   "target-counter-agg-rule": ({ expression }, complain) => {
     for (const { metric, within } of parsed(expression)?.selectors ?? []) {
       if (metric.endsWith("_total") && ![...RISES, ...ENDS].includes(within[0]!)) {
@@ -94,7 +96,7 @@ const EXCEPTIONS = [
   "histogram_quantile(0.95, sum(rate(sigil_encode_duration_seconds_bucket[5m])) by (le))",
 ].map((expression) => ({
   expression,
-  rules: ["target-rate-interval-rule", "target-job-rule", "target-instance-rule"],
+  rules: ["target-rate-interval-rule", "target-job-rule", "target-instance-rule", "target-stack-rule"],
   // They stand beside queries for which the rules hold.
   reason: "a query that users know by heart, word for word",
 }));

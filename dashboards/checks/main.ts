@@ -1,9 +1,9 @@
 // Checks dashboards and rules against each other, against the runbook, and against the page of a running bundle:
 //
-//   node build/checks/main.js <folder> <page> [<document>...]
+//   node build/checks/main.js <folder> <page> <list> [<document>...]
 //
-// The folder is this package's, or a copy of it of which something was changed to see whether it is noticed. Of further
-// documents only the names of metrics are checked.
+// The folder is this package's, or a copy of it of which something was changed to see whether it is noticed. The list must
+// name every metric; of it and of further documents only the names of metrics are checked.
 
 import { join } from "node:path";
 
@@ -12,9 +12,9 @@ import { links } from "./links.js";
 import { lint } from "./lint.js";
 import { Names } from "./names.js";
 
-const [folder, pageFile, ...documents] = process.argv.slice(2);
-if (folder === undefined || pageFile === undefined) {
-  console.error("usage: main <folder> <page> [<document>...]");
+const [folder, pageFile, list, ...documents] = process.argv.slice(2);
+if (folder === undefined || pageFile === undefined || list === undefined) {
+  console.error("usage: main <folder> <page> <list> [<document>...]");
   process.exit(2);
 }
 const file = (name: string) => join(folder, name);
@@ -29,7 +29,8 @@ names.rules(rules, file("alerts.yml"));
 names.document(file("runbook.md"), runbook);
 names.document(file("README.md"), guide);
 ["alerts.yml", "alerts_test.yml", "alerts_hours_test.yml"].forEach((name) => names.text(file(name)));
-documents.forEach((document) => names.text(document));
+[list, ...documents].forEach((document) => names.text(document));
+names.listedIn(list);
 names.notShown(guide.find((section) => section.heading === "Metrics on no dashboard"));
 
 const complaints = [...dashboards.flatMap(lint), ...links(dashboards, rules, runbook), ...names.complaints];

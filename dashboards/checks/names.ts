@@ -49,7 +49,7 @@ export class Names {
 
   /** Any text that names metrics. */
   text(file: string) {
-    const families = new Set([...this.page.values()].map((series) => series.family));
+    const families = this.families();
     for (const [name] of readFileSync(file, "utf8").matchAll(OUR_NAMES)) {
       if (!this.page.has(name) && !families.has(name) && !OTHER_NAMES.includes(name)) {
         this.complaints.push(`${file}: there is no metric ${name}`);
@@ -57,10 +57,18 @@ export class Names {
     }
   }
 
+  /** The reference of metrics names each that there is. */
+  listedIn(file: string) {
+    const listed = new Set([...readFileSync(file, "utf8").matchAll(OUR_NAMES)].map(([name]) => name));
+    for (const family of this.families()) {
+      if (!listed.has(family)) this.complaints.push(`${file}: ${family} is not listed`);
+    }
+  }
+
   /** The section lists the metrics on no dashboard, one in each line that starts with a name in a list. */
   notShown(section: Section | undefined) {
     const listed = new Set([...(section?.text ?? "").matchAll(/^- `(\w+)`/gm)].map((match) => match[1]!));
-    const families = new Set([...this.page.values()].map((series) => series.family));
+    const families = this.families();
     for (const family of families) {
       if (!this.shown.has(family) && !listed.has(family)) {
         this.complaints.push(`${family} is on no dashboard, and not listed among those that are on none`);
@@ -70,6 +78,10 @@ export class Names {
       if (!families.has(family)) this.complaints.push(`there is no metric ${family} to be listed as on no dashboard`);
       if (this.shown.has(family)) this.complaints.push(`${family} is listed as on no dashboard, and is on one`);
     }
+  }
+
+  private families(): Set<string> {
+    return new Set([...this.page.values()].map((series) => series.family));
   }
 
   private query(expression: string, where: string, anyUse = false): Query | undefined {

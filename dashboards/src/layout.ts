@@ -44,7 +44,11 @@ export function dashboard(uid: string, title: string, description: string, rows:
     .variables(VARIABLES)
     .links([
       new DashboardLinkBuilder("Runbook").type(DashboardLinkType.Link).url("${runbook}").targetBlank(true),
-      new DashboardLinkBuilder("Sigils").type(DashboardLinkType.Dashboards).tags(["sigils"]).keepTime(true),
+      new DashboardLinkBuilder("Sigils")
+        .type(DashboardLinkType.Dashboards)
+        .tags(["sigils"])
+        .keepTime(true)
+        .includeVars(true),
     ]);
 
   // The SDK gives no ids, and Grafana would give new ones at every import, so that links to a panel would break.

@@ -3,7 +3,7 @@
 import { DataqueryBuilder, PromQueryFormat } from "@grafana/grafana-foundation-sdk/prometheus";
 
 // One entry for each variable of `variables.ts` that queries select by.
-const TARGET = 'job=~"$job", instance=~"$instance"';
+const TARGET = 'job=~"$job", stack=~"$stack", instance=~"$instance"';
 
 /** Series of a metric, of the selected jobs and instances, and with these matchers. */
 export function series(metric: string, matchers = ""): string {

@@ -20,13 +20,20 @@ const JOB = choice("job", "Job", "label_values(up, job)").current({
   text: ["sigils"],
   value: ["sigils"],
 });
-const INSTANCE = choice("instance", "Instance", 'label_values(up{job=~"$job"}, instance)');
-const FUNCTION = choice("function", "Function", 'label_values(lambda_invocations_total{job=~"$job"}, function)');
+// Series that were scraped without the label are among all stacks: an empty value matches `.*` and not `.+`.
+const STACK = choice("stack", "Stack", 'label_values(up{job=~"$job"}, stack)').allValue(".*");
+const INSTANCE = choice("instance", "Instance", 'label_values(up{job=~"$job", stack=~"$stack"}, instance)');
+const FUNCTION = choice(
+  "function",
+  "Function",
+  'label_values(lambda_invocations_total{job=~"$job", stack=~"$stack"}, function)',
+);
 
 /** All variables, in the order in which they depend on each other. */
 export const VARIABLES: Builder<VariableModel>[] = [
   new DatasourceVariableBuilder("datasource").label("Data source").type("prometheus"),
   JOB,
+  STACK,
   INSTANCE,
   FUNCTION,
   new ConstantVariableBuilder("runbook").label("Runbook").value("runbook.md"),

@@ -27,8 +27,8 @@ const FILES: [&str; 7] = [
     "README.md",
 ];
 
-/// Documents that name metrics.
-const DOCUMENTS: [&str; 3] = ["README.md", "ARCHITECTURE.md", "DEPLOY.md"];
+/// Documents that name metrics, the first of which lists them all.
+const DOCUMENTS: [&str; 5] = ["docs/metrics.md", "README.md", "ARCHITECTURE.md", "DEPLOY.md", "docs/scrapers.md"];
 
 /// A mistake: the file, what is there, and what stands there instead, wherever it does.
 type Mistake = (&'static str, &'static str, &'static str);
@@ -82,7 +82,7 @@ const IN_RULES: [Mistake; 16] = [
 ];
 
 /// Caught by the checks of dashboards and documents against a page. With each, what must be said.
-const IN_DASHBOARDS: [(Mistake, &str); 19] = [
+const IN_DASHBOARDS: [(Mistake, &str); 20] = [
     (
         ("service.json", "rate(sigil_revoke_total{", "rate(sigil_revoked_total{"),
         "there is no metric sigil_revoked_total",
@@ -97,6 +97,7 @@ const IN_DASHBOARDS: [(Mistake, &str); 19] = [
     ),
     (("service.json", r#"{job=~\"$job\", "#, "{"), "target-job-rule"),
     (("service.json", r#", instance=~\"$instance\""#, ""), "target-instance-rule"),
+    (("service.json", r#", stack=~\"$stack\""#, ""), "target-stack-rule"),
     (("service.json", "[$__rate_interval]", "[1m]"), "target-rate-interval-rule"),
     (("service.json", "time() - max(", "rate("), "is a gauge, and has no rate"),
     (("service.json", r#""axisSoftMax": 0.1,"#, ""), "panel-axis-rule"),

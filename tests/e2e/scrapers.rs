@@ -93,7 +93,7 @@ async fn use_everything(client: &Client) -> Result<()> {
 
 fn interpolated(expression: &str, window: &str) -> String {
     let values = [("$__rate_interval", window), ("$__range", window), ("$job", "sigils")];
-    let all = [("$instance", ".+"), ("$function", ".+")];
+    let all = [("$stack", ".*"), ("$instance", ".+"), ("$function", ".+")];
     values.into_iter().chain(all).fold(expression.to_owned(), |text, (name, value)| text.replace(name, value))
 }
 

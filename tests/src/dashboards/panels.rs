@@ -67,7 +67,7 @@ pub fn queries() -> Result<Vec<(String, String, String)>> {
 fn interpolated(expression: &str, oracle: &Oracle) -> String {
     let range = oracle.window.as_range();
     let values = [("$__rate_interval", range.as_str()), ("$__range", &range), ("$job", "sigils")];
-    let all = [("$instance", ".+"), ("$function", ".+")];
+    let all = [("$stack", ".*"), ("$instance", ".+"), ("$function", ".+")];
     values.into_iter().chain(all).fold(expression.to_owned(), |text, (name, value)| text.replace(name, value))
 }
 

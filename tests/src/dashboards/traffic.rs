@@ -38,8 +38,8 @@ fn stats(call: &'static [&'static str], effect: Effect) -> Fault {
     Fault { table: tables::STATS, calls: call, effect }
 }
 
-/// What happens, in order. Failing is long enough for the alert on open breakers to fire, and all of what follows it for
-/// the one on the error budget.
+/// What happens, in order. The table fails for long enough to open breakers and, with the phases after it, to fire the alert on
+/// the error budget. The alert on open breakers waits for five minutes, so that it is only on its way when this ends.
 fn phases() -> [(&'static str, u64, Vec<Fault>); 6] {
     let publish = &["PutItem"];
     [

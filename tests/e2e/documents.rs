@@ -1,0 +1,104 @@
+//! What the documents refer to exists: files, sections, tests, and the variables that functions read.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use local_bundle::expanded::{self, Expanded};
+use local_bundle::workspace;
+
+/// A link to a page of somebody else is not followed: a test must not fail because a site is down.
+#[test]
+fn every_link_leads_to_a_file_and_a_section_that_exist() -> Result<()> {
+    let mut broken = Vec::new();
+    let mut links = 0;
+    for document in documents()? {
+        let text = std::fs::read_to_string(&document)?;
+        for link in links_of(&text).filter(|link| !link.starts_with("http")) {
+            links += 1;
+            let (path, section) = link.split_once('#').map_or((link, None), |(path, section)| (path, Some(section)));
+            let target = match path {
+                "" => document.clone(),
+                path => document.parent().context("it is in a folder")?.join(path),
+            };
+            if !leads_somewhere(&target, section)? {
+                broken.push(format!("{} links to {link}", document.display()));
+            }
+        }
+    }
+    ensure!(broken.is_empty(), "{}", broken.join("\n"));
+    ensure!(links > 50, "only {links} links were found");
+    Ok(())
+}
+
+#[test]
+fn every_variable_of_a_function_is_documented_for_it() -> Result<()> {
+    let text = std::fs::read_to_string(workspace::root().join("docs/settings.md"))?;
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split(" | ").collect()).collect();
+    let template = Expanded::of(&expanded::source()?)?;
+    for function in ["encode", "verify", "gc", "metrics"] {
+        for variable in template.variables(function)? {
+            let name = format!("`{variable}`");
+            let row = rows.iter().find(|cells| cells.len() == 4 && cells[0].contains(&name));
+            let row = row.with_context(|| format!("docs/settings.md has no {variable}"))?;
+            let holds = row[1] == "all" || row[1].split(", ").any(|one| one == function);
+            ensure!(holds, "docs/settings.md says that {} reads {variable}, and {function} does", row[1]);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_promise_of_reliability_names_tests_that_exist() -> Result<()> {
+    let text = std::fs::read_to_string(workspace::root().join("docs/reliability.md"))?;
+    // The first table is that of the promises; the others are of runs.
+    let table = text.lines().skip_while(|line| !line.starts_with("| ")).take_while(|line| line.starts_with("|"));
+    let promises: Vec<&str> = table.skip(2).collect();
+    ensure!(promises.len() >= 15, "{} promises", promises.len());
+    for promise in promises {
+        let shown_by = promise.trim_end_matches(" |").rsplit(" | ").next().context("a row has cells")?;
+        for test in shown_by.split(", ") {
+            let named = test.trim_matches('`').split_once("::");
+            let (file, function) = named.with_context(|| format!("{test:?} is no test: {promise}"))?;
+            let source = std::fs::read_to_string(workspace::root().join(file)).with_context(|| file.to_owned())?;
+            let mut lines = source.lines().map(|line| line.trim_start().trim_start_matches("async "));
+            let begins = format!("fn {function}(");
+            let at = lines.position(|line| line.starts_with(&begins)).with_context(|| format!("no {test}"))?;
+            let before = source.lines().nth(at.saturating_sub(1)).unwrap_or_default().trim_start();
+            ensure!(before.starts_with("#[test") || before.starts_with("#[tokio::test"), "{test} is no test: {before}");
+        }
+    }
+    Ok(())
+}
+
+/// Every Markdown file that is committed.
+fn documents() -> Result<Vec<PathBuf>> {
+    let output = Command::new("git").current_dir(workspace::root()).args(["ls-files", "*.md"]).output()?;
+    ensure!(output.status.success(), "{output:?}");
+    let names = String::from_utf8(output.stdout)?;
+    Ok(names.lines().map(|name| workspace::root().join(name)).collect())
+}
+
+/// The targets of `[text](target)`, apart from those in blocks of code.
+fn links_of(text: &str) -> impl Iterator<Item = &str> {
+    let blocks = text.split("```").step_by(2);
+    blocks.flat_map(|prose| prose.split("](").skip(1)).filter_map(|rest| Some(rest.split_once(')')?.0))
+}
+
+fn leads_somewhere(target: &Path, section: Option<&str>) -> Result<bool> {
+    let Some(section) = section else { return Ok(target.exists()) };
+    if !target.is_file() {
+        return Ok(false);
+    }
+    let text = std::fs::read_to_string(target)?;
+    let headings = text.split("```").step_by(2).flat_map(str::lines).filter(|line| line.starts_with('#'));
+    let anchors: BTreeSet<String> = headings.map(anchor).collect();
+    Ok(anchors.contains(section))
+}
+
+/// A heading's anchor as GitHub makes it: in lower case, spaces as hyphens, other punctuation left out.
+fn anchor(heading: &str) -> String {
+    let kept = |c: char| c.is_alphanumeric() || "-_ ".contains(c);
+    heading.trim_start_matches('#').trim().to_lowercase().chars().filter(|c| kept(*c)).collect::<String>().replace(' ', "-")
+}
