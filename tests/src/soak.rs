@@ -275,9 +275,12 @@ impl Soak {
         Ok(self)
     }
 
-    /// All is well: waits until the page counts what clients saw. It may not count more at any time.
+    /// All is well: a run of gc ends well, and the page comes to count what clients saw. It may not count more at any time.
     async fn settle(&mut self) -> Result<()> {
         self.services.proxy.quiet().await;
+        if let Some(error) = self.operator.collect().await? {
+            self.violations.push(format!("gc fails though all is well: {error}"));
+        }
         let settled = wait::until("the page counts what clients saw", PATIENCE, async || {
             for client in &mut self.clients {
                 client.nudge().await.map_err(Setback::Final)?;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 use tokio::sync::watch;
 
 use super::report::Pages;
@@ -90,11 +91,17 @@ impl Operator {
         Ok(())
     }
 
-    async fn collect(&mut self) -> Result<()> {
+    /// Runs gc. Returns its error, if it ended in one.
+    pub async fn collect(&mut self) -> Result<Option<Value>> {
         match self.gc.api().invoke(&scheduled()).await? {
-            Outcome::Response(_) => self.pages.runs += 1,
-            Outcome::Error(_) => self.pages.failed_runs += 1,
+            Outcome::Response(_) => {
+                self.pages.runs += 1;
+                Ok(None)
+            }
+            Outcome::Error(error) => {
+                self.pages.failed_runs += 1;
+                Ok(Some(error))
+            }
         }
-        Ok(())
     }
 }
