@@ -16,7 +16,7 @@ pub type Parse<T> = fn(&str) -> Result<T, Expected>;
 /// it can use of it, and refuses only a value that is of no use at all.
 pub type ParseStored<T> = fn(&str, held: Option<&T>) -> Result<Reading<T>, Expected>;
 
-/// Where a secret is.
+/// The place of a secret.
 pub enum Source<T> {
     /// In the variable itself.
     Literal(T),

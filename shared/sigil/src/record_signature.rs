@@ -16,7 +16,7 @@ use crate::record::{SigilId, SigilRecord};
 use crate::store::Loaded;
 
 impl SigilRecord {
-    /// The record, signed with the active key as it is now.
+    /// Signs the record as it is now with the active key.
     #[must_use]
     pub fn signed(self, keys: &SigningKeys) -> Self {
         Self { signature: keys.sign(&signed_text(&self)), ..self }
@@ -41,7 +41,7 @@ where
     Loaded::Damaged
 }
 
-/// All of the record, a line for each part. None of the parts can have a line feed in it.
+/// Returns all of the record, one line for each part. No part can have a line feed in it.
 fn signed_text(record: &SigilRecord) -> String {
     let digest = |digest: Option<Digest>| digest.map_or_else(|| "none".to_owned(), |digest| digest.to_string());
     let lines = [
