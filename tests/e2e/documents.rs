@@ -100,5 +100,12 @@ fn leads_somewhere(target: &Path, section: Option<&str>) -> Result<bool> {
 /// A heading's anchor as GitHub makes it: in lower case, spaces as hyphens, other punctuation left out.
 fn anchor(heading: &str) -> String {
     let kept = |c: char| c.is_alphanumeric() || "-_ ".contains(c);
-    heading.trim_start_matches('#').trim().to_lowercase().chars().filter(|c| kept(*c)).collect::<String>().replace(' ', "-")
+    heading
+        .trim_start_matches('#')
+        .trim()
+        .to_lowercase()
+        .chars()
+        .filter(|c| kept(*c))
+        .collect::<String>()
+        .replace(' ', "-")
 }

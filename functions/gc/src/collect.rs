@@ -72,7 +72,7 @@ impl<S: ListDue + DeleteDue, T: CompactStats> Collector<S, T> {
         self.metrics.swept(&sigils);
         self.compact_metrics.compacted(&stats);
         let summary = Summary { sigils, stats };
-        tracing::info!(?summary, "collected");
+        tracing::info!(?summary, "a run ended");
 
         swept.inspect_err(|error| self.errors.count(Operation::Gc, ErrorReason::of(error)))?;
         compacted.inspect_err(|_| self.errors.count(Operation::Gc, ErrorReason::Unavailable))?;

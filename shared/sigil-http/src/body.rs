@@ -149,7 +149,7 @@ impl<'de> Visitor<'de> for Members {
                 }
                 Some(known) => {
                     if object.members.insert(known, value).is_some() {
-                        object.refuse(format!("/{known}"), "the name stands twice in its object");
+                        object.refuse(format!("/{known}"), "the name occurs twice in its object");
                     }
                 }
             }

@@ -53,7 +53,7 @@ pub enum ApiError {
         limit: usize,
     },
     /// Members of the request are not what they must be.
-    #[error("the request is not as it must be")]
+    #[error("the request is invalid: faults lists what is wrong with it")]
     Invalid(Faults),
     /// There is no such sigil.
     #[error("there is no sigil with this id")]

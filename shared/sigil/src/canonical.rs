@@ -1,8 +1,7 @@
 //! Canonical JSON: one text for all spellings of the same data (RFC 8785, the JSON Canonicalization Scheme).
 //!
 //! Two documents that differ must not have one canonical text, or a digest could not tell them apart. So data must be
-//! I-JSON (RFC 7493): a name that stands twice, half a surrogate pair, and a number that would come out as another one are
-//! refused.
+//! I-JSON (RFC 7493): duplicate names, lone surrogates, and numbers that canonical form would change are refused.
 
 mod number;
 mod writer;
@@ -106,13 +105,13 @@ pub struct CanonicalFault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CanonicalReason {
     /// RFC 7493, section 2.3.
-    #[error("the name stands twice in its object")]
+    #[error("the name occurs twice in its object")]
     DuplicateName,
     /// RFC 7493, section 2.1.
-    #[error("a text holds half a surrogate pair")]
+    #[error("a string holds a lone surrogate")]
     LoneSurrogate,
     /// RFC 7493, section 2.2.
-    #[error("the number cannot be kept exactly as a double; send it as a text")]
+    #[error("the number cannot be kept exactly as a double; send it as a string")]
     InexactNumber,
     /// Deeper than [`MAX_DEPTH`].
     #[error("arrays and objects are nested more than {MAX_DEPTH} deep")]

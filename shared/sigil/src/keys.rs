@@ -95,7 +95,7 @@ pub enum KeysError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyFault {
     /// It is not an object of texts.
-    #[error("a JWK is needed: an object whose members kty, crv, kid, x and d are texts")]
+    #[error("a JWK is needed: an object whose members kty, crv, kid, x and d are strings")]
     NotAJwk,
     /// It is another kind of key.
     #[error("kty must be OKP and crv Ed25519")]
@@ -104,7 +104,7 @@ pub enum KeyFault {
     #[error("kid must be 1 to {MAX_KID_BYTES} printable ASCII characters without spaces")]
     Kid,
     /// Two keys have one name.
-    #[error("kid stands twice")]
+    #[error("two keys have this kid")]
     DuplicateKid,
     /// Its public part is malformed.
     #[error("x must be 32 bytes in base64url without padding")]

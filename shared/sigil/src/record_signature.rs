@@ -23,8 +23,8 @@ impl SigilRecord {
     }
 }
 
-/// Looks whether what was loaded is as one of these keys has signed it; if not, it is damaged. Whoever shows or uses a
-/// record asks this first. What is damaged is named in the log.
+/// Returns the record if one of these keys has signed it as it is. Otherwise it is damaged, and the log names it. Call this
+/// before a record is shown or used.
 pub async fn authentic<K>(id: SigilId, loaded: Loaded, keys: &Secret<K>) -> Loaded
 where
     K: AsRef<VerifyingKeys> + Send + Sync,
@@ -33,10 +33,10 @@ where
         let text = signed_text(&record);
         match check_with(keys, |keys| keys.check(&text, &record.signature)).await {
             Ok(()) => return Loaded::Record(record),
-            Err(error) => tracing::error!(%id, %error, "a record is not as it was signed"),
+            Err(error) => tracing::error!(%id, %error, "a record is damaged: its signature is not valid"),
         }
     } else {
-        tracing::error!(%id, "a record has another form than any that was stored");
+        tracing::error!(%id, "a record is damaged: no function of this project writes such an item");
     }
     Loaded::Damaged
 }

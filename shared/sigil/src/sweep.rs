@@ -49,7 +49,11 @@ pub async fn sweep<S: ListDue + DeleteDue>(
             Ok(false) => return (report, result),
             Err(error) => {
                 // The other shards are other partitions; what fails here may work there.
-                tracing::warn!(error = &error as &dyn std::error::Error, shard, "a shard could not be swept");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    shard,
+                    "a shard of the index could not be swept"
+                );
                 result = Err(error);
             }
         }
