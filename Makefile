@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help up test check guard soak package bench bench-document fuzz mutants dashboards dashboards-json
+.PHONY: help up test check guard soak package bench bench-document fuzz mutants dashboards dashboards-json deny
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -39,3 +39,6 @@ dashboards: ## run an incident, compare every panel and alert with what was sent
 
 dashboards-json: ## write the dashboards' JSON from their code
 	@scripts/dashboards-json
+
+deny: ## check the licences and sources of all dependencies (minutes the first time, to build cargo-deny)
+	@scripts/deny

@@ -113,7 +113,7 @@ const publishing: Row = {
         curve(`sum by (function) (${rate("prometheus_dynamodb_dropped_series_total", OF_FUNCTIONS)})`, "{{function}}: too many"),
         curve(`sum(${rate("prometheus_dynamodb_refused_series_total", OF_FUNCTIONS)})`, "refused"),
       ],
-    })],
+    }, "beside")],
   ],
 };
 

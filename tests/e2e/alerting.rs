@@ -222,12 +222,13 @@ impl Stage {
         Ok(!self.prometheus.query(&query).await?.is_empty())
     }
 
-    /// Whether everybody who was told of an alert was told of its end.
+    /// Whether everybody who was told of an alert was told of its end. The end of one that was inhibited can come along, if
+    /// both end between two of Alertmanager's looks.
     fn all_ended(&self) -> Result<bool> {
         for receiver in ["on-call", "daytime"] {
             let notifications = self.alertmanager.notifications(receiver);
             let names = |status| alertmanager::alert_names(&notifications, status);
-            if names("firing")? != names("resolved")? {
+            if !names("firing")?.is_subset(&names("resolved")?) {
                 return Ok(false);
             }
         }

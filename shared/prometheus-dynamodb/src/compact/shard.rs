@@ -10,7 +10,7 @@ use crate::base::{self, Content};
 use crate::families::Families;
 use crate::families::merge::merge;
 use crate::protocol::compaction::{
-    Folded, is_over, is_to_be_buried, is_to_be_folded, is_to_be_sealed, is_unnamed, still_folded,
+    Folded, Present, is_over, is_to_be_buried, is_to_be_folded, is_to_be_sealed, is_unnamed, still_folded,
 };
 use crate::protocol::reading::{WriterLife, count};
 use crate::protocol::structure::is_to_be_deleted;
@@ -67,7 +67,7 @@ impl<T: CompactStats> Run<'_, T> {
         let read_from_ms = self.table.answered_at_ms();
         let mut named = NamedIds::default();
 
-        let mut present = BTreeSet::new();
+        let mut present = Present::default();
         let mut after = None;
         loop {
             let page = self.table.snapshot_page(shard, after.as_ref()).await?;
@@ -75,12 +75,12 @@ impl<T: CompactStats> Run<'_, T> {
             for snapshot in page.snapshots {
                 match snapshot {
                     Ok(snapshot) => {
-                        present.insert(snapshot.writer);
+                        present.writers.insert(snapshot.writer);
                         snapshots.push(snapshot);
                     }
                     Err(error) => {
                         // It is known whose it is: no one else's burial has to wait until it can be read.
-                        present.extend(error.writer());
+                        present.writers.extend(error.writer());
                         named.unknown = true;
                         self.leave_alone(&error);
                     }
@@ -103,13 +103,8 @@ impl<T: CompactStats> Run<'_, T> {
                 }
             }
         }
-        if after.is_some() {
-            // Of those behind the last page nothing is known.
-            let last = present.last().copied();
-            let behind = progress.base.folded.keys().filter(|writer| Some(**writer) > last);
-            present.extend(behind.copied().collect::<Vec<_>>());
-            named.unknown = true;
-        }
+        present.complete = after.is_none();
+        named.unknown |= !present.complete;
 
         let kept = still_folded(&progress.base.folded, &present, self.table.answered_at_ms(), self.settings.grace);
         // A part that a run has left behind might still be named by its delayed root, unless another root comes first.
