@@ -1,4 +1,4 @@
-//! A request to encode or to revoke.
+//! Answers requests to encode and to revoke.
 
 use function_kit::http::HttpRequest;
 use lambda_http::http::header::LOCATION;
@@ -18,7 +18,7 @@ use sigil_http::{path, reply};
 
 use crate::request;
 
-/// What the function is asked for.
+/// The routes of this function.
 pub const OPERATIONS: [Operation; 3] = [Operation::Encode, Operation::Revoke, Operation::Other];
 
 /// Answers requests.
@@ -43,7 +43,7 @@ struct Revoked {
 }
 
 impl<S: InsertRecord + LoadRecord + RevokeRecord> Encode<S> {
-    /// Answers requests by these.
+    /// Creates a handler of these parts.
     pub fn new(encoder: Encoder<S>, revoker: Revoker<S>, metrics: EncodeMetrics, errors: ErrorMetrics) -> Self {
         Self { encoder, revoker, metrics, errors }
     }

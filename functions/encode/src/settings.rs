@@ -1,4 +1,4 @@
-//! What the environment says.
+//! The function's settings, from environment variables.
 
 use env_settings::{EnvReader, SettingsError};
 use prometheus_dynamodb::WriterSettings;
@@ -9,18 +9,18 @@ use sigil::keys::SigningKeys;
 /// The function's settings.
 #[derive(Debug)]
 pub struct Settings {
-    /// `SIGILS_TABLE`.
+    /// `SIGILS_TABLE`: name of the table of sigils.
     pub sigils_table: String,
-    /// `SIGNING_KEYS` or `SIGNING_KEYS_SECRET_ARN`.
+    /// `SIGNING_KEYS` or `SIGNING_KEYS_SECRET_ARN`: the keys, or where they are.
     pub keys: Source<SigningKeys>,
-    /// `SIGIL_MAX_TTL_SECONDS` and `SIGIL_RETENTION_SECONDS`.
+    /// `SIGIL_MAX_TTL_SECONDS` and `SIGIL_RETENTION_SECONDS`: how long sigils live, and their records after them.
     pub lifetimes: Lifetimes,
-    /// `STATS_…`.
+    /// `STATS_…`: how metrics are published.
     pub stats: WriterSettings,
 }
 
 impl Settings {
-    /// Reads them, and reports every fault.
+    /// Reads the settings from the process's environment, or reports every fault at once.
     pub fn read(mut env: EnvReader) -> Result<Self, SettingsError> {
         let sigils_table = sigil::settings::table(&mut env);
         let keys = sigil::settings::signing_keys(&mut env);

@@ -1,4 +1,4 @@
-//! One run of gc.
+//! A run of gc: sweep the sigils, compact the metrics.
 
 use std::time::Instant;
 
@@ -11,43 +11,43 @@ use sigil::store::{DeleteDue, ListDue, StorageError};
 use sigil::sweep::{SweepReport, sweep};
 use sigil::timestamp::Timestamp;
 
-/// Collects garbage.
+/// A garbage collector, with all that a run needs.
 pub struct Collector<S, T> {
-    /// The sigils.
+    /// Deletes the records of sigils that are due.
     pub store: S,
-    /// The metrics of all environments.
+    /// The stats table.
     pub stats_table: T,
-    /// How they are compacted.
+    /// The settings by which it is compacted.
     pub stats_settings: TableSettings,
-    /// What is measured of a run.
+    /// Metrics of the runs.
     pub metrics: GcMetrics,
-    /// What is measured of compacting.
+    /// Metrics of compacting.
     pub compact_metrics: CompactMetrics,
-    /// What is measured of failures.
+    /// Counts runs that fail.
     pub errors: ErrorMetrics,
 }
 
-/// What a run did.
+/// Summary of a run.
 #[derive(Debug, Serialize)]
 pub struct Summary {
-    /// To the sigils.
+    /// Of the records of sigils.
     pub sigils: SweepReport,
-    /// To the metrics of environments that are gone.
+    /// Of the metrics of environments that are gone.
     pub stats: CompactReport,
 }
 
-/// Why a run failed. What it did until then is done and counted, and the next run goes on.
+/// Error of a run. What the run did before it is done and counted, and the next run goes on.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectError {
-    /// The sigils could not be swept.
+    /// The sweep of the sigils failed.
     #[error("the sigils could not all be swept")]
     Sweep(#[from] StorageError),
-    /// The metrics could not be compacted.
+    /// Compacting the metrics failed.
     #[error("the metrics could not all be compacted")]
     Compact(#[from] CompactError),
 }
 
-/// What Lambda is told: by the type, alarms and retries can tell the one from the other.
+/// The error that Lambda reports. Its type tells alarms and retries which of the two failed.
 impl From<CollectError> for Diagnostic {
     fn from(error: CollectError) -> Self {
         let error_type = match error {
@@ -72,7 +72,7 @@ impl<S: ListDue + DeleteDue, T: CompactStats> Collector<S, T> {
         self.metrics.swept(&sigils);
         self.compact_metrics.compacted(&stats);
         let summary = Summary { sigils, stats };
-        tracing::info!(?summary, "collected");
+        tracing::info!(?summary, "a run ended");
 
         swept.inspect_err(|error| self.errors.count(Operation::Gc, ErrorReason::of(error)))?;
         compacted.inspect_err(|_| self.errors.count(Operation::Gc, ErrorReason::Unavailable))?;

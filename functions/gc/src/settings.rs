@@ -1,4 +1,4 @@
-//! What the environment says.
+//! The function's settings, from environment variables.
 
 use env_settings::{EnvReader, SettingsError};
 use prometheus_dynamodb::{TableSettings, WriterSettings};
@@ -6,16 +6,16 @@ use prometheus_dynamodb::{TableSettings, WriterSettings};
 /// The function's settings.
 #[derive(Debug)]
 pub struct Settings {
-    /// `SIGILS_TABLE`.
+    /// `SIGILS_TABLE`: name of the table of sigils.
     pub sigils_table: String,
-    /// `STATS_…`, as far as the whole table is concerned.
+    /// `STATS_…`: how the stats table is compacted.
     pub stats_table: TableSettings,
-    /// `STATS_…`, as far as this function's own metrics are.
+    /// `STATS_…`: how this function's own metrics are published.
     pub stats: WriterSettings,
 }
 
 impl Settings {
-    /// Reads them, and reports every fault.
+    /// Reads the settings from the process's environment, or reports every fault at once.
     pub fn read(mut env: EnvReader) -> Result<Self, SettingsError> {
         let sigils_table = sigil::settings::table(&mut env);
         let stats_table = function_kit::settings::table(&mut env);

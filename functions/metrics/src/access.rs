@@ -1,4 +1,4 @@
-//! Who may scrape.
+//! Decides who may scrape.
 
 use std::net::IpAddr;
 
@@ -11,22 +11,22 @@ use secrets::Secret;
 
 use crate::tokens::Tokens;
 
-/// Who may scrape: whoever shows one of the tokens, from one of the networks.
+/// Allows requests that present one of the tokens and come from one of the networks.
 #[derive(Debug)]
 pub struct Access {
-    /// `None` means that no token is asked for.
+    /// `None` asks for no token.
     tokens: Option<Secret<Tokens>>,
-    /// `None` means that every address may.
+    /// `None` allows every address.
     networks: Option<Vec<IpNet>>,
 }
 
 impl Access {
-    /// Access for these tokens from these networks, and for everyone where there is no restriction.
+    /// Restricts access to these tokens and networks; `None` restricts nothing.
     pub fn new(tokens: Option<Secret<Tokens>>, networks: Option<Vec<IpNet>>) -> Self {
         Self { tokens, networks }
     }
 
-    /// Says who may scrape if no token is asked for.
+    /// Returns who may scrape without a token, in words; `None` if a token is needed.
     pub fn open_to(&self) -> Option<String> {
         match (&self.tokens, &self.networks) {
             (Some(_), _) => None,
@@ -35,8 +35,12 @@ impl Access {
         }
     }
 
-    /// Lets the request pass, or says why not. What is refused has cost nothing but a reading of the secret, and that once in
-    /// a while.
+    /// Checks a request.
+    ///
+    /// # Errors
+    ///
+    /// With status 403 for another network, 401 for another token. A refusal costs at most a reading of the secret, and
+    /// that only once in a while.
     pub async fn check(&self, request: &HttpRequest) -> Result<(), Problem> {
         if !self.allows_address(request.source_ip()) {
             let detail = "scraping is not allowed from this address";
@@ -62,12 +66,12 @@ impl Access {
         let Some(given) = authorization.and_then(bearer) else {
             return false;
         };
-        // The second look is for a token from after a rotation.
+        // Asked again, the secret may know a token from after a rotation.
         tokens.get().await.contain(given) || tokens.get_after_miss().await.contain(given)
     }
 }
 
-/// The token of an `Authorization` header. The scheme's name may be in any case (RFC 9110, section 11.1).
+/// Returns the token of an `Authorization` header. The scheme's name may be in any case (RFC 9110, section 11.1).
 fn bearer(authorization: &str) -> Option<&str> {
     let (scheme, token) = authorization.split_once(' ')?;
     scheme.eq_ignore_ascii_case("Bearer").then_some(token.trim())

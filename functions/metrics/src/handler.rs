@@ -1,4 +1,4 @@
-//! A request for the page.
+//! Answers requests for the page.
 
 use std::time::{Duration, Instant};
 
@@ -16,10 +16,10 @@ use serde_json::value::RawValue;
 
 use crate::access::Access;
 
-/// How long a scraper is told to wait after a failure.
+/// `Retry-After` of a scrape that failed.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// How long a scrape may take at most, the reading of the token included: less than Lambda's time-out for this function.
+/// The longest time for a scrape, including the reading of the token: less than Lambda's time-out for this function.
 pub const LIMIT: Duration = Duration::from_secs(13);
 
 /// Answers scrapes.
@@ -32,7 +32,7 @@ pub struct Metrics<T> {
 }
 
 impl<T: ReadStats> Metrics<T> {
-    /// Answers scrapes from this table, for whoever has access.
+    /// Creates a handler that reads this table for whoever has access.
     pub fn new(table: T, reader: TableSettings, access: Access) -> Self {
         Self { table, structures: Structures::default(), reader, access }
     }
@@ -56,7 +56,7 @@ impl<T: ReadStats> Metrics<T> {
             return Err(Problem::new(StatusCode::NOT_FOUND, "not_found", "the page is at /metrics"));
         }
         let received_at = Instant::now();
-        // Before the table is read: what is refused costs next to nothing.
+        // Before the table is read, so that a refusal costs next to nothing.
         self.access.check(request).await?;
         let page_request = PageRequest {
             method: request.method(),

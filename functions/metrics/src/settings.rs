@@ -1,4 +1,4 @@
-//! What the environment says.
+//! The function's settings, from environment variables.
 
 use env_settings::{EnvReader, SettingsError};
 use ipnet::IpNet;
@@ -12,14 +12,15 @@ use crate::tokens::{Token, Tokens};
 pub struct Settings {
     /// How the stats table is read.
     pub reader: TableSettings,
-    /// `METRICS_TOKEN` with `METRICS_TOKEN_PREVIOUS`, or `METRICS_TOKEN_SECRET_ARN`; the endpoint is open without any.
+    /// `METRICS_TOKEN` with `METRICS_TOKEN_PREVIOUS`, or `METRICS_TOKEN_SECRET_ARN`: the accepted tokens. Without any
+    /// the page is open.
     pub tokens: Option<Source<Tokens>>,
-    /// `METRICS_ALLOWED_CIDRS`.
+    /// `METRICS_ALLOWED_CIDRS`: the networks that may scrape; all of them without it.
     pub networks: Option<Vec<IpNet>>,
 }
 
 impl Settings {
-    /// Reads them, and reports every fault.
+    /// Reads the settings from the process's environment, or reports every fault at once.
     pub fn read(mut env: EnvReader) -> Result<Self, SettingsError> {
         let reader = function_kit::settings::table(&mut env);
         let tokens = tokens(&mut env);

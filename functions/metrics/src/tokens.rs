@@ -1,4 +1,4 @@
-//! The tokens that are accepted.
+//! The accepted tokens.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use subtle::{Choice, ConstantTimeEq};
 pub struct Token(String);
 
 impl Token {
-    /// Reads a token as RFC 6750, section 2.1 allows it: anything else could not be sent in the header.
+    /// Parses a token as RFC 6750, section 2.1 allows it: nothing else can be sent in the header.
     pub fn parse(text: &str) -> Result<Self, String> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
         if !text.is_empty() && text.chars().all(allowed) {
@@ -29,7 +29,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// The tokens of a rotation: Prometheus goes on with the previous one until it has the current one.
+/// The tokens of a rotation: Prometheus sends the previous one until it has the current one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tokens {
     /// The one in use.
@@ -39,8 +39,8 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Tells whether this is one of them. It compares with both and in constant time, so that the time taken tells nothing
-    /// about them but their lengths.
+    /// Returns whether `given` is one of them. It compares with both, and in constant time, so that the time tells
+    /// nothing about them but their lengths.
     pub fn contain(&self, given: &str) -> bool {
         let equals = |token: &Token| token.0.as_bytes().ct_eq(given.as_bytes());
         let tokens = self.current.iter().chain(&self.previous);
@@ -48,7 +48,7 @@ impl Tokens {
     }
 }
 
-/// Loads the tokens of this source, renewed as the secret rotates.
+/// Loads the tokens of this source, and renews them as the secret rotates.
 ///
 /// # Errors
 ///
@@ -70,8 +70,8 @@ pub async fn load(source: Source<Tokens>, store: SecretStore) -> Result<Secret<T
     }
 }
 
-/// Makes tokens of the two versions that Secrets Manager keeps through a rotation. One that cannot be read does not take
-/// the other away: a value that was put by mistake stays the previous version until yet another one is put.
+/// Parses the two versions that Secrets Manager keeps through a rotation. One that cannot be read does not take the
+/// other away: a value that was put by mistake stays the previous version until another two are put.
 fn reading(
     arn: &SecretArn,
     current: Result<String, SecretError>,

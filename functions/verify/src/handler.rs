@@ -1,4 +1,4 @@
-//! A request to verify a token, to show a record, or for the keys.
+//! Answers requests to verify a token, to show a record, and for the keys.
 
 use function_kit::http::HttpRequest;
 use lambda_http::http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -16,14 +16,14 @@ use sigil_http::body::{self, JsonObject};
 use sigil_http::error::ApiError;
 use sigil_http::{path, reply};
 
-/// Where the keys are: a well-known place (RFC 8615).
+/// Path of the public keys: a well-known URI (RFC 8615).
 const JWKS: &str = "/.well-known/jwks.json";
 
-/// How long the keys may be cached. A new key is published at once and signs at once, so this is also how long a client
-/// may not know it.
+/// How long clients may cache the keys. So long may a client not know a new one, and so long a key should be published
+/// before it signs.
 const JWKS_CACHE: &str = "public, max-age=300";
 
-/// What the function is asked for.
+/// The routes of this function.
 pub const OPERATIONS: [Operation; 3] = [Operation::Verify, Operation::Get, Operation::Other];
 
 /// Answers requests.
@@ -43,7 +43,7 @@ struct Verified<'a> {
 }
 
 impl<S: LoadRecord> Verify<S> {
-    /// Answers requests by these.
+    /// Creates a handler of these parts.
     pub fn new(verifier: Verifier<S>, metrics: VerifyMetrics, errors: ErrorMetrics) -> Self {
         Self { verifier, metrics, errors }
     }
@@ -84,7 +84,8 @@ impl<S: LoadRecord> Verify<S> {
         }
     }
 
-    /// The body is `{"token", "data"?}`. Unlike elsewhere, `null` is data: it can be what was registered.
+    /// Reads a request to verify: the body `{"token", "data"?}`. Unlike elsewhere `null` is data, for it may be what
+    /// was registered.
     async fn verify(&self, request: &HttpRequest, now: Timestamp) -> Result<Response<Body>, ApiError> {
         let text = body::text(request)?;
         let mut body = JsonObject::read(&text, &["token", "data"])?;

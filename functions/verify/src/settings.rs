@@ -1,4 +1,4 @@
-//! What the environment says.
+//! The function's settings, from environment variables.
 
 use env_settings::{EnvReader, SettingsError};
 use prometheus_dynamodb::WriterSettings;
@@ -8,16 +8,16 @@ use sigil::keys::VerifyingKeys;
 /// The function's settings.
 #[derive(Debug)]
 pub struct Settings {
-    /// `SIGILS_TABLE`.
+    /// `SIGILS_TABLE`: name of the table of sigils.
     pub sigils_table: String,
     /// `SIGNING_KEYS` or `SIGNING_KEYS_SECRET_ARN`, of which only the public parts are kept.
     pub keys: Source<VerifyingKeys>,
-    /// `STATS_…`.
+    /// `STATS_…`: how metrics are published.
     pub stats: WriterSettings,
 }
 
 impl Settings {
-    /// Reads them, and reports every fault.
+    /// Reads the settings from the process's environment, or reports every fault at once.
     pub fn read(mut env: EnvReader) -> Result<Self, SettingsError> {
         let sigils_table = sigil::settings::table(&mut env);
         let keys = sigil::settings::verifying_keys(&mut env);

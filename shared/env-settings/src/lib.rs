@@ -28,7 +28,7 @@ pub mod parse;
 use std::collections::HashMap;
 use std::fmt;
 
-/// What a parser says of a text that it refuses: what is allowed, as a sentence that follows a colon.
+/// What a parser expects, for the error about a value that it refuses: a sentence that follows a colon.
 pub type Expected = String;
 
 /// Reads variables one after another and keeps what is wrong with them.
@@ -196,7 +196,7 @@ pub enum Fault {
         /// The variable's name.
         name: &'static str,
     },
-    /// Of two variables one is needed, and neither is set.
+    /// Neither of two variables is set, and one of them is needed.
     MissingEither {
         /// The one that is read first.
         name: &'static str,
@@ -212,7 +212,7 @@ pub enum Fault {
     Refused {
         /// The variable's name.
         name: &'static str,
-        /// What it holds; absent for a secret.
+        /// The value; absent for a secret.
         value: Option<String>,
         /// What is allowed.
         expected: Expected,
@@ -227,7 +227,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The variable's name.
+    /// Returns the variable's name.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Missing { name }
@@ -258,14 +258,14 @@ impl fmt::Display for Fault {
     }
 }
 
-/// All the wrong variables, in the order in which they were read.
+/// Every wrong variable, in the order in which they were read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct SettingsError {
     faults: Vec<Fault>,
 }
 
 impl SettingsError {
-    /// The faults, in the order in which the variables were read.
+    /// Returns the faults, in the order in which the variables were read.
     pub fn faults(&self) -> &[Fault] {
         &self.faults
     }

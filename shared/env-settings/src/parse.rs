@@ -1,4 +1,4 @@
-//! Parsers for the kinds of values that settings have.
+//! Parsers for the values of settings.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::Expected;
 
-/// Any text that is not blank.
+/// Parses any text that is not blank.
 pub fn non_empty(text: &str) -> Result<String, Expected> {
     match text.trim() {
         "" => Err("a text that is not blank is needed".into()),
@@ -15,7 +15,7 @@ pub fn non_empty(text: &str) -> Result<String, Expected> {
     }
 }
 
-/// A whole number within `range`.
+/// Parses a whole number within `range`.
 pub fn in_range<N>(range: RangeInclusive<N>) -> impl FnOnce(&str) -> Result<N, Expected>
 where
     N: FromStr + PartialOrd + Display,
@@ -28,7 +28,7 @@ where
     }
 }
 
-/// A duration with its unit, such as `500ms`, `1s` or `15m`, within `range`.
+/// Parses a duration with its unit, such as `500ms`, `1s` or `15m`, within `range`.
 pub fn duration(range: RangeInclusive<Duration>) -> impl FnOnce(&str) -> Result<Duration, Expected> {
     move |text| {
         humantime::parse_duration(text).ok().filter(|duration| range.contains(duration)).ok_or_else(|| {

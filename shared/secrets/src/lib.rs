@@ -1,11 +1,11 @@
-//! Secrets that are read at run time, kept, and renewed without a deployment.
+//! Reads secrets at run time, keeps them, and renews them without a deployment.
 //!
 //! ```text
 //! environment ─source─▶ a literal value, or the ARN of a secret
 //!                                   └─store─▶ Secrets Manager ─secret─▶ the value of this moment
 //! ```
 //!
-//! - [`source`] reads from the environment where a secret is: in the variable itself, as on a desk, or in Secrets Manager;
+//! - [`source`] reads from the environment where a secret is: in the variable itself, or in Secrets Manager;
 //! - [`store`] reads Secrets Manager;
 //! - [`secret`] keeps a value and renews it. A renewal that fails never fails a request: the last good value stays.
 

@@ -1,4 +1,4 @@
-//! A value that can be replaced while it is in use.
+//! A value that is renewed while it is in use.
 
 use std::fmt;
 use std::pin::Pin;
@@ -11,34 +11,34 @@ use tokio::time::Instant;
 
 use crate::store::SecretError;
 
-/// After this time a value is read again: how long a rotation takes to be picked up at most.
+/// Age at which a value is read again: the longest that a rotation takes to reach an environment.
 pub const MAX_AGE: Duration = Duration::from_secs(60);
 
-/// How long after a renewal that failed the next one is tried. Each can make a request wait for as long as the client's
-/// time-outs allow, so this is also how rarely that happens while Secrets Manager is out of reach.
+/// Pause after a renewal that failed. A renewal can make a request wait for as long as the client's time-outs allow, so
+/// this is also how rarely a request waits while Secrets Manager is out of reach.
 pub const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(15);
 
-/// The shortest time between two renewals that requests have asked for. Anybody can send a token that is not known, and
-/// must not be able to make us hammer Secrets Manager.
+/// The shortest time between two renewals for which requests asked. Anybody can send an unknown token, and must not be
+/// able to make us hammer Secrets Manager.
 pub const PAUSE_BETWEEN_MISSES: Duration = Duration::from_secs(5);
 
-/// What reading a secret gave.
+/// A secret as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reading<T> {
     /// The value.
     pub value: T,
-    /// What of the secret could not be read and was left out, as sentences that repeat no part of it. They go to the log
-    /// when they change.
+    /// Parts that could not be read and were left out, as sentences that repeat nothing of the secret. They go to the
+    /// log when they change.
     pub skipped: Vec<String>,
 }
 
 type ReadingFuture<T> = Pin<Box<dyn Future<Output = Result<Reading<T>, SecretError>> + Send>>;
 type Read<T> = Box<dyn Fn(Option<Arc<T>>) -> ReadingFuture<T> + Send + Sync>;
 
-/// A secret's value of this moment. Clones share it.
+/// The current value of a secret. Clones share it.
 ///
-/// It is renewed by the request that finds it too old, and not in the background: an environment is frozen between
-/// requests, and a call that is under way would be cut off.
+/// The request that finds the value too old renews it. Nothing does so in the background: an environment is frozen
+/// between requests, which would cut off a call under way.
 pub struct Secret<T> {
     shared: Arc<Shared<T>>,
 }
@@ -55,33 +55,33 @@ struct Renewal<T> {
 }
 
 struct Due {
-    /// When the value is too old.
+    /// When the value becomes too old.
     by_age: Instant,
-    /// From when on a miss may ask for a renewal.
+    /// From when on a miss may renew it.
     after_miss: Instant,
-    /// The complaints of the last reading. They are logged once: a hot environment would repeat them a million times a
-    /// month.
+    /// The complaints of the last reading, which are logged only once: a hot environment would repeat them a million
+    /// times a month.
     complaints: Vec<String>,
 }
 
-/// The counter of renewals that failed, to be registered where metrics are published.
+/// Creates the counter of renewals that failed. Register it with the metrics that are published.
 pub fn failures() -> IntCounter {
     let help = "Renewals of a secret that failed; the value before it stayed in use.";
     IntCounter::new("secret_renewal_failures_total", help).expect("the name is valid")
 }
 
 impl<T: Send + Sync> Secret<T> {
-    /// A value that never changes.
+    /// Creates a value that never changes.
     pub fn fixed(value: T) -> Self {
         Self { shared: Arc::new(Shared { value: RwLock::new(Arc::new(value)), renewal: None }) }
     }
 
-    /// A value that `read` gives, now and whenever it is to be renewed. `read` is given the value that is held, once there
-    /// is one. Renewals that fail are counted in `failures`.
+    /// Creates a value that `read` returns, now and at each renewal, when it is given the value in use. `failures`
+    /// counts renewals that fail.
     ///
     /// # Errors
     ///
-    /// When the first reading fails: there is no value to go on with.
+    /// If the first reading fails, for then there is no value to use.
     pub async fn load<F>(
         read: impl Fn(Option<Arc<T>>) -> F + Send + Sync + 'static,
         failures: IntCounter,
@@ -97,7 +97,7 @@ impl<T: Send + Sync> Secret<T> {
         Ok(Self { shared: Arc::new(Shared { value: RwLock::new(Arc::new(value)), renewal: Some(renewal) }) })
     }
 
-    /// The value, renewed if it is too old.
+    /// Returns the value, renewed if it is too old.
     pub async fn get(&self) -> Arc<T> {
         if let Some(renewal) = &self.shared.renewal
             // Whoever comes while another renews it goes on with what there is.
@@ -109,8 +109,8 @@ impl<T: Send + Sync> Secret<T> {
         self.shared.value()
     }
 
-    /// The value, renewed because a request has shown something that the present one does not know, such as a token from
-    /// after a rotation. Misses that follow each other closely do not renew it again.
+    /// Returns the value, renewed because a request presented something that it does not know, such as a token from
+    /// after a rotation. Misses that follow closely do not renew it again.
     pub async fn get_after_miss(&self) -> Arc<T> {
         if let Some(renewal) = &self.shared.renewal {
             let mut due = renewal.due.lock().await;
@@ -130,8 +130,8 @@ impl<T> Shared<T> {
     }
 
     async fn renew(&self, renewal: &Renewal<T>, due: &mut Due) {
-        // Noted before the reading begins: a caller that gives up in the middle of it drops this future, and the next one
-        // must not have to wait as long again.
+        // Noted before the reading begins: a caller that gives up in the middle of it drops this future, and the next
+        // one must not have to wait as long again.
         due.pause();
         match (renewal.read)(Some(self.value())).await {
             Ok(Reading { value, skipped }) => {
@@ -150,13 +150,13 @@ impl<T> Shared<T> {
 }
 
 impl Due {
-    /// Lets nobody ask again before long.
+    /// Postpones the next renewal.
     fn pause(&mut self) {
         let later = Instant::now() + PAUSE_AFTER_FAILURE;
         (self.by_age, self.after_miss) = (later, later);
     }
 
-    /// Logs what is wrong, if it is not what was wrong before.
+    /// Logs complaints that differ from the last ones.
     fn complain(&mut self, complaints: Vec<String>) {
         if complaints == self.complaints {
             return;

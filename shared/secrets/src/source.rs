@@ -1,4 +1,4 @@
-//! Where a secret is, as the environment says.
+//! Reads from the environment where a secret is.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use prometheus::IntCounter;
 use crate::secret::{Reading, Secret};
 use crate::store::{SecretError, SecretStore};
 
-/// How a value in a variable is read; what it refuses, it says what is allowed instead.
+/// Parses the value of a variable, or returns what is allowed instead.
 pub type Parse<T> = fn(&str) -> Result<T, Expected>;
 
-/// How a value in Secrets Manager is read, beside the one that is held. It changes while environments run, so what can be
-/// used of it is used, and only a value of no use at all is refused.
+/// Parses a value in Secrets Manager, given the one in use. A value changes while environments run, so this takes what
+/// it can use of it, and refuses only a value that is of no use at all.
 pub type ParseStored<T> = fn(&str, held: Option<&T>) -> Result<Reading<T>, Expected>;
 
-/// Where a secret is.
+/// The place of a secret.
 pub enum Source<T> {
     /// In the variable itself.
     Literal(T),
@@ -25,11 +25,11 @@ pub enum Source<T> {
 }
 
 impl<T: Send + Sync> Source<T> {
-    /// The secret that this leads to. One in Secrets Manager is read and parsed now, and whenever it is renewed.
+    /// Loads the secret. One in Secrets Manager is read and parsed now, and at each renewal.
     ///
     /// # Errors
     ///
-    /// When Secrets Manager cannot be read now, or the value is refused.
+    /// If Secrets Manager cannot be read now, or the value is refused.
     pub async fn load(
         self,
         store: SecretStore,
@@ -71,7 +71,7 @@ impl<T> fmt::Debug for Source<T> {
 pub struct SecretArn(String);
 
 impl SecretArn {
-    /// Reads an ARN.
+    /// Parses an ARN.
     pub fn parse(text: &str) -> Result<Self, Expected> {
         // arn:partition:secretsmanager:region:account:secret:name
         let parts: Vec<_> = text.split(':').collect();
@@ -83,12 +83,12 @@ impl SecretArn {
         }
     }
 
-    /// The error that this secret's value, or a part of it, is not what it must be.
+    /// Returns the error for a value, or a part of one, that is not what it must be.
     pub fn unreadable(&self, expected: Expected) -> SecretError {
         SecretError::Unreadable { arn: self.clone(), expected }
     }
 
-    /// The ARN as text.
+    /// Returns the ARN as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! Reading Secrets Manager.
+//! Reads Secrets Manager.
 
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::config::http::HttpResponse;
@@ -7,15 +7,15 @@ use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 
 use crate::source::SecretArn;
 
-/// The version that is in use.
+/// Label of the current version.
 const CURRENT: &str = "AWSCURRENT";
-/// The version that was in use before it. Secrets Manager moves this label by itself.
+/// Label of the version before it. Secrets Manager moves this label by itself.
 const PREVIOUS: &str = "AWSPREVIOUS";
 
-/// Why a secret could not be read. It never repeats any part of the value.
+/// Error of reading a secret. It never repeats any part of the value.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum SecretError {
-    /// Secrets Manager gave no value.
+    /// Secrets Manager returned no value.
     #[error("the secret {arn} could not be read: {reason}")]
     Unavailable {
         /// The secret.
@@ -33,24 +33,24 @@ pub enum SecretError {
     },
 }
 
-/// Secrets Manager.
+/// A client of Secrets Manager.
 #[derive(Debug, Clone)]
 pub struct SecretStore {
     client: Client,
 }
 
 impl SecretStore {
-    /// The store that this client reads. The client's time-outs bound how long a request can wait for a renewal.
+    /// Wraps a client. Its time-outs bound how long a request can wait for a renewal.
     pub fn new(client: Client) -> Self {
         Self { client }
     }
 
-    /// The value in use.
+    /// Returns the current value.
     pub async fn current(&self, arn: &SecretArn) -> Result<String, SecretError> {
         self.version(arn, CURRENT).await?.ok_or_else(|| arn.unreadable("it has no current value".to_owned()))
     }
 
-    /// The value that was in use before the current one, if there was one.
+    /// Returns the value before the current one, if there was one.
     pub async fn previous(&self, arn: &SecretArn) -> Result<Option<String>, SecretError> {
         self.version(arn, PREVIOUS).await
     }
@@ -70,8 +70,8 @@ impl SecretStore {
     }
 }
 
-/// Why a call failed, without anything of its answer but the error that Secrets Manager says it is: the SDK's own text has
-/// the whole answer in it if that could not be read, and so the secret.
+/// Returns why a call failed, with nothing of its answer but the name of the error. The SDK's own text has the whole
+/// answer in it if that could not be parsed, and so the secret.
 fn reason(error: &SdkError<GetSecretValueError, HttpResponse>) -> String {
     match error {
         SdkError::TimeoutError(_) => "Secrets Manager did not answer in time".to_owned(),

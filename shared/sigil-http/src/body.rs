@@ -1,4 +1,4 @@
-//! A request's JSON, member by member, with all faults at once.
+//! Reads a request's JSON, member by member, and reports all faults at once.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,11 +14,11 @@ use sigil::store::MAX_RECORD_BYTES;
 
 use crate::error::ApiError;
 
-/// The longest body that is read, in bytes. What is in it has to fit into a record in its canonical form, of which other
-/// spellings can be three times as long: `\u00e9` has six bytes and is two.
+/// The longest body that is read, in bytes. Its data must fit into a record in canonical form, and no other spelling is
+/// more than three times as long: `\u00e9` has six bytes and stands for two.
 pub const MAX_BODY_BYTES: usize = 3 * MAX_RECORD_BYTES;
 
-/// The text of a request's body, which must be declared to be JSON.
+/// Returns the text of a request's body, which must be declared to be JSON.
 pub fn text(request: &HttpRequest) -> Result<Cow<'_, str>, ApiError> {
     if !is_json(request.header("content-type").unwrap_or_default()) {
         return Err(ApiError::UnsupportedMediaType);
@@ -29,8 +29,8 @@ pub fn text(request: &HttpRequest) -> Result<Cow<'_, str>, ApiError> {
     })
 }
 
-/// The members of a request's body, which must be a JSON object. Each is taken by its name, and what is wrong is noted;
-/// [`finish`](Self::finish) reports it all.
+/// The members of a request's body, which must be a JSON object. Take each by its name: faults are noted, and
+/// [`finish`](Self::finish) reports them all.
 #[derive(Debug, Default)]
 pub struct JsonObject<'a> {
     members: BTreeMap<&'static str, &'a RawValue>,
@@ -39,7 +39,7 @@ pub struct JsonObject<'a> {
 }
 
 impl<'a> JsonObject<'a> {
-    /// Reads a request's body, whose members have these names. Others are refused: a misspelt one would otherwise have no
+    /// Parses a request's body, whose members may have these names. It refuses others, for a misspelt one would have no
     /// effect, and no one would notice.
     pub fn read(text: &'a str, names: &'static [&'static str]) -> Result<Self, ApiError> {
         let mut deserializer = serde_json::Deserializer::from_str(text);
@@ -68,12 +68,12 @@ impl<'a> JsonObject<'a> {
         self.members.remove(name)
     }
 
-    /// Takes a member that may be absent; `null` is as good as absent.
+    /// Takes a member that may be absent or `null`.
     pub fn optional(&mut self, name: &str) -> Option<&'a RawValue> {
         self.take(name).filter(|raw| raw.get() != "null")
     }
 
-    /// Reads a member as canonical JSON.
+    /// Parses a member as canonical JSON.
     pub fn canonical(&mut self, name: &str, raw: &RawValue) -> Option<CanonicalJson> {
         match CanonicalJson::from_raw(raw) {
             Ok(canonical) => Some(canonical),
@@ -84,7 +84,7 @@ impl<'a> JsonObject<'a> {
         }
     }
 
-    /// Reads a member as this type; `expected` says what is allowed.
+    /// Parses a member as this type; `expected` says what is allowed.
     pub fn typed<T: DeserializeOwned>(&mut self, name: &str, raw: &RawValue, expected: &str) -> Option<T> {
         let value = serde_json::from_str(raw.get()).ok();
         if value.is_none() {
@@ -98,11 +98,11 @@ impl<'a> JsonObject<'a> {
         self.faults.push(field.into(), detail);
     }
 
-    /// Reports the faults. Without any, hands out what `build` makes of the members.
+    /// Returns what `build` makes of the members, or all faults.
     ///
     /// # Panics
     ///
-    /// If `build` gives `None` although no fault was noted.
+    /// If `build` returns `None` although no fault was noted.
     pub fn finish<T>(mut self, build: impl FnOnce() -> Option<T>) -> Result<T, ApiError> {
         self.faults.append(self.unknown);
         if self.faults.is_empty() {
@@ -113,7 +113,7 @@ impl<'a> JsonObject<'a> {
     }
 }
 
-/// The faults of a member that has no canonical form.
+/// Returns the faults of a member that has no canonical form.
 pub fn canonical_faults(name: &str, error: CanonicalError) -> Faults {
     let mut noted = Faults::default();
     match error {
@@ -149,7 +149,7 @@ impl<'de> Visitor<'de> for Members {
                 }
                 Some(known) => {
                     if object.members.insert(known, value).is_some() {
-                        object.refuse(format!("/{known}"), "the name stands twice in its object");
+                        object.refuse(format!("/{known}"), "the name occurs twice in its object");
                     }
                 }
             }
@@ -158,7 +158,7 @@ impl<'de> Visitor<'de> for Members {
     }
 }
 
-/// Whether this is `application/json` or a type based on it (RFC 6839, section 3.1), whatever its parameters.
+/// Returns whether this is `application/json` or a type based on it (RFC 6839, section 3.1), whatever its parameters.
 fn is_json(media_type: &str) -> bool {
     let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))

@@ -1,4 +1,4 @@
-//! Why a request failed.
+//! The errors of a request.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use sigil::verify::VerifyError;
 
 use crate::body::canonical_faults;
 
-/// After how long a request may succeed that failed because the store did.
+/// `Retry-After` of a request that failed because the store did.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Why a request failed.
+/// Error of a request.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// The event is not a request.
@@ -29,7 +29,7 @@ pub enum ApiError {
     /// The route takes only other methods.
     #[error("{allowed} is needed")]
     MethodNotAllowed {
-        /// These.
+        /// The methods that it takes.
         allowed: &'static str,
     },
     /// The request does not say that its body is JSON.
@@ -53,7 +53,7 @@ pub enum ApiError {
         limit: usize,
     },
     /// Members of the request are not what they must be.
-    #[error("the request is not as it must be")]
+    #[error("the request is invalid: faults lists what is wrong with it")]
     Invalid(Faults),
     /// There is no such sigil.
     #[error("there is no sigil with this id")]
@@ -61,16 +61,16 @@ pub enum ApiError {
     /// The idempotency key was used for another request.
     #[error("the idempotency key was used before, for another request")]
     Conflict,
-    /// What is stored was changed by someone else.
+    /// Somebody else changed the stored record.
     #[error("the record is damaged")]
     Damaged,
-    /// The store did not do what it was asked.
+    /// The store failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
 
 impl ApiError {
-    /// The status that it is answered with.
+    /// Returns the status of the answer.
     pub fn status(&self) -> StatusCode {
         match self {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -92,7 +92,7 @@ impl ApiError {
         }
     }
 
-    /// Its word, for programs and for metrics.
+    /// Returns the word for programs and for metrics.
     pub fn reason(&self) -> ErrorReason {
         match self {
             Self::UnsupportedMediaType => ErrorReason::UnsupportedMediaType,
@@ -109,7 +109,7 @@ impl ApiError {
         }
     }
 
-    /// The problem that the client is told. What lies behind it goes to the log and nowhere else.
+    /// Returns the answer to the client. The cause goes to the log and nowhere else.
     pub fn into_problem(self) -> Problem {
         if self.status().is_server_error() {
             tracing::error!(error = &self as &dyn std::error::Error, "a request failed");

@@ -1,9 +1,9 @@
-//! What the HTTP functions of sigils have in common.
+//! HTTP, as far as the functions of sigils share it.
 //!
-//! - [`path`]: where the routes are;
-//! - [`body`]: a request's JSON, member by member, with all faults at once;
-//! - [`error`]: why a request failed, as a status, as a word for programs and metrics, and as a problem (RFC 9457);
-//! - [`reply`]: a JSON response.
+//! - [`path`] has the paths of the routes;
+//! - [`body`] reads a request's JSON, member by member, and reports all faults at once;
+//! - [`error`] turns errors into a status, a word for programs and metrics, and a problem (RFC 9457);
+//! - [`reply`] makes a JSON response.
 
 pub mod body;
 pub mod error;

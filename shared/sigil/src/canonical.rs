@@ -1,8 +1,7 @@
 //! Canonical JSON: one text for all spellings of the same data (RFC 8785, the JSON Canonicalization Scheme).
 //!
 //! Two documents that differ must not have one canonical text, or a digest could not tell them apart. So data must be
-//! I-JSON (RFC 7493): a name that stands twice, half a surrogate pair, and a number that would come out as another one are
-//! refused.
+//! I-JSON (RFC 7493): duplicate names, lone surrogates, and numbers that canonical form would change are refused.
 
 mod number;
 mod writer;
@@ -11,13 +10,13 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
-/// How deeply arrays and objects may be nested.
+/// The deepest nesting of arrays and objects.
 pub const MAX_DEPTH: usize = 64;
 
-/// How many faults are named of one document. The others are counted.
+/// The most faults that are named of one document; others are counted.
 const MAX_FAULTS: usize = 20;
 
-/// How much is told of the way to a fault, in characters: names can be of any length.
+/// The longest path to a fault that is shown, in characters: names can be of any length.
 const MAX_POINTER_CHARACTERS: usize = 256;
 
 /// A JSON document in its canonical text.
@@ -25,14 +24,14 @@ const MAX_POINTER_CHARACTERS: usize = 256;
 pub struct CanonicalJson(String);
 
 impl CanonicalJson {
-    /// Reads any spelling of a document.
+    /// Parses any spelling of a document.
     pub fn from_json(text: &str) -> Result<Self, CanonicalError> {
         let raw: &RawValue =
             serde_json::from_str(text).map_err(|error| CanonicalError::Syntax(Position::of(&error)))?;
         Self::from_raw(raw)
     }
 
-    /// Reads a document that is known to be JSON.
+    /// Parses a document that is known to be JSON.
     pub fn from_raw(raw: &RawValue) -> Result<Self, CanonicalError> {
         let written = writer::write(raw);
         if written.faults.is_empty() {
@@ -42,12 +41,12 @@ impl CanonicalJson {
         }
     }
 
-    /// The canonical text.
+    /// Returns the canonical text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The document as JSON, without parsing it again.
+    /// Returns the document as JSON, without parsing it again.
     pub fn to_raw(&self) -> Box<RawValue> {
         RawValue::from_string(self.0.clone()).expect("canonical text is JSON")
     }
@@ -60,7 +59,7 @@ impl fmt::Debug for CanonicalJson {
     }
 }
 
-/// Why a text has no canonical form.
+/// Error of a text that has no canonical form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CanonicalError {
     /// It is not JSON.
@@ -69,14 +68,14 @@ pub enum CanonicalError {
     /// It is JSON but not I-JSON.
     #[error("it is not I-JSON (RFC 7493): {}; and {more} more", faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     NotIJson {
-        /// The first places where it is not.
+        /// The first faults.
         faults: Vec<CanonicalFault>,
-        /// How many there are besides.
+        /// The number of further faults.
         more: usize,
     },
 }
 
-/// Where a text stops being JSON.
+/// The place at which a text stops being JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("see line {line}, column {column}")]
 pub struct Position {
@@ -98,21 +97,21 @@ impl Position {
 pub struct CanonicalFault {
     /// The place, as a JSON Pointer (RFC 6901). Of one that is longer than 256 characters, the beginning.
     pub pointer: String,
-    /// What is wrong there.
+    /// The rule that is broken there.
     pub reason: CanonicalReason,
 }
 
-/// In what a document is not I-JSON.
+/// A rule of I-JSON that a document breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CanonicalReason {
     /// RFC 7493, section 2.3.
-    #[error("the name stands twice in its object")]
+    #[error("the name occurs twice in its object")]
     DuplicateName,
     /// RFC 7493, section 2.1.
-    #[error("a text holds half a surrogate pair")]
+    #[error("a string holds a lone surrogate")]
     LoneSurrogate,
     /// RFC 7493, section 2.2.
-    #[error("the number cannot be kept exactly as a double; send it as a text")]
+    #[error("the number cannot be kept exactly as a double; send it as a string")]
     InexactNumber,
     /// Deeper than [`MAX_DEPTH`].
     #[error("arrays and objects are nested more than {MAX_DEPTH} deep")]

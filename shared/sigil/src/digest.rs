@@ -14,31 +14,31 @@ use crate::canonical::CanonicalJson;
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// The digest of a document.
+    /// Returns the digest of a document.
     pub fn of(document: &CanonicalJson) -> Self {
         Self::of_parts(&[document.as_str().as_bytes()])
     }
 
-    /// The digest of these parts, one after the other.
+    /// Returns the digest of these parts, one after the other.
     pub fn of_parts(parts: &[&[u8]]) -> Self {
         let mut hasher = Sha256::new();
         parts.iter().for_each(|part| hasher.update(part));
         Self(hasher.finalize().into())
     }
 
-    /// Reads what [`Display`](fmt::Display) wrote, and nothing else: one digest has one text.
+    /// Parses what [`Display`](fmt::Display) wrote, and nothing else: one digest has one text.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         bytes.try_into().ok().map(Self)
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// The first 64 bits as 32 letters, two bits each: A for 00, C for 01, G for 10, T for 11. For people to compare by
-    /// eye; it proves nothing.
+    /// Returns the first 64 bits as 32 letters, two bits each: A for 00, C for 01, G for 10, T for 11. They are for
+    /// people to compare by eye and prove nothing.
     pub fn dna(&self) -> String {
         let letters = |byte: &u8| [byte >> 6, byte >> 4, byte >> 2, *byte].map(|bits| b"ACGT"[usize::from(bits & 3)]);
         self.0[..8].iter().flat_map(letters).map(char::from).collect()

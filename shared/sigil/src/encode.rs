@@ -1,4 +1,4 @@
-//! Encoding: data becomes a sigil.
+//! Encodes data into a sigil.
 
 use secrets::Secret;
 
@@ -11,32 +11,33 @@ use crate::store::{InsertRecord, Insertion, Loaded, StorageError};
 use crate::timestamp::Timestamp;
 use crate::token::{self, Claims};
 
-/// How long sigils live, and how long their records are kept after that.
+/// The longest life of sigils, and the retention of their records after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lifetimes {
     /// The longest life of a sigil, in seconds, and its life when none is asked for.
     pub max_ttl_seconds: u64,
-    /// How long the record of an expired or revoked sigil is kept, in seconds, so that verifying can tell which it is.
+    /// How long the record of an expired or revoked sigil is kept, in seconds. So long verifying can tell which of the
+    /// two it is.
     pub retention_seconds: u64,
 }
 
-/// What a client wants encoded.
+/// A request to encode.
 #[derive(Debug, Clone)]
 pub struct EncodeRequest {
     /// The data.
     pub data: CanonicalJson,
-    /// What else is to be registered with the data.
+    /// Whatever else to register with the data.
     pub metadata: Option<CanonicalJson>,
-    /// How long the sigil is to live, in seconds.
+    /// How long the sigil is to live, in seconds; the longest life if absent.
     pub ttl_seconds: Option<u64>,
-    /// The request's name, if it may be sent again.
+    /// The key that names the request, if the client may send it again.
     pub idempotency_key: Option<IdempotencyKey>,
 }
 
-/// Why nothing was encoded.
+/// Error of encoding.
 #[derive(Debug, thiserror::Error)]
 pub enum EncodeError {
-    /// The life that was asked for is not allowed.
+    /// The requested life is not allowed.
     #[error("a sigil lives from 1 to {max_seconds} seconds")]
     TtlOutOfRange {
         /// The longest that is allowed.
@@ -45,7 +46,7 @@ pub enum EncodeError {
     /// The idempotency key was used before, with another request.
     #[error("the idempotency key was used for another request")]
     IdempotencyConflict,
-    /// What is stored under the idempotency key was changed by someone else.
+    /// Somebody else changed the record under the idempotency key.
     #[error("the record of the idempotency key is damaged")]
     Damaged,
     /// The record could not be stored.
@@ -53,12 +54,12 @@ pub enum EncodeError {
     Storage(#[from] StorageError),
 }
 
-/// What a request was answered with.
+/// The result of encoding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Encoded {
     /// The sigil's record.
     pub record: SigilRecord,
-    /// Whether it was made now, and not by an earlier request with the same idempotency key.
+    /// Whether this request made the sigil, and not an earlier one with the same idempotency key.
     pub newly: bool,
 }
 
@@ -71,17 +72,17 @@ pub struct Encoder<S> {
 }
 
 impl<S: InsertRecord> Encoder<S> {
-    /// Makes sigils of this life, signed by these keys, kept in this store.
+    /// Creates an encoder whose sigils live so long, are signed by these keys and kept in this store.
     pub fn new(store: S, keys: Secret<SigningKeys>, lifetimes: Lifetimes) -> Self {
         Self { store, keys, lifetimes }
     }
 
-    /// The longest life of a sigil, in seconds.
+    /// Returns the longest life of a sigil, in seconds.
     pub fn max_ttl_seconds(&self) -> u64 {
         self.lifetimes.max_ttl_seconds
     }
 
-    /// Makes a sigil, or finds the one that the same request has made before.
+    /// Makes a sigil, or returns the one that the same request made before.
     pub async fn encode(&self, request: EncodeRequest, now: Timestamp) -> Result<Encoded, EncodeError> {
         let max_seconds = self.lifetimes.max_ttl_seconds;
         let ttl_seconds = request.ttl_seconds.unwrap_or(max_seconds);
@@ -130,7 +131,8 @@ impl<S: InsertRecord> Encoder<S> {
     }
 }
 
-/// What tells two requests with the same key apart. Canonical JSON has no line feeds, so the parts cannot run together.
+/// Returns the digest that tells requests with the same key apart. Canonical JSON has no line feeds, so the parts
+/// cannot run together.
 fn request_digest(request: &EncodeRequest) -> Digest {
     let metadata = request.metadata.as_ref().map_or("", CanonicalJson::as_str);
     let ttl_seconds = request.ttl_seconds.map(|seconds| seconds.to_string()).unwrap_or_default();

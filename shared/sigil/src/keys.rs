@@ -34,7 +34,7 @@ use serde_json::Value;
 /// The longest `kid`, in bytes: it stands in every token.
 const MAX_KID_BYTES: usize = 64;
 
-/// The public side: enough to check tokens.
+/// The public keys, which check tokens.
 #[derive(Clone)]
 pub struct VerifyingKeys {
     keys: Vec<VerifyingKey>,
@@ -46,14 +46,14 @@ struct VerifyingKey {
     decoding: DecodingKey,
 }
 
-/// Both sides: the active key signs, and all check.
+/// Public and private keys: the active one signs, and all check.
 #[derive(Clone)]
 pub struct SigningKeys {
     active: EncodingKey,
     verifying: VerifyingKeys,
 }
 
-/// Why a signature is worth nothing.
+/// Error of checking a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadSignature {
     /// It names a key that is not among these.
@@ -64,7 +64,7 @@ pub enum BadSignature {
     Invalid,
 }
 
-/// What is wrong with a key set. It never repeats any part of a private key.
+/// Error of a key set. It never repeats any part of a private key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeysError {
     /// It is not JSON, or a member is not what it must be.
@@ -86,51 +86,51 @@ pub enum KeysError {
     Key {
         /// Which key, from 0. With seeds, the active one is 0 and the others follow.
         index: usize,
-        /// What is wrong with it.
+        /// The key's fault.
         fault: KeyFault,
     },
 }
 
-/// What is wrong with a key.
+/// A fault of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyFault {
-    /// Not an object of texts.
-    #[error("a JWK is needed: an object whose members kty, crv, kid, x and d are texts")]
+    /// It is not an object of texts.
+    #[error("a JWK is needed: an object whose members kty, crv, kid, x and d are strings")]
     NotAJwk,
-    /// Another kind of key.
+    /// It is another kind of key.
     #[error("kty must be OKP and crv Ed25519")]
     NotEd25519,
-    /// Not a name that a token can carry.
+    /// Its name cannot stand in a token.
     #[error("kid must be 1 to {MAX_KID_BYTES} printable ASCII characters without spaces")]
     Kid,
-    /// Two keys of one name.
-    #[error("kid stands twice")]
+    /// Two keys have one name.
+    #[error("two keys have this kid")]
     DuplicateKid,
-    /// The public part.
+    /// Its public part is malformed.
     #[error("x must be 32 bytes in base64url without padding")]
     X,
-    /// The private part.
+    /// Its private part is malformed.
     #[error("d must be 32 bytes in base64url without padding")]
     D,
-    /// The two parts are of different keys.
+    /// The two parts belong to different keys.
     #[error("d and x are not parts of one key")]
     Mismatch,
-    /// The text that the key is derived from.
+    /// The seed is too short, too long, or has characters other than printable ASCII without spaces.
     #[error(
         "a seed must be {} to {} printable ASCII characters without spaces",
         seed::MIN_SEED_CHARACTERS,
         seed::MAX_SEED_CHARACTERS
     )]
     Seed,
-    /// The seeds beside the active one.
+    /// `other_seeds` is no list.
     #[error("other_seeds must be a list")]
     OtherSeeds,
-    /// The active key cannot sign.
+    /// The active key has no private part.
     #[error("the first key is the active one and needs its private part d")]
     NoPrivatePart,
 }
 
-/// What is allowed.
+/// The allowed formats.
 const FORMATS: &str = r#"a JWK Set such as {"keys":[…]} or seeds such as {"seed":"…","other_seeds":["…"]} are needed"#;
 
 /// Either format. Other members are allowed and ignored, as RFC 7517 asks.
@@ -189,19 +189,19 @@ struct PublicJwk {
 }
 
 impl VerifyingKeys {
-    /// Reads a key set. Private parts are checked and dropped.
+    /// Parses a key set. It checks private parts, and drops them.
     pub fn parse(text: &str) -> Result<Self, KeysError> {
         Ok(Parsed::of(text)?.without_faults()?.verifying)
     }
 
-    /// Like [`parse`](Self::parse), for a setting: a refusal is a sentence.
+    /// Like [`parse`](Self::parse), for a setting: the error is a sentence.
     pub fn parse_setting(text: &str) -> Result<Self, String> {
         Self::parse(text).map_err(|error| error.to_string())
     }
 
-    /// Reads a key set that changes while keys are in use: keys that cannot be read are left out, as long as one can. Where
-    /// keys are held already, the active one must be readable as well: those who sign go on with the one that they hold
-    /// until it is, and its tokens must stay valid.
+    /// Parses a key set that changes while keys are in use. It leaves out keys that cannot be parsed, as long as one
+    /// can. With keys in use, the active key must be among those: whoever signs keeps the active key in use until then,
+    /// and its tokens must stay valid.
     pub fn parse_stored(text: &str, held: Option<&Self>) -> Result<Reading<Self>, String> {
         let parsed = Parsed::of(text).map_err(|error| error.to_string())?;
         if let (Some(_), Err(fault)) = (held, &parsed.active) {
@@ -213,7 +213,7 @@ impl VerifyingKeys {
         Ok(Reading { value: parsed.verifying, skipped: skipped(&parsed.faults) })
     }
 
-    /// The JWK Set to publish, as JSON: all keys, without their private parts.
+    /// Returns the JWK Set to publish, as JSON: all keys, without their private parts.
     pub fn jwks(&self) -> String {
         let keys: Vec<_> = self.keys.iter().map(|key| &key.public).collect();
         serde_json::to_string(&serde_json::json!({ "keys": keys })).expect("texts are always JSON")
@@ -236,7 +236,7 @@ impl VerifyingKeys {
 }
 
 impl SigningKeys {
-    /// Reads a key set whose first key can sign.
+    /// Parses a key set whose first key can sign.
     pub fn parse(text: &str) -> Result<Self, KeysError> {
         Self::of(Parsed::of(text)?.without_faults()?)
     }
@@ -246,24 +246,25 @@ impl SigningKeys {
         Ok(Self { active: parsed.active?.ok_or(no_private_part)?, verifying: parsed.verifying })
     }
 
-    /// Like [`parse`](Self::parse), for a setting: a refusal is a sentence.
+    /// Like [`parse`](Self::parse), for a setting: the error is a sentence.
     pub fn parse_setting(text: &str) -> Result<Self, String> {
         Self::parse(text).map_err(|error| error.to_string())
     }
 
-    /// Reads a key set that changes while keys are in use: keys that cannot be read are left out, except for the active one.
+    /// Parses a key set that changes while keys are in use. It leaves out keys that cannot be parsed, except for the
+    /// active one.
     pub fn parse_stored(text: &str, _held: Option<&Self>) -> Result<Reading<Self>, String> {
         let parsed = Parsed::of(text).map_err(|error| error.to_string())?;
         let skipped = skipped(&parsed.faults);
         Ok(Reading { value: Self::of(parsed).map_err(|error| error.to_string())?, skipped })
     }
 
-    /// The public side.
+    /// Returns the public keys.
     pub fn verifying(&self) -> &VerifyingKeys {
         &self.verifying
     }
 
-    /// Signs a text with the active key: the key's name, a dot, and the signature (RFC 8032) in base64url.
+    /// Signs a text with the active key. Returns the key's name, a dot, and the signature (RFC 8032) in base64url.
     pub(crate) fn sign(&self, text: &str) -> String {
         let (kid, key) = self.active();
         let signature = jsonwebtoken::crypto::sign(text.as_bytes(), key, Algorithm::EdDSA)
@@ -288,8 +289,8 @@ impl AsRef<VerifyingKeys> for SigningKeys {
     }
 }
 
-/// Checks something with the keys at hand and, should they not know the key that it names, with renewed ones: a key can
-/// have been made active since these were read.
+/// Checks something with the keys in use and, if they lack the key that it names, with renewed ones: a key may have
+/// become active since they were read.
 pub(crate) async fn check_with<K, T>(
     keys: &Secret<K>,
     check: impl Fn(&VerifyingKeys) -> Result<T, BadSignature>,
@@ -303,7 +304,7 @@ where
     }
 }
 
-/// A key set of one new random key, with its private part, in one line.
+/// Returns a key set of one new random key, with its private part, in one line.
 ///
 /// # Panics
 ///

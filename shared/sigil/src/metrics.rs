@@ -1,4 +1,5 @@
-//! What is measured: names, labels and buckets. The domain does not know of it; functions and wrapping stores do.
+//! The metrics of sigils: names, labels and buckets. The domain knows nothing of them; functions and wrapping stores
+//! count.
 //!
 //! Every set of labels that can occur is there from the start, at 0: a counter that first appears at 1 has no increase
 //! that `rate()` could see.

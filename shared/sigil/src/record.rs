@@ -15,13 +15,13 @@ use crate::timestamp::Timestamp;
 pub struct SigilId(Uuid);
 
 impl SigilId {
-    /// A new random id.
+    /// Returns a new random id.
     pub fn random() -> Self {
         Self(Uuid::new_v4())
     }
 
-    /// The id of whatever this caller encodes under this idempotency key: always the same, so that one conditional put
-    /// decides between several requests with the key. An id of version 8, which no random one can equal.
+    /// Returns the id of what this caller encodes under this idempotency key. It is always the same, so that one
+    /// conditional put decides between several requests with the key. Its version is 8, which no random id has.
     pub fn of_key(key: &IdempotencyKey) -> Self {
         let parts: Vec<&str> = key.caller.0.iter().chain([&key.text]).map(String::as_str).collect();
         // Each part with its length before it, so that no two lists of parts run together into the same bytes.
@@ -33,13 +33,13 @@ impl SigilId {
         Self(Uuid::new_v8(first))
     }
 
-    /// Reads an id in its usual spelling.
+    /// Parses an id in its usual spelling.
     pub fn parse(text: &str) -> Option<Self> {
         let id = Uuid::try_parse(text).ok().map(Self)?;
         (id.to_string() == text).then_some(id)
     }
 
-    /// The id's bytes.
+    /// Returns the id's bytes.
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
     }
@@ -51,24 +51,24 @@ impl fmt::Display for SigilId {
     }
 }
 
-/// Who sends a request, as far as the service knows that itself.
+/// The sender of a request, as far as the service itself knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Caller(Vec<String>);
 
 impl Caller {
-    /// Nobody knows who. All of these count as one caller.
+    /// Returns the caller of whom nothing is known. All of these count as one.
     pub fn anonymous() -> Self {
         Self::default()
     }
 
-    /// A caller of this kind who has these names, of which all together are theirs alone.
+    /// Returns the caller of this kind whose names, all together, are theirs alone.
     pub fn named(kind: &str, names: &[&str]) -> Self {
         Self(std::iter::once(&kind).chain(names).map(|&part| part.to_owned()).collect())
     }
 }
 
-/// What a caller names a request with, so that it can safely be sent again. Each caller has keys of their own: who guesses
-/// another's key and request must not be given the token that the other one has.
+/// The name that a caller gives to a request, to send it again safely. Each caller has keys of its own: whoever guesses
+/// the key and the request of another must not get the token of that other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey {
     caller: Caller,
@@ -79,7 +79,7 @@ impl IdempotencyKey {
     /// The longest key, in characters.
     pub const MAX_CHARACTERS: usize = 255;
 
-    /// The caller's key of this text: 1 to 255 printable ASCII characters.
+    /// Parses a caller's key: 1 to 255 printable ASCII characters.
     pub fn parse(caller: Caller, text: &str) -> Option<Self> {
         let printable = text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
         ((1..=Self::MAX_CHARACTERS).contains(&text.len()) && printable).then(|| Self { caller, text: text.to_owned() })
@@ -95,7 +95,7 @@ pub struct SigilRecord {
     pub token: String,
     /// The data.
     pub data: CanonicalJson,
-    /// What else was registered with the data.
+    /// Whatever else was registered with the data.
     pub metadata: Option<CanonicalJson>,
     /// When it was made.
     pub created_at: Timestamp,
@@ -103,7 +103,7 @@ pub struct SigilRecord {
     pub expires_at: Timestamp,
     /// When it was revoked, if it was.
     pub revoked_at: Option<Timestamp>,
-    /// From when on it may be deleted: a retention after it expires, or after it was revoked.
+    /// When gc may delete it: a retention after it expires, or after it was revoked.
     pub due: Timestamp,
     /// The digest of the request that made it, if that had an idempotency key.
     pub request_digest: Option<Digest>,
@@ -111,11 +111,11 @@ pub struct SigilRecord {
     pub signature: String,
 }
 
-/// What a sigil is at some time, its signature aside.
+/// The state of a sigil at some time, its signature aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Neither revoked nor expired.
+    /// It is neither revoked nor expired.
     Active,
     /// Revoked, whether or not it has expired as well.
     Revoked,
@@ -124,12 +124,12 @@ pub enum State {
 }
 
 impl SigilRecord {
-    /// The digest of the data.
+    /// Returns the digest of the data.
     pub fn digest(&self) -> Digest {
         Digest::of(&self.data)
     }
 
-    /// What the sigil is at this time.
+    /// Returns the state at this time.
     pub fn state(&self, now: Timestamp) -> State {
         if self.revoked_at.is_some() {
             State::Revoked

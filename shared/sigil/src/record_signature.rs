@@ -16,15 +16,15 @@ use crate::record::{SigilId, SigilRecord};
 use crate::store::Loaded;
 
 impl SigilRecord {
-    /// The record, signed with the active key as it is now.
+    /// Signs the record as it is now with the active key.
     #[must_use]
     pub fn signed(self, keys: &SigningKeys) -> Self {
         Self { signature: keys.sign(&signed_text(&self)), ..self }
     }
 }
 
-/// Looks whether what was loaded is as one of these keys has signed it; if not, it is damaged. Whoever shows or uses a
-/// record asks this first. What is damaged is named in the log.
+/// Returns the record if one of these keys has signed it as it is. Otherwise it is damaged, and the log names it. Call this
+/// before a record is shown or used.
 pub async fn authentic<K>(id: SigilId, loaded: Loaded, keys: &Secret<K>) -> Loaded
 where
     K: AsRef<VerifyingKeys> + Send + Sync,
@@ -33,15 +33,15 @@ where
         let text = signed_text(&record);
         match check_with(keys, |keys| keys.check(&text, &record.signature)).await {
             Ok(()) => return Loaded::Record(record),
-            Err(error) => tracing::error!(%id, %error, "a record is not as it was signed"),
+            Err(error) => tracing::error!(%id, %error, "a record is damaged: its signature is not valid"),
         }
     } else {
-        tracing::error!(%id, "a record has another form than any that was stored");
+        tracing::error!(%id, "a record is damaged: no function of this project writes such an item");
     }
     Loaded::Damaged
 }
 
-/// All of the record, a line for each part. None of the parts can have a line feed in it.
+/// Returns all of the record, one line for each part. No part can have a line feed in it.
 fn signed_text(record: &SigilRecord) -> String {
     let digest = |digest: Option<Digest>| digest.map_or_else(|| "none".to_owned(), |digest| digest.to_string());
     let lines = [

@@ -1,4 +1,4 @@
-//! Revoking: a sigil is not worth anything any more.
+//! Revokes sigils: from then on they are worth nothing.
 
 use secrets::Secret;
 
@@ -8,22 +8,22 @@ use crate::record_signature::authentic;
 use crate::store::{LoadRecord, Loaded, RevokeRecord, Revoking, StorageError};
 use crate::timestamp::Timestamp;
 
-/// When a sigil was revoked.
+/// The time of a revocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Revocation {
-    /// The first time that it was.
+    /// The time of the first revocation.
     pub at: Timestamp,
-    /// Whether that was now.
+    /// Whether this request revoked it.
     pub newly: bool,
 }
 
-/// Why nothing was revoked.
+/// Error of revoking.
 #[derive(Debug, thiserror::Error)]
 pub enum RevokeError {
     /// The record was changed by someone else. Signing it anew would make what they did ours.
     #[error("the record is damaged")]
     Damaged,
-    /// The store did not do what it was asked.
+    /// The store failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }

@@ -1,4 +1,4 @@
-//! What the environment says about sigils. Each function reads what it needs.
+//! The settings of sigils, from environment variables. Each function reads those that it needs.
 
 use env_settings::{EnvReader, parse};
 use secrets::Source;

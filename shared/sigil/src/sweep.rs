@@ -9,13 +9,13 @@ use serde::Serialize;
 use crate::store::{DeleteDue, Deletion, GC_SHARDS, ListDue, StorageError};
 use crate::timestamp::Timestamp;
 
-/// How many deletes are under way at once.
+/// The most deletes under way at once.
 const DELETES_AT_ONCE: usize = 16;
 
 /// Nothing is begun within this time before the deadline.
 const MARGIN: Duration = Duration::from_millis(500);
 
-/// What a sweep did.
+/// The report of a sweep.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct SweepReport {
     /// Records of expired sigils that were deleted.
@@ -24,7 +24,7 @@ pub struct SweepReport {
     pub revoked: u64,
     /// Index entries that were found due. Those that were not deleted had been deleted by another run.
     pub found: u64,
-    /// What finding them cost, in DynamoDB's read capacity units.
+    /// The cost of finding them, in read capacity units of DynamoDB.
     pub read_capacity_units: f64,
     /// Whether all that was due is gone. If not, the next run goes on.
     pub finished: bool,
@@ -49,7 +49,11 @@ pub async fn sweep<S: ListDue + DeleteDue>(
             Ok(false) => return (report, result),
             Err(error) => {
                 // The other shards are other partitions; what fails here may work there.
-                tracing::warn!(error = &error as &dyn std::error::Error, shard, "a shard could not be swept");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    shard,
+                    "a shard of the index could not be swept"
+                );
                 result = Err(error);
             }
         }
@@ -58,7 +62,7 @@ pub async fn sweep<S: ListDue + DeleteDue>(
     (report, result)
 }
 
-/// Whether the shard was finished before the deadline.
+/// Sweeps a shard. Returns whether it was finished before the deadline.
 async fn sweep_shard<S: ListDue + DeleteDue>(
     store: &S,
     shard: u8,

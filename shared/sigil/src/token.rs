@@ -8,7 +8,7 @@ use crate::digest::Digest;
 use crate::keys::{BadSignature, SigningKeys, VerifyingKeys};
 use crate::record::SigilId;
 
-/// What a token says.
+/// The claims of a token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
     /// The sigil's id.

@@ -1,4 +1,4 @@
-//! Verifying: what a token is worth.
+//! Verifies tokens.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,15 +16,15 @@ use crate::store::{LoadRecord, Loaded, StorageError};
 use crate::timestamp::Timestamp;
 use crate::token;
 
-/// What a token is worth.
+/// The verdict on a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// All is as it was registered.
+    /// The token, the record and the data are as they were registered.
     Valid,
-    /// The token was signed, but the data in hand or in the record are not those that it was signed for.
+    /// The token was signed, but for other data than those in the request or in the record.
     Tampered,
-    /// No known key has signed the token.
+    /// No accepted key has signed the token.
     BadSignature,
     /// The token was signed, but there is no record of it.
     Unknown,
@@ -35,11 +35,11 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// All verdicts.
+    /// Every verdict.
     pub const ALL: [Self; 6] =
         [Self::Valid, Self::Tampered, Self::BadSignature, Self::Unknown, Self::Revoked, Self::Expired];
 
-    /// The verdict as a word.
+    /// Returns the verdict as a word.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Valid => "valid",
@@ -67,7 +67,7 @@ pub struct Verification {
     pub record: Option<SigilRecord>,
 }
 
-/// Why there is no verdict.
+/// Error of verifying.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
     /// The data in hand have no canonical form.
@@ -86,17 +86,17 @@ pub struct Verifier<S> {
 }
 
 impl<S: LoadRecord> Verifier<S> {
-    /// Verifies tokens of these keys against the records of this store.
+    /// Creates a verifier of tokens of these keys, against the records of this store.
     pub fn new(store: S, keys: Secret<VerifyingKeys>) -> Self {
         Self { store, keys }
     }
 
-    /// The keys, for publishing.
+    /// Returns the keys, for publishing.
     pub async fn keys(&self) -> Arc<VerifyingKeys> {
         self.keys.get().await
     }
 
-    /// Says what a token is worth. With `data`, it is also checked whether these are the data that were registered.
+    /// Verifies a token and, if there is `data`, that this is the data that was registered.
     pub async fn verify(
         &self,
         token: &str,
@@ -120,7 +120,7 @@ impl<S: LoadRecord> Verifier<S> {
         })
     }
 
-    /// The record of this id, damaged unless it is as it was signed.
+    /// Returns the record of this id; a record that is not as it was signed is damaged.
     pub async fn load(&self, id: SigilId) -> Result<Option<Loaded>, StorageError> {
         Ok(match self.store.load(id).await? {
             Some(loaded) => Some(authentic(id, loaded, &self.keys).await),

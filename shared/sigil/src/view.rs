@@ -26,7 +26,7 @@ pub struct SigilView<'a> {
 }
 
 impl<'a> SigilView<'a> {
-    /// What whoever has a token may see: nothing that the token does not tell, but its state.
+    /// Returns what the holder of a token may see: the state, and otherwise nothing that the token does not tell.
     pub fn for_holder(record: &'a SigilRecord, now: Timestamp) -> Self {
         let digest = record.digest();
         Self {
@@ -43,13 +43,13 @@ impl<'a> SigilView<'a> {
         }
     }
 
-    /// What the client sees that has encoded: the token as well.
+    /// Returns what the client that has encoded it sees: the token and the metadata as well.
     pub fn for_creator(record: &'a SigilRecord, now: Timestamp) -> Self {
         let metadata = record.metadata.as_ref().map(|metadata| metadata.to_raw());
         Self { token: Some(&record.token), metadata, ..Self::for_holder(record, now) }
     }
 
-    /// All of the record.
+    /// Returns all of the record.
     pub fn of_record(record: &'a SigilRecord, now: Timestamp) -> Self {
         Self { data: Some(record.data.to_raw()), ..Self::for_creator(record, now) }
     }

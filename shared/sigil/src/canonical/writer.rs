@@ -10,13 +10,13 @@ use serde_json::value::RawValue;
 
 use super::{CanonicalFault, CanonicalReason, MAX_DEPTH, MAX_FAULTS, MAX_POINTER_CHARACTERS, number, push_token};
 
-/// What was made of a document.
+/// A document as it was written.
 pub struct Written {
     /// The canonical text, if there are no faults.
     pub text: String,
     /// The first faults.
     pub faults: Vec<CanonicalFault>,
-    /// How many faults there are besides.
+    /// The number of further faults.
     pub more: usize,
 }
 
@@ -50,9 +50,9 @@ struct Writer<'a> {
 
 struct Member<'a> {
     name: Cow<'a, str>,
-    /// Where its name begins in the text.
+    /// Where the name begins in the text.
     start: usize,
-    /// Where its value ends there.
+    /// Where the value ends in it.
     end: usize,
 }
 
@@ -214,7 +214,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Whether the array or object ends here. If so, its bracket is read.
+    /// Returns whether the array or object ends here, and if so reads its bracket.
     fn ends(&mut self, bracket: u8) -> bool {
         self.skip_blanks();
         let ends = self.peek() == bracket;

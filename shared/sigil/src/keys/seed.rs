@@ -18,10 +18,10 @@ pub(super) const MIN_SEED_CHARACTERS: usize = 32;
 /// The longest seed, in characters.
 pub(super) const MAX_SEED_CHARACTERS: usize = 256;
 
-/// What the private part is derived for. It must never change, or all keys do.
+/// The purpose for which the private part is derived. It must never change, or all keys do.
 const PURPOSE: &[u8] = b"sigil signing key Ed25519 1";
 
-/// The key of a seed, both parts.
+/// Returns the key of a seed, both parts.
 pub(super) fn key(seed: &str) -> Result<Jwk, KeyFault> {
     let length = MIN_SEED_CHARACTERS..=MAX_SEED_CHARACTERS;
     if !length.contains(&seed.len()) || !seed.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -44,7 +44,7 @@ pub(super) fn key(seed: &str) -> Result<Jwk, KeyFault> {
     })
 }
 
-/// The members and their order are RFC 8037's, appendix A.3.
+/// Returns the thumbprint (RFC 7638). The members and their order are RFC 8037's, appendix A.3.
 fn thumbprint(x: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#)))
 }

@@ -5,25 +5,25 @@ use prometheus::{Error, IntCounterVec, Opts, Registry};
 use super::registered;
 use crate::store::StorageError;
 
-/// What was asked for, as the values of the label `operation`.
+/// An operation, as the values of the label `operation`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
-    /// To encode data.
+    /// Encode data.
     Encode,
-    /// To revoke a sigil.
+    /// Revoke a sigil.
     Revoke,
-    /// To show a sigil.
+    /// Show a sigil.
     Get,
-    /// To verify a token.
+    /// Verify a token.
     Verify,
-    /// To collect garbage.
+    /// Collect garbage.
     Gc,
-    /// Something that there is no route for.
+    /// A request without a route.
     Other,
 }
 
 impl Operation {
-    /// The operation as a word.
+    /// Returns the value of the label.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Encode => "encode",
@@ -36,7 +36,7 @@ impl Operation {
     }
 }
 
-/// Why it failed, as the values of the label `reason` and as the word that clients are told.
+/// The reason of an error, as the values of the label `reason` and as the word that clients get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorReason {
     /// The event is not a request in API Gateway's payload format 2.0.
@@ -63,12 +63,12 @@ pub enum ErrorReason {
     CircuitOpen,
     /// The store failed, or did not answer in time.
     Unavailable,
-    /// What is stored is damaged.
+    /// The stored record is damaged.
     Damaged,
 }
 
 impl ErrorReason {
-    /// All reasons.
+    /// Every reason.
     pub const ALL: [Self; 13] = [
         Self::UnsupportedEvent,
         Self::NotFound,
@@ -85,7 +85,7 @@ impl ErrorReason {
         Self::Damaged,
     ];
 
-    /// The reason of an error of the store.
+    /// Returns the reason of a store's error.
     pub fn of(error: &StorageError) -> Self {
         match error {
             StorageError::TooLarge { .. } => Self::TooLarge,
@@ -95,7 +95,7 @@ impl ErrorReason {
         }
     }
 
-    /// The reason as a word.
+    /// Returns the word.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::UnsupportedEvent => "unsupported_event",
@@ -135,7 +135,7 @@ pub struct ErrorMetrics {
 }
 
 impl ErrorMetrics {
-    /// Registers the counter for what one function is asked for.
+    /// Registers the counter for the operations of one function.
     pub fn register(registry: &Registry, operations: &[Operation]) -> Result<Self, Error> {
         let opts = Opts::new("sigil_error_total", "Requests that failed, by what was asked for and why it failed.");
         let errors = registered(registry, IntCounterVec::new(opts, &["operation", "reason"]))?;
@@ -147,7 +147,7 @@ impl ErrorMetrics {
         Ok(Self { errors })
     }
 
-    /// Counts one.
+    /// Counts an error.
     pub fn count(&self, operation: Operation, reason: ErrorReason) {
         self.errors.with_label_values(&[operation.as_str(), reason.as_str()]).inc();
     }

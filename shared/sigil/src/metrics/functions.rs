@@ -1,4 +1,4 @@
-//! What each function does.
+//! The metrics of each function.
 
 use prometheus::{Error, Gauge, Histogram, HistogramOpts, HistogramTimer, IntCounter, IntCounterVec, Opts, Registry};
 
@@ -8,10 +8,10 @@ use crate::sweep::SweepReport;
 use crate::timestamp::Timestamp;
 use crate::verify::Verdict;
 
-/// From a millisecond, which an answer from memory takes, to the longest that a request may take.
+/// Buckets from a millisecond, which an answer from memory takes, to the longest that a request may take.
 const REQUEST_BUCKETS: [f64; 10] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
 
-/// From a run that finds nothing to one that uses all of its time.
+/// Buckets from a run that finds nothing to one that uses all of its time.
 const GC_BUCKETS: [f64; 10] = [0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
 /// The gauge of the last gc run that succeeded. Over environments it merges by its largest value.
@@ -21,7 +21,7 @@ fn histogram(name: &str, help: &str, buckets: &[f64]) -> Result<Histogram, Error
     Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))
 }
 
-/// What encode does.
+/// The metrics of encode.
 #[derive(Debug, Clone)]
 pub struct EncodeMetrics {
     encoded: IntCounter,
@@ -69,7 +69,7 @@ impl EncodeMetrics {
     }
 }
 
-/// What verify does.
+/// The metrics of verify.
 #[derive(Debug, Clone)]
 pub struct VerifyMetrics {
     verdicts: IntCounterVec,
@@ -104,7 +104,7 @@ impl VerifyMetrics {
     }
 }
 
-/// What gc does.
+/// The metrics of gc.
 #[derive(Debug, Clone)]
 pub struct GcMetrics {
     runs: IntCounter,

@@ -1,4 +1,4 @@
-//! What the store does, and what is between it and the functions.
+//! The metrics of the store, and of the circuit breaker before it.
 
 use std::time::Instant;
 
@@ -10,10 +10,10 @@ use super::attempts::AttemptCounter;
 use super::registered;
 use crate::store::{BreakerState, SharedBreaker, StorageError, StorageOperation};
 
-/// From a read of a warm connection to the longest budget of a call.
+/// Buckets from a read over a warm connection to the longest budget of a call.
 const BUCKETS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5];
 
-/// How a call ended, as the values of the label `outcome`.
+/// The outcomes of a call, as the values of the label `outcome`.
 const OUTCOMES: [&str; 5] = [OK, "too_large", "throttled", "timeout", "unavailable"];
 const OK: &str = "ok";
 
@@ -53,7 +53,7 @@ impl StorageMetrics {
         Ok(this)
     }
 
-    /// What counts the attempts of a DynamoDB client: an interceptor for its configuration.
+    /// Returns an interceptor that counts the attempts of a DynamoDB client.
     pub fn attempts(&self) -> AttemptCounter {
         AttemptCounter::new(self.retries.clone(), self.throttles.clone())
     }
@@ -73,7 +73,7 @@ pub struct StorageTimer {
 }
 
 impl StorageTimer {
-    /// The call has ended, with this error if it failed.
+    /// Ends the measurement of a call, which failed with this error if there is one.
     pub fn stop(self, error: Option<&StorageError>) {
         let outcome = match error {
             None => OK,

@@ -13,10 +13,10 @@
 
 use std::time::{Duration, Instant};
 
-/// After how many failures in a row the breaker opens.
+/// The number of failures in a row that opens the breaker.
 pub(super) const FAILURES: u32 = 5;
 
-/// What a circuit breaker is doing.
+/// The state of a circuit breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BreakerState {
     /// Calls go through.
@@ -28,7 +28,7 @@ pub enum BreakerState {
 }
 
 impl BreakerState {
-    /// All states.
+    /// Every state.
     pub const ALL: [Self; 3] = [Self::Closed, Self::Open, Self::HalfOpen];
 
     /// Returns the state as a word.
@@ -41,7 +41,7 @@ impl BreakerState {
     }
 }
 
-/// What a call says of the store.
+/// The outcome of a call, as far as it concerns the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// The store answered.
@@ -55,7 +55,7 @@ pub(super) enum Outcome {
 /// The permission to make one call, whose outcome must be [recorded](Breaker::record).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Admission {
-    /// In which period between two changes of state the call began.
+    /// The period, between two changes of state, in which the call began.
     period: u64,
 }
 

@@ -27,7 +27,7 @@ pub struct DynamoDbStore {
 }
 
 impl DynamoDbStore {
-    /// The store in the table of this name. The client's time-outs bound how long a call takes.
+    /// Creates a store in the table of this name. The client's time-outs bound how long a call takes.
     pub fn new(client: Client, table: impl Into<String>) -> Self {
         Self { client, table: table.into() }
     }

@@ -15,7 +15,7 @@ use super::{
 use crate::record::{SigilId, SigilRecord};
 use crate::timestamp::Timestamp;
 
-/// How long the breaker stays open before a call is let through.
+/// How long the breaker stays open before it lets a call through.
 const OPEN_FOR: Duration = Duration::from_secs(5);
 
 /// Guards a store by a circuit breaker. Clones share it.

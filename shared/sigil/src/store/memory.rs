@@ -10,7 +10,7 @@ use super::{
 use crate::record::{SigilId, SigilRecord};
 use crate::timestamp::Timestamp;
 
-/// How many ids a page has.
+/// The number of ids in a page.
 const PAGE: usize = 100;
 
 /// A store in memory. Clones share their content.

@@ -49,8 +49,8 @@ pub fn from_record(record: &SigilRecord) -> Item {
     .collect()
 }
 
-/// The record that an item is. An item that no function of this project can have written is damaged. Whether one has, the
-/// signature tells.
+/// Returns the record of an item, or that the item is damaged: that no function of this project can have written it.
+/// Only the signature tells whether one has.
 pub fn to_record(item: &Item) -> Loaded {
     // An attribute more is as suspicious as one less; a record written back without its damage has exactly these.
     read(item).filter(|record| from_record(record) == *item).map_or(Loaded::Damaged, Loaded::Record)
@@ -95,7 +95,7 @@ pub fn revoked_at(item: &Item) -> Option<Timestamp> {
     timestamp(item, "revoked_at")
 }
 
-/// The values of an update that revokes.
+/// Returns the values of an update that revokes.
 pub fn revocation(revoked: &SigilRecord, read: &str) -> Item {
     let text = |text: &str| AttributeValue::S(text.to_owned());
     [
@@ -120,7 +120,7 @@ pub fn to_page_start(item: &Item) -> Option<PageStart> {
     Some(PageStart { due: timestamp(item, "due")?, id: id_of(item)? })
 }
 
-/// An item's size in bytes, by the rules of
+/// Returns the size of an item in bytes, by the rules of
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>.
 pub fn size(item: &Item) -> usize {
     let value_size = |value: &AttributeValue| match value {
