@@ -26,4 +26,5 @@ mod secrets;
 mod settings;
 mod snapshots;
 mod soak;
+mod start_times;
 mod template;
