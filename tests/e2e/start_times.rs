@@ -9,9 +9,9 @@ use hyper::{Request, Response};
 use local_bundle::http_server::HttpServer;
 use local_bundle::prometheus::{Options, Prometheus};
 use prometheus::{IntCounterVec, Opts, Registry};
-use prometheus_dynamodb::internals::{Structures, respond};
-use prometheus_dynamodb::{MemoryStatsTable, PageBody, PageRequest, TableSettings};
-use support::Environment;
+use prometheus_dynamodb::{
+    MemoryStatsTable, PageBody, PageRequest, Publisher, Scraper, Sources, TableSettings, WriterSettings,
+};
 
 const LABEL_SETS: usize = 1000;
 
