@@ -8,6 +8,7 @@ mod counts;
 mod dashboards;
 mod deploy;
 mod errors;
+mod examples;
 mod fleet;
 mod hostile_requests;
 mod jose;
