@@ -13,8 +13,9 @@ use local_bundle::runtime_api::{Deadline, Outcome, RuntimeApi};
 use local_bundle::settings::DEFAULT_METRICS_TOKEN;
 use local_bundle::wait::{self, not_yet};
 use local_bundle::{functions, lambda_event, tables, workspace};
-use prometheus_dynamodb::page::PageValue;
-use prometheus_dynamodb::{DynamoDbStatsTable, Structures, TableSettings, scrape};
+use prometheus_dynamodb::internals::page::PageValue;
+use prometheus_dynamodb::internals::{Structures, scrape};
+use prometheus_dynamodb::{DynamoDbStatsTable, TableSettings};
 use serde_json::{Value, json};
 
 /// Longer than the longest pause between two attempts to publish.

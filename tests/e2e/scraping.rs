@@ -9,9 +9,9 @@ use local_bundle::client::Client;
 use local_bundle::prometheus::{self, Prometheus};
 use local_bundle::settings::DEFAULT_METRICS_TOKEN;
 use local_bundle::workspace;
-use prometheus_dynamodb::Page;
-use prometheus_dynamodb::exposition::Format;
-use prometheus_dynamodb::page::{PageFamily, PageKind, PageSeries, PageValue};
+use prometheus_dynamodb::internals::exposition::Format;
+use prometheus_dynamodb::internals::page::Page;
+use prometheus_dynamodb::internals::page::{PageFamily, PageKind, PageSeries, PageValue};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,13 +19,27 @@ pub const ALL: [&str; 4] = ["encode", "verify", "gc", "metrics"];
 /// features by the *packages* that are selected, and without `--package` these are all of the workspace. Building the
 /// same way leaves nothing for it to do; `--package encode` would build many dependencies a second time.
 pub async fn build() -> Result<BTreeMap<String, PathBuf>> {
-    build_with(&ALL.map(|function| ["--bin", function]).concat()).await
+    built(&ALL.map(|function| ["--bin", function]).concat()).await
 }
 
 /// Builds the functions with the release's optimisation, but for what takes minutes to link, and returns their programs.
 pub async fn build_optimised() -> Result<BTreeMap<String, PathBuf>> {
     let packages = ALL.map(|function| ["--package", function]).concat();
-    build_with(&[["--profile", "soak", "--bins"].as_slice(), &packages].concat()).await
+    built(&[["--profile", "soak", "--bins"].as_slice(), &packages].concat()).await
+}
+
+/// Builds the examples of all crates and returns their programs.
+pub async fn build_examples() -> Result<BTreeMap<String, PathBuf>> {
+    build_with(&["--workspace", "--examples"]).await
+}
+
+async fn built(arguments: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
+    let programs = build_with(arguments).await?;
+    ALL.iter().try_for_each(|function| {
+        ensure!(programs.contains_key(*function), "cargo built no program called {function}");
+        Ok(())
+    })?;
+    Ok(programs)
 }
 
 async fn build_with(arguments: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
@@ -36,16 +50,11 @@ async fn build_with(arguments: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
     ensure!(output.status.success(), "the functions could not be built");
 
     let messages = String::from_utf8(output.stdout)?;
-    let programs: BTreeMap<String, PathBuf> = messages
+    Ok(messages
         .lines()
         .filter_map(|line| serde_json::from_str::<Artifact>(line).ok())
         .filter_map(|artifact| Some((artifact.target.name, artifact.executable?)))
-        .collect();
-    ALL.iter().try_for_each(|function| {
-        ensure!(programs.contains_key(*function), "cargo built no program called {function}");
-        Ok(())
-    })?;
-    Ok(programs)
+        .collect())
 }
 
 /// The part of Cargo's messages that says where a program is.

@@ -3,8 +3,7 @@
 use std::time::Instant;
 
 use lambda_runtime::Diagnostic;
-use prometheus_dynamodb::table::CompactStats;
-use prometheus_dynamodb::{CompactError, CompactMetrics, CompactReport, TableSettings, compact};
+use prometheus_dynamodb::{CompactError, CompactReport, CompactStats, Compactor};
 use serde::Serialize;
 use sigil::metrics::{ErrorMetrics, ErrorReason, GcMetrics, Operation};
 use sigil::store::{DeleteDue, ListDue, StorageError};
@@ -15,14 +14,10 @@ use sigil::timestamp::Timestamp;
 pub struct Collector<S, T> {
     /// Deletes the records of sigils that are due.
     pub store: S,
-    /// The stats table.
-    pub stats_table: T,
-    /// The settings by which it is compacted.
-    pub stats_settings: TableSettings,
+    /// Compacts the metrics of all environments.
+    pub compactor: Compactor<T>,
     /// Metrics of the runs.
     pub metrics: GcMetrics,
-    /// Metrics of compacting.
-    pub compact_metrics: CompactMetrics,
     /// Counts runs that fail.
     pub errors: ErrorMetrics,
 }
@@ -65,12 +60,9 @@ impl<S: ListDue + DeleteDue, T: CompactStats> Collector<S, T> {
         let _timer = self.metrics.start();
         let now = Timestamp::now();
         // At once, so that much garbage of one kind does not keep the other waiting run after run.
-        let ((sigils, swept), (stats, compacted)) = tokio::join!(
-            sweep(&self.store, now, deadline),
-            compact(&self.stats_table, &self.stats_settings, deadline),
-        );
+        let ((sigils, swept), (stats, compacted)) =
+            tokio::join!(sweep(&self.store, now, deadline), self.compactor.run(deadline));
         self.metrics.swept(&sigils);
-        self.compact_metrics.compacted(&stats);
         let summary = Summary { sigils, stats };
         tracing::info!(?summary, "a run ended");
 

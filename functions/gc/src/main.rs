@@ -14,7 +14,7 @@ use function_kit::aws::{Aws, Budget};
 use function_kit::deadline;
 use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
 use prometheus::Registry;
-use prometheus_dynamodb::{CompactMetrics, DynamoDbStatsTable, GaugeMerge, Publisher, Sources};
+use prometheus_dynamodb::{Compactor, DynamoDbStatsTable, GaugeMerge, Publisher, Sources};
 use serde::de::IgnoredAny;
 use sigil::metrics::{BreakerGauge, ErrorMetrics, GcMetrics, LAST_SUCCESS, Operation, StorageMetrics};
 use sigil::store::{DynamoDbStore, Guarded, Observed, StorageOperation};
@@ -38,12 +38,11 @@ async fn run(started_at: Instant) -> Result<(), Error> {
     let client = aws.observed_dynamodb(Budget::BATCH, storage_metrics.attempts());
     let store = Guarded::new(Observed::new(DynamoDbStore::new(client, settings.sigils_table), storage_metrics));
     BreakerGauge::register(&registry, store.breaker())?;
+    let stats_table = DynamoDbStatsTable::new(aws.dynamodb(Budget::BATCH), settings.stats_table.table());
     let collector = Arc::new(Collector {
         store,
-        stats_table: DynamoDbStatsTable::new(aws.dynamodb(Budget::BATCH), settings.stats_table.table()),
-        stats_settings: settings.stats_table,
+        compactor: Compactor::new(stats_table, settings.stats_table, &registry)?,
         metrics: GcMetrics::register(&registry)?,
-        compact_metrics: CompactMetrics::register(&registry)?,
         errors: ErrorMetrics::register(&registry, &[Operation::Gc])?,
     });
 

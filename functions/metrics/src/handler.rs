@@ -8,10 +8,7 @@ use function_kit::problem::Problem;
 use lambda_http::http::header::{ALLOW, HeaderName};
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Response};
-use prometheus_dynamodb::table::{ReadStats, TableError};
-use prometheus_dynamodb::{
-    PageBody, PageError, PageRequest, PageResponse, ScrapeError, Structures, TableSettings, respond,
-};
+use prometheus_dynamodb::{PageBody, PageError, PageRequest, PageResponse, ReadStats, Scraper, TableSettings};
 use serde_json::value::RawValue;
 
 use crate::access::Access;
@@ -25,16 +22,14 @@ pub const LIMIT: Duration = Duration::from_secs(13);
 /// Answers scrapes.
 #[derive(Debug)]
 pub struct Metrics<T> {
-    table: T,
-    structures: Structures,
-    reader: TableSettings,
+    scraper: Scraper<T>,
     access: Access,
 }
 
 impl<T: ReadStats> Metrics<T> {
     /// Creates a handler that reads this table for whoever has access.
     pub fn new(table: T, reader: TableSettings, access: Access) -> Self {
-        Self { table, structures: Structures::default(), reader, access }
+        Self { scraper: Scraper::new(table, reader), access }
     }
 
     /// Answers one event.
@@ -65,9 +60,7 @@ impl<T: ReadStats> Metrics<T> {
             received_at,
             deadline: Some(deadline::current_or(LIMIT)),
         };
-        let page = respond(&self.table, &self.structures, &self.reader, page_request)
-            .await
-            .map_err(|error| problem(&error))?;
+        let page = self.scraper.respond(page_request).await.map_err(|error| problem(&error))?;
         Ok(response(page))
     }
 }
@@ -87,25 +80,15 @@ fn response(page: PageResponse) -> Response<Body> {
 
 fn problem(error: &PageError) -> Problem {
     let status = StatusCode::from_u16(error.status()).expect("it is a status");
-    let (word, detail) = match error {
-        PageError::Method => {
-            return Problem::new(status, "method_not_allowed", error.to_string())
-                .with_header(ALLOW, HeaderValue::from_static(PageError::METHODS));
+    let problem = Problem::new(status, error.reason(), error.to_string());
+    match status {
+        StatusCode::METHOD_NOT_ALLOWED => problem.with_header(ALLOW, HeaderValue::from_static(PageError::METHODS)),
+        StatusCode::BAD_REQUEST => problem,
+        _ => {
+            tracing::error!(error = error as &dyn std::error::Error, "a scrape failed");
+            problem.retry_after(RETRY_AFTER)
         }
-        PageError::Query { .. } => return Problem::new(status, "invalid", error.to_string()),
-        PageError::TooLarge { .. } => ("page_too_large", error.to_string()),
-        PageError::Scrape(ScrapeError::Table(TableError::Throttled(_))) => {
-            ("throttled", "reading the stats table is throttled".to_owned())
-        }
-        PageError::Scrape(ScrapeError::Table(_)) => ("unavailable", "the stats table could not be read".to_owned()),
-        PageError::Scrape(ScrapeError::TooSlow { .. }) => {
-            ("too_slow", "reading the stats table took too long".to_owned())
-        }
-        PageError::Scrape(_) => ("unreadable", "the stats table is damaged".to_owned()),
-        _ => ("failed", "the page could not be made".to_owned()),
-    };
-    tracing::error!(error = error as &dyn std::error::Error, "a scrape failed");
-    Problem::new(status, word, detail).retry_after(RETRY_AFTER)
+    }
 }
 
 #[cfg(test)]
@@ -115,8 +98,8 @@ mod tests {
     use super::*;
     use crate::tokens::{Token, Tokens};
     use prometheus_dynamodb::MemoryStatsTable;
-    use prometheus_dynamodb::item::{Base, Part, PartId, StructureId, StructureItem};
-    use prometheus_dynamodb::table::{Cursor, ReadStructures, SnapshotPage, TableTime};
+    use prometheus_dynamodb::internals::item::{Base, Part, PartId, StructureId, StructureItem};
+    use prometheus_dynamodb::internals::table::{Cursor, ReadStructures, SnapshotPage, TableError, TableTime};
     use secrets::Secret;
     use serde_json::json;
 

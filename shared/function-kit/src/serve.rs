@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use lambda_runtime::{LambdaInvocation, Runtime};
-use prometheus_dynamodb::table::PublishStats;
-use prometheus_dynamodb::{PublishService, Publisher};
+use prometheus_dynamodb::{PublishService, PublishStats, Publisher};
 use tower::Service;
 
 use crate::deadline::{DeadlineLayer, DeadlineService};

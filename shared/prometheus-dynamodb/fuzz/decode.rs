@@ -7,10 +7,10 @@ use std::io::Write;
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use libfuzzer_sys::fuzz_target;
-use prometheus_dynamodb::exposition::Format;
-use prometheus_dynamodb::item::{Encoded, StructureId};
-use prometheus_dynamodb::page::Page;
-use prometheus_dynamodb::wire::{self, NamedStructure};
+use prometheus_dynamodb::internals::exposition::Format;
+use prometheus_dynamodb::internals::item::{Encoded, StructureId};
+use prometheus_dynamodb::internals::page::Page;
+use prometheus_dynamodb::internals::wire::{self, NamedStructure};
 
 fuzz_target!(|data: &[u8]| {
     let _ = wire::decode_folded(data);

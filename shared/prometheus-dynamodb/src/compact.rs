@@ -4,8 +4,11 @@
 //! compact ─▶ shard: base, then page after page of snapshots: seal, bury, add ─▶ commit ─▶ parts that no base names
 //! ```
 
-pub mod metrics;
+mod compactor;
+mod metrics;
 mod shard;
+
+pub use compactor::{CompactError, Compactor};
 
 use std::time::{Duration, Instant};
 
@@ -44,9 +47,9 @@ pub struct CompactReport {
 
 /// Why a run could not be finished.
 #[derive(Debug, thiserror::Error)]
-pub enum CompactError {
+pub enum Fault {
     /// The table could not be used.
-    #[error("the stats table could not be compacted")]
+    #[error("a call to the table failed")]
     Table(#[from] TableError),
     /// A base cannot be decoded, so nothing can be added to it.
     #[error("the base of shard {shard} cannot be decoded")]
@@ -63,7 +66,7 @@ pub async fn compact<T: CompactStats>(
     table: &T,
     settings: &TableSettings,
     deadline: Instant,
-) -> (CompactReport, Result<(), CompactError>) {
+) -> (CompactReport, Result<(), Fault>) {
     let mut run = Run::new(table, settings, deadline, WRITERS_IN_ITEM);
     let ended = tokio::time::timeout_at((deadline - LAST_MOMENT).into(), run.all_shards()).await;
     run.report.finished &= matches!(ended, Ok(Ok(())));
@@ -76,7 +79,7 @@ pub(crate) async fn compact_whole<T: CompactStats>(
     table: &T,
     settings: &TableSettings,
     writers_in_item: usize,
-) -> Result<(), CompactError> {
+) -> Result<(), Fault> {
     let deadline = Instant::now() + Duration::from_secs(3600);
     Run::new(table, settings, deadline, writers_in_item).all_shards().await
 }
@@ -96,7 +99,7 @@ impl<'a, T: CompactStats> Run<'a, T> {
         Self { table, settings, deadline, writers_in_item, structures: Structures::default(), report }
     }
 
-    async fn all_shards(&mut self) -> Result<(), CompactError> {
+    async fn all_shards(&mut self) -> Result<(), Fault> {
         let shards = self.table.shards().await?;
         // Which one is first is left to chance, so that one that takes all the time does not starve the others.
         let first = WriterId::random().shard(shards);

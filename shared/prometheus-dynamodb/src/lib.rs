@@ -1,56 +1,77 @@
-//! Exact Prometheus metrics for AWS Lambda functions, through a DynamoDB table.
+#![doc = include_str!("../README.md")]
 //!
-//! Lambda functions cannot be scraped: an execution environment lives minutes, is frozen between requests, and there are
-//! many of them. With this crate each environment keeps ordinary `prometheus` registries, and after a response writes
-//! its *cumulative* values to its own item of a table; a stateless function reads the table and renders one page.
+//! # How it works
 //!
 //! ```text
-//! registries ─gather─▶ families ─wire─▶ snapshot ─protocol─▶ table      in each environment, after the response
-//!                                                              │
-//!               exposition ◀─page─ families ◀─merge─ snapshots, base    in the metrics function, when it is scraped
+//! publish/   registries ─gather─▶ ledger ─▶ families ─▶ snapshot      in each environment, after the response
+//! protocol/  decides under which id and condition it is put
+//! table/     ─wire─▶ items of DynamoDB ─▶
+//! compact/   sums the snapshots of environments that are gone up in a base for each shard
+//! scrape/    snapshots, base ─merge─▶ page ─exposition─▶ response     in the function that is scraped
 //! ```
 //!
-//! No increment is counted twice, and none that was published is lost: a put carries absolute totals under a growing
-//! `seq`, so a retry, a duplicate or a delayed put cannot change what is counted.
-//!
-//! How to use it is in the crate's README, with an example for each function.
-
-/// The examples of the README, as tests.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
-
-pub mod families;
-
-mod publish;
-mod scrape;
-
-mod compact;
-mod structures;
+//! A put carries *cumulative* values under a growing `seq`, so a retry, a duplicate or a delayed put cannot change what is
+//! counted.
 
 mod base;
-pub mod protocol;
-pub mod table;
-
 mod clock;
+mod compact;
+mod families;
+mod protocol;
+mod publish;
 mod registered;
+mod run;
+mod scrape;
 mod settings;
+mod structures;
+mod table;
 
-pub use base::BaseError;
-pub use compact::metrics::CompactMetrics;
-pub use compact::{CompactError, CompactReport, compact};
-pub use families::{GaugeMerge, exact_sum};
+pub use compact::{CompactError, CompactReport, Compactor};
+pub use families::GaugeMerge;
+pub use publish::error::PublishError;
 pub use publish::gather::Sources;
-pub use publish::layer::{PublishLayer, PublishService};
+pub use publish::layer::{PublishFuture, PublishLayer, PublishService};
 pub use publish::publisher::Publisher;
-pub use scrape::page::Page;
-pub use scrape::response::{PageBody, PageError, PageRequest, PageResponse, respond};
-pub use scrape::{ScrapeError, exposition, page, scrape};
+pub use run::{run, run_compactor, run_scraper};
+pub use scrape::response::{PageBody, PageError, PageRequest, PageResponse, Scraper};
 pub use settings::{
     SettingFault, SettingsError, TableSettings, TableSettingsBuilder, WriterSettings, WriterSettingsBuilder,
 };
-pub use structures::{StructureError, Structures};
-pub use table::{DynamoDbStatsTable, MemoryStatsTable, item, wire};
+pub use table::{CompactStats, DynamoDbStatsTable, MemoryStatsTable, PublishStats, ReadStats};
+
+/// The crates whose types are in signatures here, in the versions that fit.
+pub use {aws_sdk_dynamodb, lambda_runtime, prometheus, tower};
+
+/// What the tests, the fuzzer and the benchmarks look at. Nothing here is promised from version to version.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::base::BaseError;
+    pub use crate::compact::compact;
+    pub use crate::scrape::{ScrapeError, scrape};
+    pub use crate::structures::{StructureError, Structures};
+
+    pub mod exposition {
+        pub use crate::scrape::exposition::*;
+    }
+
+    pub mod families {
+        pub use crate::families::*;
+    }
+
+    pub mod page {
+        pub use crate::scrape::page::*;
+    }
+
+    pub mod protocol {
+        pub use crate::protocol::*;
+    }
+
+    pub mod table {
+        pub use crate::table::*;
+    }
+
+    pub use crate::table::{item, wire};
+}
 
 #[cfg(test)]
 mod model;

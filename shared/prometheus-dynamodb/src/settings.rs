@@ -1,7 +1,7 @@
 //! The settings of publishing and reading: from the environment, or by builders. Both check every value, and report all
 //! that is wrong at once.
 
-mod faults;
+pub(crate) mod faults;
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -290,7 +290,7 @@ impl TableSettingsBuilder {
 
 /// Returns a variable of the process. What is not Unicode in it becomes replacement characters, which no parser accepts
 /// where it matters.
-fn process_variable(name: &str) -> Option<String> {
+pub(crate) fn process_variable(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 

@@ -7,13 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lambda_runtime::LambdaInvocation;
-use local_bundle::lambda_event;
 use prometheus_dynamodb::MemoryStatsTable;
-use prometheus_dynamodb::item::{Encoded, Snapshot, StructureId, StructureItem, WriterId};
-use prometheus_dynamodb::protocol::condition::PutCondition;
-use prometheus_dynamodb::protocol::writer::PutOutcome;
-use prometheus_dynamodb::table::{PublishStats, ReadStructures, TableError, TableTime};
-use support::{Environment, page, value};
+use prometheus_dynamodb::internals::item::{Encoded, Snapshot, StructureId, StructureItem, WriterId};
+use prometheus_dynamodb::internals::protocol::condition::PutCondition;
+use prometheus_dynamodb::internals::protocol::writer::PutOutcome;
+use prometheus_dynamodb::internals::table::{PublishStats, ReadStructures, TableError, TableTime};
+use support::{Environment, invocation, page, value};
 use tokio::time::{Instant, sleep};
 use tower::{Layer, Service, service_fn};
 
@@ -104,7 +103,7 @@ async fn of_64_requests_at_once_one_publishes_and_the_others_do_not_wait() {
     for _ in 0..64 {
         let mut service = environment.service.clone();
         tasks.spawn(async move {
-            service.call(lambda_event::invocation(0)).await.unwrap();
+            service.call(invocation(0)).await.unwrap();
             started.elapsed()
         });
     }
@@ -128,7 +127,7 @@ fn long<T: PublishStats>(
 async fn a_long_request_holds_back_nothing_that_others_counted() {
     let table = MemoryStatsTable::default();
     let mut environment = Environment::new(table.clone(), 1, 10);
-    let long = long(&environment, SECOND * 60).call(lambda_event::invocation(0));
+    let long = long(&environment, SECOND * 60).call(invocation(0));
     let long = tokio::spawn(long);
     let mut counted = 0.0;
     for _ in 0..30 {
@@ -146,7 +145,7 @@ async fn a_long_request_that_counts_nothing_puts_nothing() {
     let table = MemoryStatsTable::default();
     let environment = Environment::new(table.clone(), 1, 10);
     let mut long = long(&environment, SECOND * 600);
-    let long = tokio::spawn(long.call(lambda_event::invocation(0)));
+    let long = tokio::spawn(long.call(invocation(0)));
     sleep(SECOND * 500).await;
     // The request itself is counted.
     assert_eq!(value(&page(&table).await, "lambda_invocations_total", &[]), 1.0);
@@ -160,7 +159,7 @@ async fn what_was_counted_is_published_before_the_deadline() {
     let mut environment = Environment::new(table.clone(), 1, 1);
     environment.requests(20).await;
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
-    let killed = long(&environment, SECOND * 60).call(lambda_event::invocation(now_ms + 800));
+    let killed = long(&environment, SECOND * 60).call(invocation(now_ms + 800));
     let killed = tokio::spawn(killed);
     sleep(SECOND * 8 / 10).await;
     killed.abort();

@@ -4,12 +4,12 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use local_bundle::dynamodb_local::DynamoDbLocal;
-use local_bundle::tables;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
-use prometheus_dynamodb::item::WriterId;
-use prometheus_dynamodb::table::{CompactStats, PublishStats, ReadStats};
-use prometheus_dynamodb::{CompactReport, DynamoDbStatsTable, MemoryStatsTable, TableSettings, compact};
+use prometheus_dynamodb::internals::compact;
+use prometheus_dynamodb::internals::item::WriterId;
+use prometheus_dynamodb::internals::table::{CompactStats, PublishStats, ReadStats};
+use prometheus_dynamodb::{CompactReport, DynamoDbStatsTable, MemoryStatsTable, TableSettings};
+use support::dynamodb_local::DynamoDbLocal;
 use support::{Environment, page, settings, value};
 
 /// Settings under which a silent writer is idle at once and a grace is over at once.
@@ -101,10 +101,8 @@ async fn the_table_in_memory_folds_what_is_gone() {
 
 #[tokio::test]
 async fn the_table_in_dynamodb_folds_what_is_gone() {
-    let folder = tempfile::tempdir().unwrap();
-    let dynamodb = DynamoDbLocal::start_in_memory(&folder.path().join("dynamodb.log")).await.unwrap();
-    tables::create(&dynamodb.client()).await.unwrap();
-    folds_what_is_gone(DynamoDbStatsTable::new(dynamodb.client(), tables::STATS)).await;
+    let dynamodb = DynamoDbLocal::start().await;
+    folds_what_is_gone(dynamodb.table()).await;
 }
 
 #[tokio::test]
@@ -206,8 +204,6 @@ async fn in_memory_a_base_that_outgrows_an_item_stands_in_parts() {
 
 #[tokio::test]
 async fn in_dynamodb_a_base_that_outgrows_an_item_stands_in_parts() {
-    let folder = tempfile::tempdir().unwrap();
-    let dynamodb = DynamoDbLocal::start_in_memory(&folder.path().join("dynamodb.log")).await.unwrap();
-    tables::create(&dynamodb.client()).await.unwrap();
-    a_base_that_outgrows_an_item_stands_in_parts(DynamoDbStatsTable::new(dynamodb.client(), tables::STATS)).await;
+    let dynamodb = DynamoDbLocal::start().await;
+    a_base_that_outgrows_an_item_stands_in_parts(dynamodb.table()).await;
 }

@@ -7,12 +7,12 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use futures::stream::{self, TryStreamExt};
-use local_bundle::dynamodb_local::DynamoDbLocal;
-use local_bundle::tables;
-use prometheus_dynamodb::item::{Snapshot, WriterId};
-use prometheus_dynamodb::protocol::condition::PutCondition;
-use prometheus_dynamodb::table::{CompactStats, PublishStats, ReadStats};
-use prometheus_dynamodb::{DynamoDbStatsTable, MemoryStatsTable, TableSettings, compact};
+use prometheus_dynamodb::internals::compact;
+use prometheus_dynamodb::internals::item::{Snapshot, WriterId};
+use prometheus_dynamodb::internals::protocol::condition::PutCondition;
+use prometheus_dynamodb::internals::table::{CompactStats, PublishStats, ReadStats};
+use prometheus_dynamodb::{DynamoDbStatsTable, MemoryStatsTable, TableSettings};
+use support::dynamodb_local::{DynamoDbLocal, TABLE};
 use support::{Environment, page, value};
 
 /// Three times as many outgrow a base that is one item.
@@ -37,10 +37,8 @@ async fn environments_that_die_by_the_thousand_are_compacted_in_little_memory() 
     }
     let dead =
         std::env::var("DEAD_ENVIRONMENTS").map_or(DEAD, |dead| dead.parse().expect("DEAD_ENVIRONMENTS is a number"));
-    let folder = tempfile::tempdir().unwrap();
-    let dynamodb = DynamoDbLocal::start_in_memory(&folder.path().join("dynamodb.log")).await.unwrap();
-    tables::create(&dynamodb.client()).await.unwrap();
-    let table = DynamoDbStatsTable::new(dynamodb.client(), tables::STATS);
+    let dynamodb = DynamoDbLocal::start().await;
+    let table = dynamodb.table();
     let exact = async |died: u32| assert_eq!(value(&page(&table).await, "requests_total", &[]), f64::from(died));
 
     let mut parts = 0;
@@ -100,7 +98,7 @@ async fn run_in_a_process_of_its_own(dynamodb: &DynamoDbLocal) -> bool {
 }
 
 async fn run(endpoint: &str) {
-    let table = DynamoDbStatsTable::new(DynamoDbLocal::client_of(endpoint), tables::STATS);
+    let table = DynamoDbStatsTable::new(DynamoDbLocal::client_of(endpoint), TABLE);
     let begun = Instant::now();
     let report = run_until(&table, begun + RUN).await;
     println!("\nreport: {:.1} s {report}", begun.elapsed().as_secs_f64());

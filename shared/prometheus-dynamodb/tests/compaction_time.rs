@@ -5,15 +5,13 @@ mod support;
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use local_bundle::dynamodb_local::DynamoDbLocal;
-use local_bundle::tables;
-use prometheus_dynamodb::item::{Base, Part, PartId, Snapshot, StructureId, StructureItem, WriterId};
-use prometheus_dynamodb::table::{
+use prometheus_dynamodb::internals::item::{Base, Part, PartId, Snapshot, StructureId, StructureItem, WriterId};
+use prometheus_dynamodb::internals::table::{
     CompactStats, Cursor, ReadStats, ReadStructures, SnapshotPage, TableError, TableTime,
 };
-use prometheus_dynamodb::{
-    CompactReport, DynamoDbStatsTable, MemoryStatsTable, ScrapeError, Structures, TableSettings, compact, scrape,
-};
+use prometheus_dynamodb::internals::{ScrapeError, Structures, compact, scrape};
+use prometheus_dynamodb::{CompactReport, DynamoDbStatsTable, MemoryStatsTable, TableSettings};
+use support::dynamodb_local::{DynamoDbLocal, TABLE};
 use support::{Environment, page, settings, value};
 
 const MINUTE_MS: u64 = 60_000;
@@ -50,17 +48,15 @@ async fn graces_pass_by_the_tables_clock_alone() {
 
 #[tokio::test]
 async fn an_item_that_cannot_be_read_keeps_no_one_else_from_being_forgotten() {
-    let folder = tempfile::tempdir().unwrap();
-    let dynamodb = DynamoDbLocal::start_in_memory(&folder.path().join("dynamodb.log")).await.unwrap();
+    let dynamodb = DynamoDbLocal::start().await;
     let client = dynamodb.client();
-    tables::create(&client).await.unwrap();
-    let table = DynamoDbStatsTable::new(client.clone(), tables::STATS);
+    let table = DynamoDbStatsTable::new(client.clone(), TABLE);
     let mut environment = Environment::new(table.clone(), 1, 10);
     environment.requests(1).await;
     environment.publisher.close().await;
     client
         .put_item()
-        .table_name(tables::STATS)
+        .table_name(TABLE)
         .item("pk", AttributeValue::S("shard#0".into()))
         .item("sk", AttributeValue::S(format!("writer#{}", WriterId::from_bytes([9; 16]))))
         .send()
@@ -84,18 +80,16 @@ async fn an_item_that_cannot_be_read_keeps_no_one_else_from_being_forgotten() {
 /// Forgotten, its writer would be folded a second time by whoever can read the item again.
 #[tokio::test]
 async fn a_folded_writer_whose_item_cannot_be_read_for_a_while_is_not_forgotten() {
-    let folder = tempfile::tempdir().unwrap();
-    let dynamodb = DynamoDbLocal::start_in_memory(&folder.path().join("dynamodb.log")).await.unwrap();
+    let dynamodb = DynamoDbLocal::start().await;
     let client = dynamodb.client();
-    tables::create(&client).await.unwrap();
-    let table = DynamoDbStatsTable::new(client.clone(), tables::STATS);
+    let table = DynamoDbStatsTable::new(client.clone(), TABLE);
     let mut environment = Environment::new(table.clone(), 1, 10);
     environment.requests(1).await;
     environment.publisher.close().await;
     assert_eq!(run(&table, &settings()).await.folded, 1);
 
-    let put = async |item| client.put_item().table_name(tables::STATS).set_item(Some(item)).send().await.unwrap();
-    let items = client.scan().table_name(tables::STATS).send().await.unwrap().items.unwrap();
+    let put = async |item| client.put_item().table_name(TABLE).set_item(Some(item)).send().await.unwrap();
+    let items = client.scan().table_name(TABLE).send().await.unwrap().items.unwrap();
     let good = items.into_iter().find(|item| item["sk"].as_s().unwrap().starts_with("writer#")).unwrap();
     let mut bad = good.clone();
     bad.remove("seq");

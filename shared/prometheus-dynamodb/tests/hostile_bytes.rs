@@ -4,6 +4,8 @@
 //! moved and replaced, before and after compression. `HOSTILE_BYTES_ROUNDS` says how often. `make fuzz` does the same
 //! guided by coverage.
 
+mod support;
+
 use std::io::Write;
 use std::path::Path;
 
@@ -11,15 +13,15 @@ use fastrand::Rng;
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use lambda_runtime::LambdaInvocation;
-use local_bundle::lambda_event;
 use prometheus::{Gauge, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
-use prometheus_dynamodb::exposition::Format;
-use prometheus_dynamodb::families::Families;
-use prometheus_dynamodb::item::{Encoded, StructureId, WriterId};
-use prometheus_dynamodb::page::Page;
-use prometheus_dynamodb::table::ReadStats;
-use prometheus_dynamodb::wire::NamedStructure;
-use prometheus_dynamodb::{GaugeMerge, MemoryStatsTable, Publisher, Sources, WriterSettings, wire};
+use prometheus_dynamodb::internals::exposition::Format;
+use prometheus_dynamodb::internals::families::Families;
+use prometheus_dynamodb::internals::item::{Encoded, StructureId, WriterId};
+use prometheus_dynamodb::internals::page::Page;
+use prometheus_dynamodb::internals::table::ReadStats;
+use prometheus_dynamodb::internals::wire::{self, NamedStructure};
+use prometheus_dynamodb::{GaugeMerge, MemoryStatsTable, Publisher, Sources, WriterSettings};
+use support::invocation;
 
 /// What is not compressed, to be compressed after it was damaged, and what is read as it stands.
 struct Corpus {
@@ -112,7 +114,7 @@ async fn corpus() -> Corpus {
     let publisher = Publisher::new(table.clone(), sources, settings, std::time::Instant::now()).unwrap();
     let handler = tower::service_fn(|_: LambdaInvocation| async { Ok::<_, ()>(()) });
     let mut service = tower::Layer::layer(&publisher.layer(), handler);
-    tower::Service::call(&mut service, lambda_event::invocation(0)).await.unwrap();
+    tower::Service::call(&mut service, invocation(0)).await.unwrap();
     let item = table.snapshots(0).await.unwrap().remove(0).unwrap().families.bytes;
 
     let folded = [(WriterId::random(), None), (WriterId::random(), Some(u64::MAX))].into();

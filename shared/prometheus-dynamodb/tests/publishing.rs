@@ -5,10 +5,11 @@ mod support;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use prometheus_dynamodb::item::{Base, Encoded, Snapshot, WriterId};
-use prometheus_dynamodb::protocol::condition::PutCondition;
-use prometheus_dynamodb::table::{CompactStats, PublishStats, ReadStats};
-use prometheus_dynamodb::{MemoryStatsTable, Structures, scrape};
+use prometheus_dynamodb::MemoryStatsTable;
+use prometheus_dynamodb::internals::item::{Base, Encoded, Snapshot, WriterId};
+use prometheus_dynamodb::internals::protocol::condition::PutCondition;
+use prometheus_dynamodb::internals::table::{CompactStats, PublishStats, ReadStats};
+use prometheus_dynamodb::internals::{Structures, scrape};
 use support::faulty_table::FaultyTable;
 use support::{Environment, page, settings, value};
 

@@ -5,13 +5,16 @@ mod support;
 use std::time::Duration;
 
 use prometheus::{IntCounterVec, Opts, Registry};
-use prometheus_dynamodb::exposition::Format;
-use prometheus_dynamodb::item::{Encoded, Snapshot, StructureId, StructureItem, WriterId};
-use prometheus_dynamodb::protocol::condition::PutCondition;
-use prometheus_dynamodb::protocol::structure::STRUCTURE_LIFE;
-use prometheus_dynamodb::protocol::writer::PutOutcome;
-use prometheus_dynamodb::table::{CompactStats, PublishStats, ReadStats, ReadStructures, TableError, TableTime};
-use prometheus_dynamodb::{MemoryStatsTable, ScrapeError, Structures, TableSettings, compact, scrape, wire};
+use prometheus_dynamodb::internals::exposition::Format;
+use prometheus_dynamodb::internals::item::{Encoded, Snapshot, StructureId, StructureItem, WriterId};
+use prometheus_dynamodb::internals::protocol::condition::PutCondition;
+use prometheus_dynamodb::internals::protocol::structure::STRUCTURE_LIFE;
+use prometheus_dynamodb::internals::protocol::writer::PutOutcome;
+use prometheus_dynamodb::internals::table::{
+    CompactStats, PublishStats, ReadStats, ReadStructures, TableError, TableTime,
+};
+use prometheus_dynamodb::internals::{ScrapeError, Structures, compact, scrape, wire};
+use prometheus_dynamodb::{MemoryStatsTable, TableSettings};
 use support::{Environment, deadline, page, settings, value};
 
 const NOON_MS: u64 = 1_763_985_600_000;
@@ -247,7 +250,7 @@ async fn a_series_counts_since_the_publish_before_the_one_that_first_had_it_also
 
 #[tokio::test]
 async fn lines_of_when_series_were_created_are_there_when_they_are_asked_for() {
-    use prometheus_dynamodb::{PageBody, PageRequest, respond};
+    use prometheus_dynamodb::{PageBody, PageRequest, Scraper};
     let table = MemoryStatsTable::default();
     Environment::new(table.clone(), 1, 10).requests(1).await;
     let lines = async |settings: TableSettings| {
@@ -258,7 +261,7 @@ async fn lines_of_when_series_were_created_are_there_when_they_are_asked_for() {
             received_at: std::time::Instant::now(),
             deadline: None,
         };
-        let response = respond(&table, &Structures::default(), &settings, request).await.unwrap();
+        let response = Scraper::new(table.clone(), settings).respond(request).await.unwrap();
         let PageBody::Text(text) = response.body else { panic!("it is text") };
         text.lines().filter(|line| line.contains("_created")).count()
     };

@@ -1,14 +1,15 @@
 //! What every stats table promises, shown of the one in memory and of the one in DynamoDB.
 
-use local_bundle::dynamodb_local::DynamoDbLocal;
-use local_bundle::tables;
-use prometheus_dynamodb::item::{
+mod support;
+
+use prometheus_dynamodb::internals::item::{
     Base, Encoded, Part, Snapshot, StoredPart, StoredStructure, StructureId, StructureItem, WriterId,
 };
-use prometheus_dynamodb::protocol::condition::{PutCondition, StoredHead};
-use prometheus_dynamodb::protocol::writer::PutOutcome;
-use prometheus_dynamodb::table::{CompactStats, PublishStats, ReadStats};
+use prometheus_dynamodb::internals::protocol::condition::{PutCondition, StoredHead};
+use prometheus_dynamodb::internals::protocol::writer::PutOutcome;
+use prometheus_dynamodb::internals::table::{CompactStats, PublishStats, ReadStats};
 use prometheus_dynamodb::{DynamoDbStatsTable, MemoryStatsTable};
+use support::dynamodb_local::{DynamoDbLocal, TABLE};
 
 fn snapshot(writer: u8, seq: u64) -> Snapshot {
     Snapshot {
@@ -182,24 +183,20 @@ async fn memory_keeps_its_contract() {
 
 #[tokio::test]
 async fn dynamodb_keeps_its_contract() {
-    let folder = tempfile::tempdir().unwrap();
-    let dynamodb = DynamoDbLocal::start_in_memory(&folder.path().join("dynamodb.log")).await.unwrap();
-    tables::create(&dynamodb.client()).await.unwrap();
-    keeps_its_contract(DynamoDbStatsTable::new(dynamodb.client(), tables::STATS)).await;
+    let dynamodb = DynamoDbLocal::start().await;
+    keeps_its_contract(dynamodb.table()).await;
 }
 
 #[tokio::test]
 async fn an_item_that_is_not_a_snapshot_is_named_and_leaves_the_others_readable() {
     use aws_sdk_dynamodb::types::AttributeValue;
-    let folder = tempfile::tempdir().unwrap();
-    let dynamodb = DynamoDbLocal::start_in_memory(&folder.path().join("dynamodb.log")).await.unwrap();
+    let dynamodb = DynamoDbLocal::start().await;
     let client = dynamodb.client();
-    tables::create(&client).await.unwrap();
-    let table = DynamoDbStatsTable::new(client.clone(), tables::STATS);
+    let table = DynamoDbStatsTable::new(client.clone(), TABLE);
     table.put_snapshot(&snapshot(1, 1), PutCondition::Absent).await.unwrap();
     client
         .put_item()
-        .table_name(tables::STATS)
+        .table_name(TABLE)
         .item("pk", AttributeValue::S("shard#0".into()))
         .item("sk", AttributeValue::S(format!("writer#{}", WriterId::from_bytes([9; 16]))))
         .item("seq", AttributeValue::S("one".into()))

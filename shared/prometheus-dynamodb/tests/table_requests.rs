@@ -1,6 +1,8 @@
 //! What DynamoDB Local cannot show, asserted on the requests as they are sent: it never answers with stale items, and loses
 //! no answers, so that the SDK never repeats anything.
 
+mod support;
+
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,13 +11,12 @@ use aws_sdk_dynamodb::config::interceptors::BeforeTransmitInterceptorContextRef;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
-use local_bundle::dynamodb_local::DynamoDbLocal;
-use local_bundle::tables;
 use prometheus_dynamodb::DynamoDbStatsTable;
-use prometheus_dynamodb::item::{Base, Encoded, Part, Snapshot, WriterId};
-use prometheus_dynamodb::protocol::condition::PutCondition;
-use prometheus_dynamodb::table::{CompactStats, PARTS_FORMAT, PublishStats, ReadStats, TableTime};
+use prometheus_dynamodb::internals::item::{Base, Encoded, Part, Snapshot, WriterId};
+use prometheus_dynamodb::internals::protocol::condition::PutCondition;
+use prometheus_dynamodb::internals::table::{CompactStats, PARTS_FORMAT, PublishStats, ReadStats, TableTime};
 use serde_json::{Value, json};
+use support::dynamodb_local::{DynamoDbLocal, TABLE};
 
 /// Keeps each request, once for every attempt to send it.
 #[derive(Debug, Clone, Default)]
@@ -43,7 +44,7 @@ impl Intercept for Recorder {
 impl Recorder {
     fn recorded(&self, client: &Client) -> DynamoDbStatsTable {
         let config = client.config().to_builder().interceptor(self.clone()).build();
-        DynamoDbStatsTable::new(Client::from_conf(config), tables::STATS)
+        DynamoDbStatsTable::new(Client::from_conf(config), TABLE)
     }
 
     /// What was sent since the last time.
@@ -75,16 +76,9 @@ fn base(version: u64) -> Base {
     Base { version, folded: part().folded, families: part().families, parts: Vec::new() }
 }
 
-async fn started() -> (tempfile::TempDir, DynamoDbLocal) {
-    let folder = tempfile::tempdir().unwrap();
-    let dynamodb = DynamoDbLocal::start_in_memory(&folder.path().join("dynamodb.log")).await.unwrap();
-    tables::create(&dynamodb.client()).await.unwrap();
-    (folder, dynamodb)
-}
-
 #[tokio::test]
 async fn every_read_is_strongly_consistent() {
-    let (_folder, dynamodb) = started().await;
+    let dynamodb = DynamoDbLocal::start().await;
     let recorder = Recorder::default();
     let table = recorder.recorded(&dynamodb.client());
     table.shards().await.unwrap();
@@ -102,7 +96,7 @@ async fn every_read_is_strongly_consistent() {
 
 #[tokio::test]
 async fn every_write_asks_for_what_the_documentation_says() {
-    let (_folder, dynamodb) = started().await;
+    let dynamodb = DynamoDbLocal::start().await;
     let recorder = Recorder::default();
     let table = recorder.recorded(&dynamodb.client());
     let (snapshot, part) = (snapshot(), part());
@@ -140,7 +134,7 @@ async fn every_write_asks_for_what_the_documentation_says() {
 
 #[tokio::test]
 async fn a_grave_expires_after_30_days() {
-    let (_folder, dynamodb) = started().await;
+    let dynamodb = DynamoDbLocal::start().await;
     let recorder = Recorder::default();
     let table = recorder.recorded(&dynamodb.client());
     table.put_grave(&snapshot(), 5_999).await.unwrap();
@@ -150,7 +144,7 @@ async fn a_grave_expires_after_30_days() {
 
 #[tokio::test]
 async fn a_first_put_is_sent_once_and_others_are_repeated() {
-    let (_folder, dynamodb) = started().await;
+    let dynamodb = DynamoDbLocal::start().await;
     let client = dynamodb.client();
     // A port that nothing listens on.
     let retries = RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(1));
@@ -166,7 +160,7 @@ async fn a_first_put_is_sent_once_and_others_are_repeated() {
 /// The bytes of a base that names one writer, as version 0.1 wrote them, and of a family with one series.
 #[tokio::test]
 async fn a_base_without_parts_is_stored_as_it_always_was_and_one_with_parts_is_refused_by_whoever_does_not_know_them() {
-    let (_folder, dynamodb) = started().await;
+    let dynamodb = DynamoDbLocal::start().await;
     let recorder = Recorder::default();
     let table = recorder.recorded(&dynamodb.client());
     table.put_base(0, &base(1)).await.unwrap();
@@ -189,8 +183,8 @@ async fn a_base_without_parts_is_stored_as_it_always_was_and_one_with_parts_is_r
 
 #[tokio::test]
 async fn the_time_is_that_of_the_answers() {
-    let (_folder, dynamodb) = started().await;
-    let table = DynamoDbStatsTable::new(dynamodb.client(), tables::STATS);
+    let dynamodb = DynamoDbLocal::start().await;
+    let table = dynamodb.table();
     table.shards().await.unwrap();
     let (answered_at_ms, now_ms) = (table.answered_at_ms(), table.now_ms());
     let clock_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;

@@ -7,12 +7,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
-use prometheus_dynamodb::page::PageValue;
-use prometheus_dynamodb::table::{CompactStats, ReadStats};
-use prometheus_dynamodb::{MemoryStatsTable, Page, Publisher, Sources, TableSettings, compact};
+use prometheus_dynamodb::internals::page::PageValue;
+use prometheus_dynamodb::internals::table::{CompactStats, ReadStats};
+use prometheus_dynamodb::internals::{compact, page::Page};
+use prometheus_dynamodb::{MemoryStatsTable, Publisher, Sources, TableSettings};
 use proptest::prelude::*;
 use support::faulty_table::FaultyTable;
-use support::{Environment, page, value, writer_settings};
+use support::{Environment, invocation, page, value, writer_settings};
 use tower::{Layer, Service, service_fn};
 
 /// One request of an environment with these sources.
@@ -20,7 +21,7 @@ async fn publish(table: &MemoryStatsTable, sources: Sources) {
     let settings = writer_settings("stats", 1, 10).build().unwrap();
     let publisher = Publisher::new(table.clone(), sources, settings, Instant::now()).unwrap();
     let mut service = publisher.layer().layer(service_fn(async |_| Ok::<_, ()>(())));
-    service.call(local_bundle::lambda_event::invocation(0)).await.unwrap();
+    service.call(invocation(0)).await.unwrap();
 }
 
 fn counter(registry: &Registry, name: &str, value: u64) {
@@ -87,7 +88,7 @@ async fn two_publishers_of_one_process_count_it_once() {
     });
     for publisher in &publishers {
         let mut service = publisher.layer().layer(service_fn(async |_| Ok::<_, ()>(())));
-        service.call(local_bundle::lambda_event::invocation(0)).await.unwrap();
+        service.call(invocation(0)).await.unwrap();
     }
     let page = page(&table).await;
     assert_eq!(value(&page, "one_total", &[]) + value(&page, "two_total", &[]), 2.0);
@@ -97,7 +98,9 @@ async fn two_publishers_of_one_process_count_it_once() {
     let own = prometheus::process_collector::ProcessCollector::for_self();
     let own = prometheus::core::Collector::collect(&own);
     let own = own.iter().find(|family| family.name() == "process_virtual_memory_bytes").unwrap();
-    assert!(bytes < own.get_metric()[0].get_gauge().get_value() * 1.5, "{bytes}");
+    let own = own.get_metric()[0].get_gauge().get_value();
+    assert!(bytes < own * 1.5, "{bytes}");
+    assert_eq!(value(&page, "lambda_invocations_total", &[]), 1.0, "each of them was told of one");
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@
 
 mod breaker;
 mod dynamodb;
+pub(crate) mod failure;
 mod guarded;
 mod memory;
 mod observed;

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use prometheus_dynamodb::{MemoryStatsTable, compact};
+use prometheus_dynamodb::MemoryStatsTable;
+use prometheus_dynamodb::internals::compact;
 
 use super::measurement::{milliseconds, quantile, thread_time};
 use super::peer::{PROM_CLIENT, PYTHON, Peer};

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use lambda_runtime::LambdaInvocation;
 use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
-use prometheus_dynamodb::exposition::Format;
-use prometheus_dynamodb::table::{PublishStats, ReadStats};
-use prometheus_dynamodb::{PublishService, Publisher, Sources, Structures, TableSettings, WriterSettings, scrape};
+use prometheus_dynamodb::internals::exposition::Format;
+use prometheus_dynamodb::internals::table::{PublishStats, ReadStats};
+use prometheus_dynamodb::internals::{Structures, scrape};
+use prometheus_dynamodb::{PublishService, Publisher, Sources, TableSettings, WriterSettings};
 use tower::{Layer, Service};
 
 use crate::lambda_event;

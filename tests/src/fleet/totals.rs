@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use prometheus_dynamodb::families::{Kind, Value};
-use prometheus_dynamodb::item::{Encoded, StructureId};
-use prometheus_dynamodb::wire::{self, NamedStructure};
+use prometheus_dynamodb::internals::families::{Kind, Value};
+use prometheus_dynamodb::internals::item::{Encoded, StructureId};
+use prometheus_dynamodb::internals::wire::{self, NamedStructure};
 
 use crate::exposition::Sample;
 

@@ -5,7 +5,7 @@ use std::future::ready;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 
-use super::{CompactError, Run, is_late};
+use super::{Fault, Run, is_late};
 use crate::base::{self, Content};
 use crate::families::Families;
 use crate::families::merge::merge;
@@ -54,13 +54,13 @@ impl NamedIds {
 
 impl<T: CompactStats> Run<'_, T> {
     /// Compacts a shard. It never holds more than one page of snapshots.
-    pub(super) async fn shard(&mut self, shard: u32) -> Result<(), CompactError> {
+    pub(super) async fn shard(&mut self, shard: u32) -> Result<(), Fault> {
         // First the base, then the snapshots: see `still_folded`.
         let stored = base::read(self.table, shard).await?;
         let (version, parts) =
             stored.as_ref().map_or((0, Vec::new()), |base| (base.root.version, base.root.parts.clone()));
         let base = stored.map(|base| base.content()).transpose();
-        let base = base.map_err(|source| CompactError::Base { shard, source })?.unwrap_or_default();
+        let base = base.map_err(|source| Fault::Base { shard, source })?.unwrap_or_default();
         let mut progress = Progress { version, base, parts, families: Families::new(), writers: Vec::new() };
         let stored_parts = self.table.parts(shard).await?;
         let stored_structures = self.table.structures(shard).await?;
@@ -188,7 +188,7 @@ impl<T: CompactStats> Run<'_, T> {
 
     /// Replaces the base by one that names these as folded, and with what was added. Returns whether no other run was
     /// faster; what that one left, the next run does.
-    async fn commit(&mut self, shard: u32, kept: Folded, progress: &mut Progress) -> Result<bool, CompactError> {
+    async fn commit(&mut self, shard: u32, kept: Folded, progress: &mut Progress) -> Result<bool, Fault> {
         let version = progress.version + 1;
         let forgotten = progress.base.folded.len() - kept.len();
         let (families, mut writers) = (std::mem::take(&mut progress.families), std::mem::take(&mut progress.writers));

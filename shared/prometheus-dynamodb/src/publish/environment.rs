@@ -1,6 +1,7 @@
 //! The metrics that every execution environment has, whatever its function does. Each has the label `function`.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
@@ -31,6 +32,7 @@ pub(crate) struct EnvironmentMetrics {
     dropped_series: IntCounter,
     refused_series: IntCounterVec,
     process: Option<ProcessClaim>,
+    is_ready: AtomicBool,
 }
 
 impl EnvironmentMetrics {
@@ -38,17 +40,20 @@ impl EnvironmentMetrics {
     pub(crate) fn new(function: &str, table: &str) -> Result<Self, prometheus::Error> {
         let labels = HashMap::from([("function".to_owned(), function.to_owned())]);
         let registry = Registry::new_custom(None, Some(labels))?;
+        let claim = ProcessClaim::of(table);
+        // What is told of the environment is published by one publisher alone.
+        let environment = if claim.is_some() { registry.clone() } else { Registry::new() };
         let metrics = Self {
             invocations: registered(
-                &registry,
+                &environment,
                 IntCounter::new("lambda_invocations_total", "Invocations that the function has received."),
             )?,
             cold_starts: registered(
-                &registry,
+                &environment,
                 IntCounter::new("lambda_cold_starts_total", "Execution environments that have started."),
             )?,
             init_duration: registered(
-                &registry,
+                &environment,
                 Histogram::with_opts(
                     HistogramOpts::new(
                         "lambda_init_duration_seconds",
@@ -95,12 +100,16 @@ impl EnvironmentMetrics {
                     &["reason"],
                 ),
             )?,
-            process: ProcessClaim::of(table),
+            process: claim,
+            is_ready: AtomicBool::new(false),
             registry,
         };
         match metrics.process {
             Some(_) => metrics.registry.register(Box::new(ProcessMetrics::new()?))?,
-            None => tracing::warn!(table, "another publisher of this process publishes the process's metrics"),
+            None => tracing::warn!(
+                table,
+                "another publisher of this process publishes invocations, cold starts and the process's metrics"
+            ),
         }
         FAILURE_REASONS.iter().for_each(|reason| {
             metrics.publish_failures.with_label_values(&[reason]);
@@ -120,9 +129,17 @@ impl EnvironmentMetrics {
             .gauge("process_max_fds", GaugeMerge::LiveMin)
     }
 
+    /// Counts the cold start, once.
     pub(crate) fn ready(&self, init: Duration) {
+        if self.is_ready.swap(true, Ordering::Relaxed) {
+            return;
+        }
         self.cold_starts.inc();
         self.init_duration.observe(init.as_secs_f64());
+    }
+
+    pub(crate) fn has_published(&self) -> bool {
+        self.publishes.get() > 0
     }
 
     pub(crate) fn published(&self, bytes: usize) {
@@ -148,7 +165,7 @@ impl EnvironmentMetrics {
     pub(crate) fn failed(&self, error: &PublishError) {
         let reason = match error {
             PublishError::Table(error) => error.reason(),
-            PublishError::TimedOut => TIMEOUT,
+            PublishError::TimedOut(_) => TIMEOUT,
             PublishError::Sealed(_) | PublishError::Structure { .. } => UNREADABLE,
             PublishError::TooLarge(_) => TOO_LARGE,
         };

@@ -9,18 +9,20 @@ use crate::families::{Bounds, FamilyKey, GaugeMerge, Kind};
 use crate::publish::counted::Reading;
 use crate::publish::ledger::{Ledger, Sample};
 use crate::publish::refusal::Refusal;
+#[allow(unused_imports, reason = "used if `prometheus` has its feature `protobuf`")]
+use crate::publish::value::Value as _;
 
 /// Registries whose metrics are published, and how their gauges merge.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     /// The metrics that every environment has, if they are among these.
     own: Option<Registry>,
-    registries: Vec<Registry>,
-    gauge_merges: BTreeMap<String, GaugeMerge>,
+    pub(super) registries: Vec<Registry>,
+    pub(super) gauge_merges: BTreeMap<String, GaugeMerge>,
 }
 
 impl Sources {
-    /// The metrics of one registry.
+    /// Publishes the metrics of one registry.
     pub fn new(registry: Registry) -> Self {
         Self { registries: vec![registry], ..Self::default() }
     }
@@ -39,7 +41,10 @@ impl Sources {
         self
     }
 
-    /// Says how the gauge of this name merges. The default is [`GaugeMerge::LiveSum`].
+    /// Declares how the gauge of this name merges. The default is [`GaugeMerge::LiveSum`].
+    ///
+    /// The gauge must be registered before [`Publisher::new`](crate::Publisher::new) or [`run`](crate::run), which refuse a name
+    /// that no gauge has.
     #[must_use]
     pub fn gauge(mut self, name: impl Into<String>, merge: GaugeMerge) -> Self {
         self.gauge_merges.insert(name.into(), merge);
@@ -105,6 +110,13 @@ fn labels(metric: &Metric) -> (Vec<String>, Vec<String>) {
     pairs.retain(|(_, value)| !value.is_empty());
     pairs.sort();
     pairs.into_iter().unzip()
+}
+
+/// The metrics of one registry, whose gauges all merge by the default.
+impl From<Registry> for Sources {
+    fn from(registry: Registry) -> Self {
+        Self::new(registry)
+    }
 }
 
 #[cfg(test)]

@@ -13,16 +13,22 @@ use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 use crate::publish::publisher::{Publisher, RequestInFlight};
-use crate::table::PublishStats;
+use crate::table::{DynamoDbStatsTable, PublishStats};
 
-/// See [`Publisher::layer`].
-pub struct PublishLayer<T> {
+/// Adds publishing to a Lambda runtime; see [`Publisher::layer`].
+pub struct PublishLayer<T = DynamoDbStatsTable> {
     publisher: Publisher<T>,
 }
 
 impl<T> PublishLayer<T> {
     pub(crate) fn new(publisher: Publisher<T>) -> Self {
         Self { publisher }
+    }
+}
+
+impl<T> Clone for PublishLayer<T> {
+    fn clone(&self) -> Self {
+        Self { publisher: self.publisher.clone() }
     }
 }
 
@@ -40,7 +46,7 @@ impl<T, S> Layer<S> for PublishLayer<T> {
     }
 }
 
-/// See [`Publisher::layer`].
+/// Publishes after each response of the service inside; see [`Publisher::layer`].
 #[derive(Debug)]
 pub struct PublishService<T, S> {
     publisher: Publisher<T>,
@@ -52,6 +58,10 @@ impl<T, S: Clone> Clone for PublishService<T, S> {
         Self { publisher: self.publisher.clone(), inner: self.inner.clone() }
     }
 }
+
+/// The publishers that have counted an invocation: where a layer was added twice, the inner one lets it pass.
+#[derive(Debug, Clone, Default)]
+struct CountedBy(Vec<usize>);
 
 impl<T, S> Service<LambdaInvocation> for PublishService<T, S>
 where
@@ -66,19 +76,28 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, invocation: LambdaInvocation) -> Self::Future {
-        let in_flight = self.publisher.begin_request(invocation.context.deadline);
-        PublishFuture::Responding { response: self.inner.call(invocation), in_flight: Some(in_flight) }
+    fn call(&mut self, mut invocation: LambdaInvocation) -> Self::Future {
+        let CountedBy(publishers) = invocation.parts.extensions.get_or_insert_default();
+        let is_first = !publishers.contains(&self.publisher.address());
+        publishers.push(self.publisher.address());
+        let in_flight = is_first.then(|| self.publisher.begin_request(invocation.context.deadline));
+        PublishFuture { state: State::Responding { response: self.inner.call(invocation), in_flight } }
     }
 }
 
 pin_project! {
-    /// See [`Publisher::layer`]. It can be sent between threads if the inner service's future can, which a runtime that
-    /// serves one request at a time does not need.
-    #[project = Projection]
-    #[derive(Debug)]
+    /// Answers an invocation and then publishes. It can be sent between threads if the inner service's future can, which a
+    /// runtime that serves several requests at once needs.
     #[must_use = "futures do nothing unless polled"]
-    pub enum PublishFuture<T: PublishStats, F, O> {
+    pub struct PublishFuture<T: PublishStats, F, O> {
+        #[pin]
+        state: State<T, F, O>,
+    }
+}
+
+pin_project! {
+    #[project = Projection]
+    enum State<T: PublishStats, F, O> {
         /// The response is not out yet.
         Responding {
             #[pin]
@@ -87,7 +106,7 @@ pin_project! {
         },
         /// The response is out.
         Publishing {
-            publish: Publish,
+            publish: Pin<Box<dyn Future<Output = ()> + Send>>,
             result: Option<O>,
         },
     }
@@ -100,17 +119,18 @@ where
 {
     type Output = O;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<O> {
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<O> {
+        let mut state = self.project().state;
         loop {
-            match self.as_mut().project() {
+            match state.as_mut().project() {
                 Projection::Responding { response, in_flight } => {
                     let result = ready!(response.poll(context));
-                    let in_flight = in_flight.take().expect("the response comes once");
-                    let publish = Publish(Box::pin(in_flight.response_is_out()));
-                    self.set(Self::Publishing { publish, result: Some(result) });
+                    let Some(in_flight) = in_flight.take() else { return Poll::Ready(result) };
+                    let publish = Box::pin(in_flight.response_is_out());
+                    state.set(State::Publishing { publish, result: Some(result) });
                 }
                 Projection::Publishing { publish, result } => {
-                    ready!(publish.0.as_mut().poll(context));
+                    ready!(publish.as_mut().poll(context));
                     // The inner result as it is: an error of our own would end the runtime's loop and with it the process.
                     return Poll::Ready(result.take().expect("the future is not polled again"));
                 }
@@ -119,11 +139,8 @@ where
     }
 }
 
-/// Publishing, after the response.
-pub struct Publish(Pin<Box<dyn Future<Output = ()> + Send>>);
-
-impl fmt::Debug for Publish {
+impl<T: PublishStats, F, O> fmt::Debug for PublishFuture<T, F, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Publish")
+        f.debug_struct("PublishFuture").finish_non_exhaustive()
     }
 }

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 use prometheus::core::{Collector, Desc};
 #[cfg(target_os = "linux")]
 use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::{Counter, Metric, MetricFamily, MetricType};
+#[cfg(target_os = "linux")]
+use rustix::param::clock_ticks_per_second;
 use rustix::time::{ClockId, clock_gettime};
 
 const CPU_NAME: &str = "process_cpu_seconds_total";
@@ -64,10 +67,27 @@ fn cpu_family() -> MetricFamily {
     family
 }
 
+/// Returns how long this process has run, to a hundredth of a second, where the system tells.
+pub fn age() -> Option<Duration> {
+    #[cfg(target_os = "linux")]
+    {
+        let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+        // The program's name, in parentheses, can contain anything. The start is the 20th field after it (proc_pid_stat(5)).
+        let started_ticks: u64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
+        let started = Duration::from_millis(started_ticks * 1000 / clock_ticks_per_second());
+        let since_boot = clock_gettime(ClockId::Boottime);
+        let since_boot = Duration::new(since_boot.tv_sec.try_into().ok()?, since_boot.tv_nsec.try_into().ok()?);
+        since_boot.checked_sub(started)
+    }
+    #[cfg(not(target_os = "linux"))]
+    None
+}
+
 /// The tables to which this process publishes its own metrics.
 static CLAIMED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
-/// The right to publish the process's metrics to a table: two publishers of one process must not count it twice.
+/// The right to publish the environment's and the process's metrics to a table: two publishers of one process must not count
+/// them twice.
 #[derive(Debug)]
 pub struct ProcessClaim {
     table: String,
@@ -93,6 +113,8 @@ fn claimed() -> MutexGuard<'static, BTreeSet<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[allow(unused_imports, reason = "used if `prometheus` has its feature `protobuf`")]
+    use crate::publish::value::Value as _;
 
     #[test]
     fn cpu_time_has_fractions_and_the_other_metrics_are_there() {
@@ -111,6 +133,16 @@ mod tests {
         assert!(spent - before < 1.0, "whole seconds: {before} and {spent}");
         #[cfg(target_os = "linux")]
         assert_eq!(registry.gather().len(), 7);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_process_knows_its_age() {
+        let age = age().unwrap();
+        std::thread::sleep(Duration::from_millis(30));
+        let later = super::age().unwrap();
+        assert!(later > age && later < age + Duration::from_secs(60), "{age:?} and {later:?}");
+        assert!(age < Duration::from_secs(3600), "{age:?}");
     }
 
     #[test]

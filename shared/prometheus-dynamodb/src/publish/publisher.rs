@@ -17,6 +17,7 @@ use crate::publish::content::content;
 use crate::publish::elapsed::ElapsedClock;
 use crate::publish::encoder::Encoder;
 use crate::publish::environment::EnvironmentMetrics;
+use crate::publish::error::PublishError as PublishFailure;
 use crate::publish::failure_log::FailureLog;
 use crate::publish::gather::Sources;
 use crate::publish::layer::PublishLayer;
@@ -27,11 +28,17 @@ use crate::settings::WriterSettings;
 use crate::structures::{StructureError, Structures};
 use crate::table::item::{Encoded, Snapshot, StructureId, WriterId};
 use crate::table::wire::{self, DecodeError, TooLarge};
-use crate::table::{PublishStats, TableError};
+use crate::table::{DynamoDbStatsTable, PublishStats, TableError};
+
+/// How long the last publish may take: what Lambda leaves between SIGTERM and SIGKILL, less what the runtime needs.
+const LAST_PUBLISH: Duration = Duration::from_millis(400);
 
 /// Publishes an environment's metrics. Clones are the same publisher.
+///
+/// One is enough for a process. Of two that publish to one table, only the first has the metrics of the environment and of the
+/// process, so that these are not counted twice.
 #[derive(Debug)]
-pub struct Publisher<T> {
+pub struct Publisher<T = DynamoDbStatsTable> {
     inner: Arc<Inner<T>>,
 }
 
@@ -76,20 +83,21 @@ impl<T> Clone for Publisher<T> {
 }
 
 impl<T: PublishStats> Publisher<T> {
-    /// A publisher of these sources, and of the metrics that every environment has: invocations, cold starts, the process,
+    /// Makes a publisher of these sources, and of the metrics that every environment has: invocations, cold starts, the process,
     /// and publishing itself.
     ///
     /// `started_at` is when the program started, for `lambda_init_duration_seconds`: take it in the first line of `main`.
     ///
     /// # Errors
     ///
-    /// If the function's name cannot be a label's value.
+    /// If a gauge that [`Sources::gauge`] names is not registered.
     pub fn new(
         table: T,
         sources: Sources,
         settings: WriterSettings,
         started_at: Instant,
     ) -> Result<Self, prometheus::Error> {
+        sources.check_gauges()?;
         let metrics = EnvironmentMetrics::new(&settings.function, &settings.table)?;
         let mut clock = ElapsedClock::new();
         let schedule = Schedule::new(settings.pace, clock.now());
@@ -110,20 +118,38 @@ impl<T: PublishStats> Publisher<T> {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// The layer that publishes after each response. Add it last, so that it is outermost:
+    /// Returns the layer that publishes after each response. Add it last, so that it is outermost:
     /// `lambda_http::runtime(handler).layer(publisher.layer())`.
     pub fn layer(&self) -> PublishLayer<T> {
         self.inner.metrics.ready(self.inner.started_at.elapsed());
         PublishLayer::new(self.clone())
     }
 
-    /// Publishes a last time and marks the snapshot closed: this environment ends. To be called on SIGTERM, which Lambda
-    /// follows with SIGKILL after 500 ms.
+    /// Publishes now, whatever the pace: for a loop that has no [`layer`](Self::layer). It takes a second at most, after which it
+    /// is given up.
+    ///
+    /// # Errors
+    ///
+    /// When the table could not be used in time. That is logged and counted, too, and the next publish carries what this one
+    /// would have, so that a loop may just go on.
+    pub async fn publish(&self) -> Result<(), PublishFailure> {
+        self.publish_within(LONGEST_HOLD, Contents::All).await.map_err(PublishFailure)
+    }
+
+    /// Publishes a last time and marks the snapshot closed: this environment ends. Call it on SIGTERM, which Lambda follows with
+    /// SIGKILL after 500 ms: it takes 400 ms at most. An environment that has neither served a request nor published is not
+    /// worth an item, and publishes nothing.
     pub async fn close(&self) {
         self.inner.closed.store(true, Ordering::SeqCst);
-        if self.inner.metrics.invocations.get() > 0 {
-            self.publish_in_time(Contents::All).await;
+        let metrics = &self.inner.metrics;
+        if metrics.invocations.get() > 0 || metrics.has_published() {
+            let _ = self.publish_within(LAST_PUBLISH, Contents::All).await;
         }
+    }
+
+    /// Returns what tells this publisher from others of the process.
+    pub(crate) fn address(&self) -> usize {
+        Arc::as_ptr(&self.inner).addr()
     }
 
     /// A request has arrived, which Lambda ends at `deadline_ms`, in milliseconds since the epoch.
@@ -149,8 +175,8 @@ impl<T: PublishStats> Publisher<T> {
         loop {
             let (decision, now) = self.schedule(|schedule, now| (schedule.on_timer(now), now));
             match decision {
-                OnTimer::Publish => self.publish(By::Timer, Contents::All).await,
-                OnTimer::PublishChanges => self.publish(By::Timer, Contents::Changes).await,
+                OnTimer::Publish => self.publish_scheduled(By::Timer, Contents::All).await,
+                OnTimer::PublishChanges => self.publish_scheduled(By::Timer, Contents::Changes).await,
                 OnTimer::SleepUntil(later) => tokio::select! {
                     () = time::sleep(later.saturating_duration_since(now)) => {}
                     () = self.inner.wake_timer.notified() => {}
@@ -162,21 +188,21 @@ impl<T: PublishStats> Publisher<T> {
 
     /// Publishes now. A failure is logged and counted, and the next publish carries what this one would have; it never
     /// fails a request.
-    async fn publish(&self, by: By, contents: Contents) {
+    async fn publish_scheduled(&self, by: By, contents: Contents) {
         let mut begun = Begun { publisher: self, by, succeeded: false };
-        begun.succeeded = self.publish_in_time(contents).await;
+        begun.succeeded = self.publish_within(LONGEST_HOLD, contents).await.is_ok();
     }
 
-    /// Publishes, for no longer than an environment may be held. Returns whether it succeeded.
-    async fn publish_in_time(&self, contents: Contents) -> bool {
+    /// Publishes, for no longer than `limit`.
+    async fn publish_within(&self, limit: Duration, contents: Contents) -> Result<(), PublishError> {
         // What is given up in the middle is as a request whose response was lost, which the writer is made for.
-        let result = time::timeout(LONGEST_HOLD, self.try_publish(contents)).await;
-        let result = result.unwrap_or(Err(PublishError::TimedOut));
+        let result = time::timeout(limit, self.try_publish(contents)).await;
+        let result = result.unwrap_or(Err(PublishError::TimedOut(limit)));
         if let Err(error) = &result {
             self.inner.metrics.failed(error);
         }
         self.log(&result);
-        result.is_ok()
+        result
     }
 
     fn log(&self, result: &Result<(), PublishError>) {
@@ -346,8 +372,8 @@ fn random_fraction() -> f64 {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PublishError {
     /// It took longer than an environment may be held.
-    #[error("the publish was not done within {LONGEST_HOLD:?}")]
-    TimedOut,
+    #[error("the publish was not done within {0:?}")]
+    TimedOut(Duration),
     #[error(transparent)]
     Table(#[from] TableError),
     /// What was sealed under this writer's id cannot be decoded, so it is not known what was counted already.
@@ -375,7 +401,7 @@ impl<T: PublishStats> RequestInFlight<T> {
         self.is_out = true;
         let number = self.number;
         if self.publisher.schedule(|schedule, now| schedule.end_request(number, now)) {
-            self.publisher.publish(By::Response, Contents::All).await;
+            self.publisher.publish_scheduled(By::Response, Contents::All).await;
         } else {
             self.publisher.arm_timer();
         }

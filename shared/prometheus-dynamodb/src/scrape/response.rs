@@ -9,7 +9,7 @@ use crate::scrape::exposition::{Format, accepts_gzip, gzip};
 use crate::scrape::{ScrapeError, scrape};
 use crate::settings::TableSettings;
 use crate::structures::Structures;
-use crate::table::ReadStats;
+use crate::table::{DynamoDbStatsTable, ReadStats, TableError};
 use selection::Selection;
 use time_allowed::time_allowed;
 
@@ -21,6 +21,8 @@ const MAX_PAYLOAD_BYTES: usize = 6 * 1024 * 1024 - 16 * 1024;
 const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
 
 /// A request for the page.
+///
+/// All fields are needed, so that whoever handles HTTP forgets none.
 pub struct PageRequest<'a> {
     /// The method. `GET` and `HEAD` are answered.
     pub method: &'a str,
@@ -56,41 +58,60 @@ pub enum PageBody {
     Binary(Vec<u8>),
 }
 
-/// Why a request for the page is refused or fails.
+/// Why a request for the page is refused or fails. Its text is for whoever asked; its sources, for the log, say what exactly went
+/// wrong.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PageError {
-    /// The method is another than those of the page. Status 405.
-    #[error("{} is needed", Self::METHODS)]
+#[error(transparent)]
+pub struct PageError(#[from] Fault);
+
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("{} is needed", PageError::METHODS)]
     Method,
-    /// The query string has a parameter that is not known. Status 400.
     #[error("the parameters are name[] and function, each with a value, and not {}", shortened(.parameter))]
-    Query {
-        /// The parameter's name.
-        parameter: String,
-    },
-    /// The page could not be read. Status 429 if DynamoDB throttles, 500 if a base is damaged, else 503.
-    #[error(transparent)]
-    Scrape(#[from] ScrapeError),
-    /// Lambda would not take the page. Status 500.
+    Query { parameter: String },
+    #[error("{}", told(.0))]
+    Scrape(#[source] ScrapeError),
     #[error("the page is larger than the 6 MB that Lambda lets a response have; {way_out}, or for a part with name[]")]
-    TooLarge {
-        /// What to do about it.
-        way_out: &'static str,
-    },
+    TooLarge { way_out: &'static str },
+}
+
+/// Returns what a scraper is told: nothing of how the table is built.
+fn told(error: &ScrapeError) -> &'static str {
+    match error {
+        ScrapeError::Table(TableError::Throttled(_)) => "reading the stats table is throttled",
+        ScrapeError::Table(_) => "the stats table could not be read",
+        ScrapeError::TooSlow { .. } => "reading the stats table took too long",
+        ScrapeError::Base { .. } | ScrapeError::Structure { .. } => "the stats table is damaged",
+    }
 }
 
 impl PageError {
     /// The methods of the page, as the header `Allow` lists them.
     pub const METHODS: &'static str = "GET, HEAD";
 
-    /// Returns the HTTP status.
+    /// Returns the HTTP status: 405 and 400 for a request that is refused, 429 if DynamoDB throttles, 500 if an item of the table
+    /// is damaged or the page is too large for Lambda, else 503.
     pub fn status(&self) -> u16 {
-        match self {
-            Self::Method => 405,
-            Self::Query { .. } => 400,
-            Self::Scrape(error) => error.status(),
-            Self::TooLarge { .. } => 500,
+        match &self.0 {
+            Fault::Method => 405,
+            Fault::Query { .. } => 400,
+            Fault::Scrape(error) => error.status(),
+            Fault::TooLarge { .. } => 500,
+        }
+    }
+
+    /// Returns one word that stays the same from version to version: `method_not_allowed`, `invalid`, `throttled`, `unavailable`,
+    /// `too_slow`, `unreadable` or `page_too_large`.
+    pub fn reason(&self) -> &'static str {
+        match &self.0 {
+            Fault::Method => "method_not_allowed",
+            Fault::Query { .. } => "invalid",
+            Fault::Scrape(ScrapeError::Table(TableError::Throttled(_))) => "throttled",
+            Fault::Scrape(ScrapeError::Table(_)) => "unavailable",
+            Fault::Scrape(ScrapeError::TooSlow { .. }) => "too_slow",
+            Fault::Scrape(ScrapeError::Base { .. } | ScrapeError::Structure { .. }) => "unreadable",
+            Fault::TooLarge { .. } => "page_too_large",
         }
     }
 }
@@ -104,30 +125,51 @@ fn shortened(text: &str) -> String {
     }
 }
 
-/// Answers a request for the page: in the format and the coding that `Accept` and `Accept-Encoding` ask for, restricted by
-/// the query, and no later than the scraper and the invocation allow. `structures` keeps what can be kept for the next request.
-///
-/// A page that Lambda would not take as it is, is compressed even though nobody asked for it, unless that was ruled out:
-/// every scraper understands gzip.
-///
-/// # Errors
-///
-/// See [`PageError`]. The request's faults are found before the table is read.
-pub async fn respond<T: ReadStats>(
+/// Answers scrapes: reads the table and renders it as one page. It keeps what environments have in common for the next scrape, so
+/// keep it as long as the process lives.
+#[derive(Debug)]
+pub struct Scraper<T = DynamoDbStatsTable> {
+    table: T,
+    structures: Structures,
+    settings: TableSettings,
+}
+
+impl<T: ReadStats> Scraper<T> {
+    /// Makes a scraper of this table.
+    pub fn new(table: T, settings: TableSettings) -> Self {
+        Self { table, structures: Structures::default(), settings }
+    }
+
+    /// Answers a request for the page: in the format and the coding that `Accept` and `Accept-Encoding` ask for, restricted by
+    /// the query, and no later than the scraper and the invocation allow.
+    ///
+    /// A page that Lambda would not take as it is, is compressed even though nobody asked for it, unless that was ruled out:
+    /// every scraper understands gzip.
+    ///
+    /// # Errors
+    ///
+    /// See [`PageError`]. The request's faults are found before the table is read.
+    pub async fn respond(&self, request: PageRequest<'_>) -> Result<PageResponse, PageError> {
+        Ok(respond(&self.table, &self.structures, &self.settings, request).await?)
+    }
+}
+
+async fn respond<T: ReadStats>(
     table: &T,
     structures: &Structures,
     settings: &TableSettings,
     request: PageRequest<'_>,
-) -> Result<PageResponse, PageError> {
+) -> Result<PageResponse, Fault> {
     let with_body = match request.method {
         "GET" => true,
         "HEAD" => false,
-        _ => return Err(PageError::Method),
+        _ => return Err(Fault::Method),
     };
-    let selection = Selection::parse(request.query).map_err(|parameter| PageError::Query { parameter })?;
+    let selection = Selection::parse(request.query).map_err(|parameter| Fault::Query { parameter })?;
     let time_left = request.deadline.map(|deadline| deadline.saturating_duration_since(request.received_at));
     let allowed = time_allowed((request.header)(SCRAPE_TIMEOUT).as_deref(), time_left);
-    let mut page = scrape(table, structures, settings, request.received_at + allowed).await?;
+    let scraped = scrape(table, structures, settings, request.received_at + allowed).await;
+    let mut page = scraped.map_err(Fault::Scrape)?;
     selection.apply(&mut page);
 
     let accept = (request.header)("accept").unwrap_or_default();
@@ -179,13 +221,13 @@ impl Coding {
 }
 
 /// Returns the body, and whether it is compressed.
-fn body(page: Vec<u8>, format: Format, coding: Coding) -> Result<(PageBody, bool), PageError> {
+fn body(page: Vec<u8>, format: Format, coding: Coding) -> Result<(PageBody, bool), Fault> {
     let fits = |body: PageBody| {
         if payload_bytes(&body) <= MAX_PAYLOAD_BYTES { Ok(body) } else { Err(body) }
     };
     let compressed = |page: &[u8]| match fits(PageBody::Binary(gzip(page))) {
         Ok(body) => Ok((body, true)),
-        Err(_) => Err(PageError::TooLarge { way_out: "publish fewer series" }),
+        Err(_) => Err(Fault::TooLarge { way_out: "publish fewer series" }),
     };
     if coding == Coding::Gzip {
         return compressed(&page);
@@ -199,7 +241,7 @@ fn body(page: Vec<u8>, format: Format, coding: Coding) -> Result<(PageBody, bool
         (Ok(plain), _) => Ok((plain, false)),
         (Err(PageBody::Text(page)), Coding::Any) => compressed(page.as_bytes()),
         (Err(PageBody::Binary(page)), Coding::Any) => compressed(&page),
-        (Err(_), _) => Err(PageError::TooLarge { way_out: "ask for it with Accept-Encoding: gzip" }),
+        (Err(_), _) => Err(Fault::TooLarge { way_out: "ask for it with Accept-Encoding: gzip" }),
     }
 }
 
@@ -223,7 +265,7 @@ mod tests {
         let header =
             |wanted: &str| headers.iter().find(|(name, _)| *name == wanted).map(|(_, value)| (*value).to_owned());
         let request = PageRequest { method, query, header: &header, received_at: Instant::now(), deadline: None };
-        respond(&MemoryStatsTable::default(), &Structures::default(), &settings, request).await
+        Scraper::new(MemoryStatsTable::default(), settings).respond(request).await
     }
 
     #[tokio::test]

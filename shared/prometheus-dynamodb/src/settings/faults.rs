@@ -33,9 +33,16 @@ impl Display for SettingFault {
 }
 
 /// Every wrong setting, each by its variable's name and with what is allowed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SettingsError {
     faults: Vec<SettingFault>,
+}
+
+/// As the text: it is what a `main` shows that returns this error.
+impl fmt::Debug for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
 }
 
 impl SettingsError {
@@ -61,15 +68,40 @@ impl std::error::Error for SettingsError {}
 
 /// What was found wrong so far.
 #[derive(Debug, Default)]
-pub(super) struct Faults(Vec<SettingFault>);
+pub(crate) struct Faults(Vec<SettingFault>);
 
 impl Faults {
-    fn add(&mut self, variable: &'static str, problem: impl Into<String>) {
+    pub(crate) fn add(&mut self, variable: &'static str, problem: impl Into<String>) {
         self.0.push(SettingFault { variable, problem: problem.into() });
     }
 
+    /// Notes what other settings were refused for, each variable once.
+    pub(crate) fn take<T>(&mut self, settings: Result<T, SettingsError>) -> Option<T> {
+        let refused = match settings {
+            Ok(settings) => return Some(settings),
+            Err(refused) => refused,
+        };
+        for fault in refused.faults {
+            if !self.0.contains(&fault) {
+                self.0.push(fault);
+            }
+        }
+        None
+    }
+
+    /// Returns a secret, unless it is not set. What is wrong with it is told without repeating it.
+    pub(crate) fn secret<T>(
+        &mut self,
+        find: &impl Fn(&str) -> Option<String>,
+        variable: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, &'static str>,
+    ) -> Option<T> {
+        let text = self.text(find, variable)?;
+        parse(&text).map_err(|expected| self.add(variable, format!("is set but wrong: {expected}"))).ok()
+    }
+
     /// Returns a variable that must be there, and an empty text if it is not.
-    pub(super) fn required(&mut self, find: &impl Fn(&str) -> Option<String>, variable: &'static str) -> String {
+    pub(crate) fn required(&mut self, find: &impl Fn(&str) -> Option<String>, variable: &'static str) -> String {
         if find(variable).is_none() {
             self.add(variable, "is missing");
         }
@@ -87,7 +119,7 @@ impl Faults {
     }
 
     /// Replaces `value` by a variable, if that is there.
-    pub(super) fn number<N: FromStr + PartialOrd + Display>(
+    pub(crate) fn number<N: FromStr + PartialOrd + Display>(
         &mut self,
         find: &impl Fn(&str) -> Option<String>,
         variable: &'static str,
@@ -102,7 +134,7 @@ impl Faults {
     }
 
     /// Replaces `value` by a variable, if that is there.
-    pub(super) fn duration(
+    pub(crate) fn duration(
         &mut self,
         find: &impl Fn(&str) -> Option<String>,
         variable: &'static str,
@@ -117,7 +149,7 @@ impl Faults {
     }
 
     /// Replaces `value` by a variable, if that is there.
-    pub(super) fn flag(&mut self, find: &impl Fn(&str) -> Option<String>, variable: &'static str, value: &mut bool) {
+    pub(crate) fn flag(&mut self, find: &impl Fn(&str) -> Option<String>, variable: &'static str, value: &mut bool) {
         let Some(text) = self.text(find, variable) else { return };
         match text.parse() {
             Ok(flag) => *value = flag,
@@ -125,13 +157,13 @@ impl Faults {
         }
     }
 
-    pub(super) fn check_text(&mut self, variable: &'static str, text: &str) {
+    pub(crate) fn check_text(&mut self, variable: &'static str, text: &str) {
         if text.trim().is_empty() {
             self.add(variable, format!("is {text:?}: a text that is not blank is needed"));
         }
     }
 
-    pub(super) fn check_number<N: PartialOrd + Display>(
+    pub(crate) fn check_number<N: PartialOrd + Display>(
         &mut self,
         variable: &'static str,
         value: N,
@@ -142,13 +174,13 @@ impl Faults {
         }
     }
 
-    pub(super) fn check_duration(&mut self, variable: &'static str, value: Duration, range: &RangeInclusive<Duration>) {
+    pub(crate) fn check_duration(&mut self, variable: &'static str, value: Duration, range: &RangeInclusive<Duration>) {
         if !range.contains(&value) {
             self.add(variable, duration_needed(&format_duration(value), range));
         }
     }
 
-    pub(super) fn finish<T>(self, settings: T) -> Result<T, SettingsError> {
+    pub(crate) fn finish<T>(self, settings: T) -> Result<T, SettingsError> {
         if self.0.is_empty() { Ok(settings) } else { Err(SettingsError { faults: self.0 }) }
     }
 }

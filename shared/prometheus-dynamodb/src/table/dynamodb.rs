@@ -1,6 +1,7 @@
 //! The stats table in DynamoDB: the items and conditions that [`super`] describes.
 
 mod attributes;
+mod failure;
 
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
@@ -9,7 +10,6 @@ use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use aws_sdk_dynamodb::{Client, Config};
-use dynamodb_failure::{Cause, Failure};
 
 use super::server_time::ServerTime;
 use super::{
@@ -25,6 +25,7 @@ use attributes::{
     Attributes, Item, base_attributes, base_from, item_from, key_of, number, part_attributes, part_from, snapshot_from,
     stored_from, stored_part_from, stored_structure_from, structure_attributes, structure_from,
 };
+use failure::{Cause, Failure};
 
 /// The table's partition key.
 pub const PARTITION_KEY: &str = "pk";

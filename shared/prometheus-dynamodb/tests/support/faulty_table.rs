@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use prometheus_dynamodb::MemoryStatsTable;
-use prometheus_dynamodb::item::{Encoded, Snapshot, StructureId, StructureItem, WriterId};
-use prometheus_dynamodb::protocol::condition::PutCondition;
-use prometheus_dynamodb::protocol::writer::PutOutcome;
-use prometheus_dynamodb::table::{PublishStats, ReadStructures, TableError, TableTime};
+use prometheus_dynamodb::internals::item::{Encoded, Snapshot, StructureId, StructureItem, WriterId};
+use prometheus_dynamodb::internals::protocol::condition::PutCondition;
+use prometheus_dynamodb::internals::protocol::writer::PutOutcome;
+use prometheus_dynamodb::internals::table::{PublishStats, ReadStructures, TableError, TableTime};
 
 /// A table whose puts fail a given number of times.
 #[derive(Debug, Clone, Default)]

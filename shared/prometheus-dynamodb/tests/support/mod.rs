@@ -1,19 +1,18 @@
 //! What the integration tests share: an environment that counts its requests, and reading a page. Each test uses a part of it.
 #![allow(dead_code)]
 
+pub mod dynamodb_local;
 pub mod faulty_table;
 
 use std::time::{Duration, Instant};
 
-use lambda_runtime::LambdaInvocation;
-use local_bundle::lambda_event;
+use lambda_runtime::{Context, LambdaInvocation};
 use prometheus::{IntCounter, Registry};
-use prometheus_dynamodb::item::WriterId;
-use prometheus_dynamodb::page::PageValue;
-use prometheus_dynamodb::table::{PublishStats, ReadStats};
-use prometheus_dynamodb::{
-    Page, PublishService, Publisher, Sources, Structures, TableSettings, WriterSettings, WriterSettingsBuilder, scrape,
-};
+use prometheus_dynamodb::internals::item::WriterId;
+use prometheus_dynamodb::internals::page::PageValue;
+use prometheus_dynamodb::internals::table::{PublishStats, ReadStats};
+use prometheus_dynamodb::internals::{Structures, page::Page, scrape};
+use prometheus_dynamodb::{PublishService, Publisher, Sources, TableSettings, WriterSettings, WriterSettingsBuilder};
 use tower::{Layer, Service};
 
 /// An environment whose handler counts its requests.
@@ -73,9 +72,17 @@ impl<T: PublishStats> Environment<T> {
 
     pub async fn requests(&mut self, number: u32) {
         for _ in 0..number {
-            self.service.call(lambda_event::invocation(0)).await.unwrap();
+            self.service.call(invocation(0)).await.unwrap();
         }
     }
+}
+
+/// An event as the runtime hands it to the layers around a handler. The deadline is in milliseconds since the epoch.
+pub fn invocation(deadline_ms: u64) -> LambdaInvocation {
+    let (parts, ()) = hyper::Response::new(()).into_parts();
+    let mut context = Context::default();
+    context.deadline = deadline_ms;
+    LambdaInvocation { parts, body: bytes::Bytes::new(), context }
 }
 
 pub fn writer_settings(table: &str, shards: u32, burst: u32) -> WriterSettingsBuilder {
@@ -100,10 +107,10 @@ pub async fn page<T: ReadStats>(table: &T) -> Page {
 pub fn value(page: &Page, name: &str, labels: &[(&str, &str)]) -> f64 {
     let family =
         page.families.iter().find(|family| family.name == name).unwrap_or_else(|| panic!("no {name}: {page:?}"));
-    let has = |series: &&prometheus_dynamodb::page::PageSeries| {
+    let has = |series: &&prometheus_dynamodb::internals::page::PageSeries| {
         labels.iter().all(|(name, value)| series.labels.contains(&((*name).to_owned(), (*value).to_owned())))
     };
-    let number = |series: &prometheus_dynamodb::page::PageSeries| match &series.value {
+    let number = |series: &prometheus_dynamodb::internals::page::PageSeries| match &series.value {
         PageValue::Number(value) => *value,
         PageValue::Histogram { count, .. } => *count as f64,
     };

@@ -10,10 +10,10 @@ use aws_sdk_dynamodb::operation::query::QueryError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use aws_smithy_runtime_api::client::retries::RequestAttempts;
-use dynamodb_failure::Failure;
 use prometheus::IntCounterVec;
 
 use crate::store::StorageOperation;
+use crate::store::failure::is_throttling;
 
 /// Counts attempts after the first, and those that were throttled.
 #[derive(Debug, Clone)]
@@ -54,14 +54,14 @@ impl Intercept for AttemptCounter {
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let error = context.output_or_error().and_then(Result::err).and_then(|error| error.as_operation_error());
-        let failure = error.and_then(|error| {
-            None.or_else(|| error.downcast_ref::<PutItemError>().map(Failure::of_answer))
-                .or_else(|| error.downcast_ref::<GetItemError>().map(Failure::of_answer))
-                .or_else(|| error.downcast_ref::<UpdateItemError>().map(Failure::of_answer))
-                .or_else(|| error.downcast_ref::<QueryError>().map(Failure::of_answer))
-                .or_else(|| error.downcast_ref::<DeleteItemError>().map(Failure::of_answer))
+        let throttled = error.and_then(|error| {
+            None.or_else(|| error.downcast_ref::<PutItemError>().map(is_throttling))
+                .or_else(|| error.downcast_ref::<GetItemError>().map(is_throttling))
+                .or_else(|| error.downcast_ref::<UpdateItemError>().map(is_throttling))
+                .or_else(|| error.downcast_ref::<QueryError>().map(is_throttling))
+                .or_else(|| error.downcast_ref::<DeleteItemError>().map(is_throttling))
         });
-        if let (Some(Failure::Throttled), Some(operation)) = (failure, operation(config)) {
+        if let (Some(true), Some(operation)) = (throttled, operation(config)) {
             self.throttles.with_label_values(&[operation.as_str()]).inc();
         }
         Ok(())

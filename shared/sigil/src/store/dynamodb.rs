@@ -10,8 +10,8 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
 };
-use dynamodb_failure::Failure;
 
+use super::failure::{is_throttling, is_timeout};
 use super::{
     DeleteDue, Deletion, DuePage, InsertRecord, Insertion, ListDue, LoadRecord, Loaded, MAX_RECORD_BYTES, PageStart,
     RevokeRecord, Revoking, StorageError,
@@ -152,9 +152,9 @@ where
     if matches!(error, SdkError::ConstructionFailure(_)) {
         return StorageError::NotSent(error.into());
     }
-    match Failure::of(&error) {
-        Failure::Throttled => StorageError::Throttled(error.into()),
-        Failure::TimedOut => StorageError::TimedOut(error.into()),
-        Failure::ConditionFailed | Failure::Failed => StorageError::Unavailable(error.into()),
+    match &error {
+        _ if is_timeout(&error) => StorageError::TimedOut(error.into()),
+        SdkError::ServiceError(answer) if is_throttling(answer.err()) => StorageError::Throttled(error.into()),
+        _ => StorageError::Unavailable(error.into()),
     }
 }

@@ -3,11 +3,12 @@
 use std::error::Error;
 use std::fmt;
 
+use aws_runtime::retries::classifiers::THROTTLING_ERRORS;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
 /// How a call failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
+pub(super) enum Failure {
     /// The condition of a conditional write did not hold.
     ConditionFailed,
     /// DynamoDB is asked too much: it works, and a later call will succeed.
@@ -18,26 +19,17 @@ pub enum Failure {
     Failed,
 }
 
-/// The answers by which DynamoDB throttles; see
-/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>.
-const THROTTLING: [&str; 3] = ["ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded"];
-
 impl Failure {
-    /// How this call failed.
-    pub fn of<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Self {
+    /// Returns how this call failed.
+    pub(super) fn of<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Self {
         match error {
             SdkError::TimeoutError(_) => Self::TimedOut,
             SdkError::DispatchFailure(failure) if failure.is_timeout() => Self::TimedOut,
-            SdkError::ServiceError(answer) => Self::of_answer(answer.err()),
-            _ => Self::Failed,
-        }
-    }
-
-    /// How a call failed that DynamoDB answered with this error.
-    pub fn of_answer(error: &impl ProvideErrorMetadata) -> Self {
-        match error.code() {
-            Some("ConditionalCheckFailedException") => Self::ConditionFailed,
-            Some(code) if THROTTLING.contains(&code) => Self::Throttled,
+            SdkError::ServiceError(answer) => match answer.err().code() {
+                Some("ConditionalCheckFailedException") => Self::ConditionFailed,
+                Some(code) if THROTTLING_ERRORS.contains(&code) => Self::Throttled,
+                _ => Self::Failed,
+            },
             _ => Self::Failed,
         }
     }
@@ -46,11 +38,11 @@ impl Failure {
 /// Why a call failed, for the log: the code and message of DynamoDB's answer, or what kept it from answering. Never the answer
 /// itself, which may hold what is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cause(String);
+pub(super) struct Cause(String);
 
 impl Cause {
-    /// Why this call failed.
-    pub fn of<E, R>(error: &SdkError<E, R>) -> Self
+    /// Returns why this call failed.
+    pub(super) fn of<E, R>(error: &SdkError<E, R>) -> Self
     where
         E: ProvideErrorMetadata + Error + 'static,
         R: fmt::Debug + 'static,

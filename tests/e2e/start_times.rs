@@ -1,7 +1,5 @@
 //! What start times are worth to a real Prometheus 3: the first increment of a label set shows in `increase()`.
 
-mod support;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,8 +9,9 @@ use hyper::{Request, Response};
 use local_bundle::http_server::HttpServer;
 use local_bundle::prometheus::{Options, Prometheus};
 use prometheus::{IntCounterVec, Opts, Registry};
-use prometheus_dynamodb::{MemoryStatsTable, PageBody, PageRequest, Structures, TableSettings, respond};
-use support::Environment;
+use prometheus_dynamodb::{
+    MemoryStatsTable, PageBody, PageRequest, Publisher, Scraper, Sources, TableSettings, WriterSettings,
+};
 
 const LABEL_SETS: usize = 1000;
 
@@ -38,10 +37,9 @@ fn config(address: &str, protocol: &str) -> String {
 
 /// Serves the page of this table.
 async fn serve(table: MemoryStatsTable) -> Result<HttpServer> {
-    let settings = Arc::new(TableSettings::builder("stats").created_series(true).build()?);
-    let structures = Arc::new(Structures::default());
+    let scraper = Arc::new(Scraper::new(table, TableSettings::builder("stats").created_series(true).build()?));
     HttpServer::answering(move |request: Request<Bytes>| {
-        let (table, settings, structures) = (table.clone(), Arc::clone(&settings), Arc::clone(&structures));
+        let scraper = Arc::clone(&scraper);
         async move {
             let header = |name: &str| request.headers().get(name)?.to_str().ok().map(str::to_owned);
             let page = PageRequest {
@@ -51,7 +49,7 @@ async fn serve(table: MemoryStatsTable) -> Result<HttpServer> {
                 received_at: Instant::now(),
                 deadline: None,
             };
-            let page = respond(&table, &structures, &settings, page).await?;
+            let page = scraper.respond(page).await?;
             let mut response = Response::builder();
             for (name, value) in page.headers {
                 response = response.header(name, value);
@@ -72,8 +70,9 @@ async fn first_increments_show_in_increase() -> Result<()> {
     let registry = Registry::new();
     let counter = IntCounterVec::new(Opts::new("x_total", "By label."), &["label"])?;
     registry.register(Box::new(counter.clone()))?;
-    let mut environment = Environment::with(registry, table.clone(), 1, 10);
-    environment.requests(1).await;
+    let settings = WriterSettings::builder("start times", "encode", "1").build()?;
+    let publisher = Publisher::new(table.clone(), Sources::new(registry), settings, Instant::now())?;
+    publisher.publish().await?;
 
     let server = serve(table).await?;
     let address = server.address().to_string();
@@ -81,12 +80,12 @@ async fn first_increments_show_in_increase() -> Result<()> {
     for (protocol, features, at_least) in SCRAPERS {
         let options = Options { features, ..Options::over(&address, "token") };
         let prometheus = Prometheus::start_configured(&config(&address, protocol), &options).await?;
-        prometheus.query_until("requests_total", |series| !series.is_empty()).await?;
+        prometheus.query_until("prometheus_dynamodb_publishes_total", |series| !series.is_empty()).await?;
         scrapers.push((protocol, features, at_least, prometheus));
     }
     // All of them come up between two scrapes, and each is incremented once.
     (0..LABEL_SETS).for_each(|label| counter.with_label_values(&[label.to_string()]).inc());
-    environment.requests(1).await;
+    publisher.publish().await?;
     tokio::time::sleep(Duration::from_millis(1)).await;
     let mut shown = Vec::new();
     for (protocol, features, at_least, prometheus) in &scrapers {

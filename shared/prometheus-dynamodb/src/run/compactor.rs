@@ -1,0 +1,84 @@
+//! The function that compacts.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use lambda_runtime::layers::TracingLayer;
+use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
+use prometheus::Registry;
+use serde::de::IgnoredAny;
+
+use super::client;
+use crate::compact::Compactor;
+use crate::settings::faults::Faults;
+use crate::settings::{TableSettings, WriterSettings};
+use crate::table::DynamoDbStatsTable;
+
+/// What is left of an invocation's time for the response and for publishing, which may take 1 s.
+const RESERVE: Duration = Duration::from_millis(1500);
+
+/// The time for a run where the runtime does not say when it ends, as emulators do.
+const USUAL: Duration = Duration::from_secs(50);
+
+/// Runs a function that compacts the stats table each time it is invoked, whatever the event: let a schedule invoke it every
+/// hour or so, with a time-out of a minute.
+///
+/// A run does what it can until the time-out comes near, and the next goes on. It responds with its [`CompactReport`] and
+/// publishes its own metrics. It reads [`TableSettings::from_env`] and [`WriterSettings::from_env`].
+///
+/// [`CompactReport`]: crate::CompactReport
+///
+/// # Errors
+///
+/// If settings are wrong, all of them at once, and when the Runtime API fails. A run that fails is reported to Lambda.
+///
+/// # Panics
+///
+/// As [`run`](crate::run).
+pub async fn run_compactor() -> Result<(), Error> {
+    let mut faults = Faults::default();
+    let settings = faults.take(TableSettings::from_env());
+    // Checked here, so that what is wrong with either is told at once.
+    faults.take(WriterSettings::from_env());
+    let settings = faults.finish(settings)?.expect("a setting is absent only when a fault was noted");
+
+    let registry = Registry::new();
+    let table = DynamoDbStatsTable::new(client::for_batches().await, settings.table());
+    let compactor = Arc::new(Compactor::new(table, settings, &registry)?);
+    let handler = service_fn(move |event: LambdaEvent<IgnoredAny>| {
+        let compactor = Arc::clone(&compactor);
+        let time = time_for_run(event.context.deadline(), SystemTime::now());
+        // Boxed, for it is deeper than the compiler follows.
+        Box::pin(async move {
+            let (report, result) = compactor.run(Instant::now() + time).await;
+            tracing::info!(?report, "compacted");
+            if let Err(error) = result {
+                tracing::error!(error = &error as &dyn std::error::Error, "a run failed");
+                return Err(Error::from(error));
+            }
+            Ok(report)
+        })
+    });
+    let publisher = super::publisher(registry.into()).await?;
+    // One run after the other, whatever `AWS_LAMBDA_MAX_CONCURRENCY` says: two at once would only be in each other's way.
+    Runtime::new(handler).layer(TracingLayer::new()).layer(publisher.layer()).run().await
+}
+
+/// Returns the time for a run that Lambda ends at `ends_at`.
+fn time_for_run(ends_at: SystemTime, now: SystemTime) -> Duration {
+    // Lambda hands out no event that is over. Emulators name a constant time, long past.
+    ends_at.duration_since(now).map_or(USUAL, |left| left.saturating_sub(RESERVE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_ends_before_lambda_ends_it() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        assert_eq!(time_for_run(now + Duration::from_secs(60), now), Duration::from_millis(58_500));
+        assert_eq!(time_for_run(now + Duration::from_secs(1), now), Duration::ZERO);
+        assert_eq!(time_for_run(SystemTime::UNIX_EPOCH, now), USUAL);
+    }
+}
