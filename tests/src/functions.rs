@@ -28,7 +28,23 @@ pub async fn build_optimised() -> Result<BTreeMap<String, PathBuf>> {
     build_with(&[["--profile", "soak", "--bins"].as_slice(), &packages].concat()).await
 }
 
+/// Builds `deployable`, a function for tests, and returns its program.
+pub async fn build_deployable() -> Result<PathBuf> {
+    const NAME: &str = "deployable";
+    cargo_build(&["--bin", NAME]).await?.remove(NAME).context("cargo built no program called deployable")
+}
+
 async fn build_with(arguments: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
+    let programs = cargo_build(arguments).await?;
+    ALL.iter().try_for_each(|function| {
+        ensure!(programs.contains_key(*function), "cargo built no program called {function}");
+        Ok(())
+    })?;
+    Ok(programs)
+}
+
+/// Builds, and returns the programs.
+async fn cargo_build(arguments: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
     let mut command = Command::new("cargo");
     command.current_dir(workspace::root()).args(["build", "--message-format=json-render-diagnostics"]).args(arguments);
     let output =
@@ -36,16 +52,8 @@ async fn build_with(arguments: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
     ensure!(output.status.success(), "the functions could not be built");
 
     let messages = String::from_utf8(output.stdout)?;
-    let programs: BTreeMap<String, PathBuf> = messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Artifact>(line).ok())
-        .filter_map(|artifact| Some((artifact.target.name, artifact.executable?)))
-        .collect();
-    ALL.iter().try_for_each(|function| {
-        ensure!(programs.contains_key(*function), "cargo built no program called {function}");
-        Ok(())
-    })?;
-    Ok(programs)
+    let artifacts = messages.lines().filter_map(|line| serde_json::from_str::<Artifact>(line).ok());
+    Ok(artifacts.filter_map(|artifact| Some((artifact.target.name, artifact.executable?))).collect())
 }
 
 /// The part of Cargo's messages that says where a program is.

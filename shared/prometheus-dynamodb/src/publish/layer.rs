@@ -74,7 +74,7 @@ where
 
 pin_project! {
     /// See [`Publisher::layer`]. It can be sent between threads if the inner service's future can, which a runtime that
-    /// serves one request at a time does not need.
+    /// serves several requests at once needs.
     #[project = Projection]
     #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
