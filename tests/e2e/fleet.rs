@@ -21,6 +21,8 @@ async fn a_fleet_is_counted_exactly() -> Result<()> {
     let Settings { requests, environments, .. } = report.settings;
     assert!(report.requests >= requests.into(), "{report}");
     assert_eq!(report.environments, environments as usize, "{report}");
+    assert!(report.several_at_once as u32 >= environments / 8, "{report}");
+    assert!(report.timed_out as u32 >= environments / 20, "{report}");
     let disturbed = report.killed as u32 + report.frozen_past_folding;
     assert!(disturbed >= environments / 2, "{report}");
     assert!(report.fresh_ids as u32 >= report.frozen_past_folding / 2, "{report}");

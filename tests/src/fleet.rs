@@ -119,6 +119,10 @@ struct Member {
     /// Whether it lived until everything that it had done was published.
     survived: bool,
     killed: bool,
+    /// Whether it was killed since a request had run into its time-out.
+    timed_out: bool,
+    /// How many requests it handles at once.
+    at_once: u32,
 }
 
 struct Fleet {
@@ -144,7 +148,8 @@ impl Fleet {
             std::fs::remove_dir_all(&logs).with_context(|| logs.display().to_string())?;
         }
         std::fs::create_dir_all(&logs).with_context(|| logs.display().to_string())?;
-        let programs = functions::build().await?;
+        let mut programs = functions::build().await?;
+        programs.insert("deployable".to_owned(), functions::build_deployable().await?);
         let dynamodb = DynamoDbLocal::start_in_memory(&logs.join("dynamodb.log")).await?;
         tables::create(&dynamodb.client()).await?;
         let published = Arc::new(Published::default());
@@ -157,6 +162,7 @@ impl Fleet {
         let proxy = FaultProxy::start(options, Arc::clone(&published)).await?;
         let url = format!("http://{}", proxy.address());
         let mut variables = Environment::new(&url, &sigil::keys::generate("fleet"), DEFAULT_METRICS_TOKEN);
+        variables.set("JOB_METRICS", "before");
         variables.set("STATS_SHARDS", &settings.shards().to_string());
         variables.set("STATS_WRITER_IDLE", &format!("{}ms", Settings::WRITER_IDLE.as_millis()));
         variables.set("STATS_GRACE", &format!("{}ms", Settings::GRACE.as_millis()));
@@ -175,7 +181,7 @@ impl Fleet {
             next: AtomicU32::new(0),
             log: Mutex::default(),
         });
-        let metrics = shared.start_process("metrics", "metrics").await?;
+        let metrics = shared.start_process("metrics", "metrics", 1).await?;
         Ok(Self { shared, pages: Pages::default(), metrics, traffic: Traffic::default(), dynamodb })
     }
 
@@ -279,6 +285,7 @@ impl Fleet {
         let mut violations = log.violations.clone();
         violations.sort_by_key(|violation| violation.rule);
         let of = |function: &str| log.members.values().filter(|member| member.function == function).count();
+        let timed_out = log.members.iter().filter(|(_, member)| member.timed_out);
         Report {
             settings: self.shared.settings,
             duration,
@@ -286,6 +293,9 @@ impl Fleet {
             gc_environments: of("gc"),
             requests: log.members.values().map(|member| member.api.tally().responses).sum(),
             killed: log.members.values().filter(|member| member.killed).count(),
+            timed_out: timed_out.clone().count(),
+            lost_by_time_outs: timed_out.map(|(name, _)| self.shared.published.unpublished(name)).sum(),
+            several_at_once: log.members.values().filter(|member| member.at_once > 1).count(),
             frozen_past_folding: log.frozen_past_folding,
             fresh_ids: self.shared.published.environments_with_fresh_id(),
             formats: self.shared.published.formats(),
@@ -324,9 +334,10 @@ impl Shared {
         }
     }
 
-    async fn start_process(&self, function: &'static str, name: &str) -> Result<ExecutionEnvironment> {
+    async fn start_process(&self, function: &'static str, name: &str, at_once: u32) -> Result<ExecutionEnvironment> {
         let mut variables = self.variables.clone();
         variables.set("AWS_ACCESS_KEY_ID", name);
+        variables.set("AWS_LAMBDA_MAX_CONCURRENCY", &at_once.to_string());
         // As while a deploy brings the other format: both are at work side by side.
         variables.set("STATS_FORMAT", if name.ends_with(['1', '4', '7']) { "1" } else { "2" });
         let program = self.programs.get(function).context("it was built")?.clone();
@@ -335,11 +346,13 @@ impl Shared {
     }
 
     /// A cold start of an environment that publishes.
-    async fn start_environment(&self, function: &'static str, name: String) -> Result<Running> {
-        let environment = self.start_process(function, &name).await?;
+    async fn start_environment(&self, function: &'static str, name: String, at_once: u32) -> Result<Running> {
+        let environment = self.start_process(function, &name, at_once).await?;
         let api = environment.api();
         self.published.add_environment(&name, function, Arc::clone(&api));
-        self.log().members.insert(name.clone(), Member { function, api, survived: false, killed: false });
+        self.log()
+            .members
+            .insert(name.clone(), Member { function, api, survived: false, killed: false, timed_out: false, at_once });
         Ok(Running { name, environment })
     }
 
@@ -352,7 +365,8 @@ impl Shared {
                 return Ok(None);
             }
             let plan = Plan::new(&self.settings, number);
-            let running = self.start_environment(plan.function, format!("{}{number}", plan.function)).await?;
+            let name = format!("{}{number}", plan.function);
+            let running = self.start_environment(plan.function, name, plan.at_once).await?;
             let survivor = self.live(running, &plan).await?;
             if plan.end == End::Survive {
                 return Ok(survivor);

@@ -42,6 +42,13 @@ async fn built(arguments: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
     Ok(programs)
 }
 
+/// Builds `deployable`, a function for tests, and returns its program.
+pub async fn build_deployable() -> Result<PathBuf> {
+    const NAME: &str = "deployable";
+    build_with(&["--bin", NAME]).await?.remove(NAME).context("cargo built no program called deployable")
+}
+
+/// Builds, and returns the programs.
 async fn build_with(arguments: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
     let mut command = Command::new("cargo");
     command.current_dir(workspace::root()).args(["build", "--message-format=json-render-diagnostics"]).args(arguments);
@@ -50,11 +57,8 @@ async fn build_with(arguments: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
     ensure!(output.status.success(), "the functions could not be built");
 
     let messages = String::from_utf8(output.stdout)?;
-    Ok(messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Artifact>(line).ok())
-        .filter_map(|artifact| Some((artifact.target.name, artifact.executable?)))
-        .collect())
+    let artifacts = messages.lines().filter_map(|line| serde_json::from_str::<Artifact>(line).ok());
+    Ok(artifacts.filter_map(|artifact| Some((artifact.target.name, artifact.executable?))).collect())
 }
 
 /// The part of Cargo's messages that says where a program is.

@@ -1,7 +1,8 @@
 //! An emulator of the Lambda Runtime API, for one execution environment.
 //!
-//! It hands out one event at a time and counts what it receives: it is the ground truth of what a function did, since a
-//! response that was received was worked for, and counted, before. The interface is described in AWS's documentation
+//! It hands out an event to each who asks, one at a time to an environment that handles one at a time, and counts what it
+//! receives: it is the ground truth of what a function did, since a response that was received was worked for, and counted,
+//! before. The interface is described in AWS's documentation
 //! under "Using the Lambda runtime API for custom runtimes" and "Using the Lambda Extensions API to create extensions".
 
 use std::collections::BTreeMap;
@@ -62,7 +63,8 @@ pub enum Outcome {
 #[derive(Debug)]
 struct Shared {
     events: tokio::sync::Mutex<mpsc::UnboundedReceiver<Event>>,
-    waiting: watch::Sender<bool>,
+    /// How many ask for an event.
+    waiting: watch::Sender<u32>,
     record: Mutex<Record>,
 }
 
@@ -87,7 +89,7 @@ impl RuntimeApi {
         let (events, receiver) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             events: tokio::sync::Mutex::new(receiver),
-            waiting: watch::Sender::new(false),
+            waiting: watch::Sender::new(0),
             record: Mutex::new(Record {
                 deadline: Deadline::After(TIMEOUT),
                 tally: Tally::default(),
@@ -123,12 +125,17 @@ impl RuntimeApi {
     /// Waits until the environment asks for an event: it has started, or has done all that it does after a response.
     /// From then on Lambda may freeze it.
     pub async fn asks_for_event(&self) {
+        self.asks_for_events(1).await;
+    }
+
+    /// Waits until the environment asks for so many events at once.
+    pub async fn asks_for_events(&self, events: u32) {
         // The sender lives in this emulator, so waiting cannot fail.
-        let _ = self.shared.waiting.subscribe().wait_for(|waiting| *waiting).await;
+        let _ = self.shared.waiting.subscribe().wait_for(|waiting| *waiting >= events).await;
     }
 
     /// Hands out the event once the environment asks for one, and waits for what it makes of it. Lambda gives an
-    /// environment one event at a time; keeping to that is the caller's part.
+    /// environment one event at a time, or as many as it is to handle at once; keeping to that is the caller's part.
     pub async fn invoke(&self, payload: &Value) -> Result<Outcome> {
         let (invoker, outcome) = oneshot::channel();
         let event = Event { payload: payload.to_string(), invoker };
@@ -166,6 +173,8 @@ impl Shared {
             (&Method::POST, ["2018-06-01", "runtime", "invocation", id, "error"]) => {
                 self.received(id, Outcome::Error, request).await
             }
+            // As if the image had been taken and restored at once, in the process itself.
+            (&Method::GET, ["2018-06-01", "runtime", "restore", "next"]) => Ok(answer(200, "")),
             (&Method::POST, ["2018-06-01", "runtime", "init", "error"]) => self.init_error(request).await,
             (&Method::POST, ["2020-01-01", "extension", "register"]) => Ok(registered()),
             // No extension here subscribes to an event, so none ever comes.
@@ -176,9 +185,9 @@ impl Shared {
     }
 
     async fn next(&self, arn: &str) -> Response<Full<Bytes>> {
-        self.waiting.send_replace(true);
+        self.waiting.send_modify(|waiting| *waiting += 1);
         let event = self.events.lock().await.recv().await;
-        self.waiting.send_replace(false);
+        self.waiting.send_modify(|waiting| *waiting -= 1);
         let Some(event) = event else { return answer(500, "there will be no further event") };
         let (id, deadline) = {
             let mut record = self.record();

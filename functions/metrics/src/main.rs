@@ -35,5 +35,5 @@ async fn run() -> Result<(), Error> {
         let metrics = Arc::clone(&metrics);
         async move { metrics.answer(event).await }
     });
-    runtime.layer(DeadlineLayer::new(metrics::handler::LIMIT)).run().await
+    runtime.layer(DeadlineLayer::new(metrics::handler::LIMIT)).run_concurrent().await
 }

@@ -18,9 +18,11 @@ pub use request::{Caller, HttpRequest, UnsupportedEvent};
 /// count one that is no HTTP request as well.
 pub fn runtime<F, R>(
     handler: F,
-) -> Runtime<impl Service<LambdaInvocation, Response = (), Error = lambda_runtime::Error>>
+) -> Runtime<
+    impl Service<LambdaInvocation, Response = (), Error = lambda_runtime::Error, Future: Send> + Clone + Send + 'static,
+>
 where
-    F: Fn(Box<RawValue>) -> R + Send + 'static,
+    F: Fn(Box<RawValue>) -> R + Clone + Send + 'static,
     R: Future<Output = Response<Body>> + Send + 'static,
 {
     Runtime::new(service_fn(move |event: LambdaEvent<Box<RawValue>>| {

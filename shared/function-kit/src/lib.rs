@@ -1,9 +1,9 @@
 //! What every function of the bundle does the same.
 //!
-//! - [`start()`]: logging, the runtime, and an exit code for settings that are wrong;
+//! - [`start()`]: logging, as many threads as requests at once need, and an exit code for settings that are wrong;
 //! - [`aws`]: clients of AWS whose every call has a time budget;
 //! - [`deadline`]: one deadline for all calls of an invocation;
-//! - [`serve`]: the Lambda runtime loop that publishes metrics after each response and on SIGTERM;
+//! - [`serve()`]: the Lambda runtime loop that publishes metrics after each response and on SIGTERM, in every mode of Lambda;
 //! - [`settings`]: those of the stats table, read among those of a function;
 //! - [`http`]: requests and responses;
 //! - [`problem`]: error responses.

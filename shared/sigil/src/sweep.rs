@@ -81,7 +81,8 @@ async fn sweep_shard<S: ListDue + DeleteDue>(
         report.read_capacity_units += page.read_capacity_units;
         // Late, no further delete is begun, but those under way are waited for: each one that was done is counted.
         let in_time = stream::iter(page.ids).take_while(|_| ready(!is_late()));
-        let mut deletes = in_time.map(|id| store.delete_due(id, now)).buffer_unordered(DELETES_AT_ONCE);
+        // Boxed, for otherwise the compiler cannot tell that the whole can be sent between threads.
+        let mut deletes = in_time.map(|id| store.delete_due(id, now)).buffer_unordered(DELETES_AT_ONCE).boxed();
         let mut failed = Ok(());
         while let Some(deleted) = deletes.next().await {
             match deleted {

@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use super::pages::Pages;
 use super::plan::{End, Freeze, Plan};
 use super::violation::{Rule, Violation};
-use super::{Running, Settings, Shared};
+use super::{Member, Running, Settings, Shared};
 use crate::execution_environment::ExecutionEnvironment;
 use crate::lambda_event;
-use crate::runtime_api::Outcome;
+use crate::runtime_api::{Deadline, Outcome};
 use crate::settings::DEFAULT_METRICS_TOKEN;
 
 /// Longer than any function takes on a busy machine. Freezes are not counted.
@@ -28,19 +29,50 @@ impl Shared {
     /// One environment's life. Hands it out if it survives.
     pub(super) async fn live(&self, mut running: Running, plan: &Plan) -> Result<Option<Running>> {
         self.log().frozen_past_folding += u32::from(plan.is_frozen_past_folding());
-        for request in 0..plan.requests {
-            let is_last = request + 1 == plan.requests;
-            if let (true, End::Kill(after)) = (is_last, plan.end) {
-                self.kill(running, event_of(plan.function), after).await?;
-                return Ok(None);
-            }
+        // The last ones are those in whose midst it ends.
+        let undisturbed = match plan.end {
+            End::Kill(_) | End::TimeOut(_) => plan.requests.saturating_sub(plan.at_once),
+            End::Terminate | End::Survive => plan.requests,
+        };
+        if plan.at_once > 1 {
+            self.requests_at_once(&running, plan, undisturbed).await?;
+        }
+        for request in (0..undisturbed).take_while(|_| plan.at_once == 1) {
             let mut freezes = plan.freezes.iter().filter(|(before, _)| *before == request).map(|(_, freeze)| *freeze);
             self.request(&mut running, freezes.next()).await?;
         }
         match plan.end {
             End::Terminate => running.environment.terminate().await.map(|()| None),
-            End::Kill(_) | End::Survive => Ok(Some(running)),
+            End::Kill(after) => self.kill(running, &event_of(plan.function), plan.at_once, after).await.map(|()| None),
+            End::TimeOut(after) => {
+                running.environment.api().set_deadline(Deadline::After(after));
+                self.change(&running, |member| member.timed_out = true);
+                self.kill(running, &endless_job(), plan.at_once, after).await.map(|()| None)
+            }
+            End::Survive => Ok(Some(running)),
         }
+    }
+
+    /// So many requests to an environment that handles several at once.
+    async fn requests_at_once(&self, running: &Running, plan: &Plan, requests: u32) -> Result<()> {
+        let mut clients = JoinSet::new();
+        for client in 0..plan.at_once {
+            let (api, event) = (running.environment.api(), event_of(plan.function));
+            let share = requests / plan.at_once + u32::from(client < requests % plan.at_once);
+            clients.spawn(async move {
+                let mut outcomes = Vec::new();
+                for _ in 0..share {
+                    outcomes.push(tokio::time::timeout(PATIENCE, api.invoke(&event)).await??);
+                }
+                anyhow::Ok(outcomes)
+            });
+        }
+        while let Some(client) = clients.join_next().await {
+            let outcomes = client?
+                .with_context(|| format!("{}:\n{}", running.name, running.environment.process().log_tail(20)))?;
+            outcomes.into_iter().for_each(|outcome| self.judge(&running.name, plan.function, outcome));
+        }
+        Ok(())
     }
 
     /// One request, and the publish after it. A freeze comes before the request or in the midst of it.
@@ -50,27 +82,39 @@ impl Shared {
         let outcome = invoke(&mut running.environment, event, freeze).await;
         let outcome =
             outcome.with_context(|| format!("{}:\n{}", running.name, running.environment.process().log_tail(20)));
-        match (function, outcome?) {
+        self.judge(&running.name, function, outcome?);
+        Ok(())
+    }
+
+    /// Notes a response that should not be.
+    fn judge(&self, name: &str, function: &str, outcome: Outcome) {
+        match (function, outcome) {
             ("gc", Outcome::Response(_) | Outcome::Error(_)) => {}
             ("encode", Outcome::Response(response))
                 if [201, 429, 503].map(Value::from).contains(&response["statusCode"]) => {}
-            ("verify", Outcome::Response(response)) if response["statusCode"] == 200 => {}
-            (_, outcome) => self.violated(Rule::Misbehaved.broken(&running.name, format!("responded {outcome:?}"))),
+            ("verify" | "deployable", Outcome::Response(response)) if response["statusCode"] == 200 => {}
+            (_, outcome) => self.violated(Rule::Misbehaved.broken(name, format!("responded {outcome:?}"))),
+        }
+    }
+
+    async fn kill(&self, running: Running, event: &Value, at_once: u32, after: Duration) -> Result<()> {
+        let mut invocations = JoinSet::new();
+        for _ in 0..at_once {
+            let (api, event) = (running.environment.api(), event.clone());
+            invocations.spawn(async move { api.invoke(&event).await });
+        }
+        tokio::time::sleep(after).await;
+        self.change(&running, |member| member.killed = true);
+        running.environment.kill().await?;
+        // Its end is no error; what was received of its responses has been counted.
+        while let Some(invocation) = invocations.join_next().await {
+            let _ = invocation?;
         }
         Ok(())
     }
 
-    async fn kill(&self, running: Running, event: Value, after: Duration) -> Result<()> {
-        let api = running.environment.api();
-        let invocation = tokio::spawn(async move { api.invoke(&event).await });
-        tokio::time::sleep(after).await;
-        if let Some(member) = self.log().members.get_mut(&running.name) {
-            member.killed = true;
-        }
-        running.environment.kill().await?;
-        // Its end is no error; what was received of its response has been counted.
-        let _ = invocation.await?;
-        Ok(())
+    fn change(&self, running: &Running, change: impl FnOnce(&mut Member)) {
+        self.log().members.get_mut(&running.name).map(change);
     }
 
     /// gc, run after run, some of them killed or frozen. Hands out its environment when the clients are done.
@@ -80,7 +124,7 @@ impl Shared {
         let mut incarnation = 0;
         let mut last_run = GC_RUN;
         loop {
-            let mut running = self.start_environment("gc", format!("gc{slot}x{incarnation}")).await?;
+            let mut running = self.start_environment("gc", format!("gc{slot}x{incarnation}"), 1).await?;
             incarnation += 1;
             loop {
                 let pause = GC_PAUSE.mul_f64(random.f64());
@@ -90,7 +134,7 @@ impl Shared {
                 let moment = last_run.mul_f64(random.f64());
                 match random.u8(..12) {
                     0 => {
-                        self.kill(running, lambda_event::scheduled(), moment).await?;
+                        self.kill(running, &lambda_event::scheduled(), 1, moment).await?;
                         break;
                     }
                     1..=3 => {
@@ -189,6 +233,12 @@ fn event_of(function: &str) -> Value {
             let body = json!({ "token": "e30.e30.e30" });
             lambda_event::http_request("POST", &format!("{SIGILS}/verify"), &[], Some(&body))
         }
+        "deployable" => json!({ "seconds": 0.1 }),
         _ => lambda_event::scheduled(),
     }
+}
+
+/// An event for `deployable` that it counts at once, and whose handler goes on for longer than anything here waits.
+fn endless_job() -> Value {
+    json!({ "seconds": 0.1, "hold_seconds": 3600 })
 }

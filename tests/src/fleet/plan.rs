@@ -8,6 +8,15 @@ use super::settings::Settings;
 /// within or after its publish.
 const INVOCATION: Duration = Duration::from_millis(40);
 
+/// How many requests an environment handles at once that handles several.
+const SEVERAL: u32 = 8;
+
+/// The function whose handler can take as long as it is told.
+const SLOW: &str = "deployable";
+
+/// What an environment that runs into its time-out is given: a publish before the deadline, and one at the pace before that.
+const TIMEOUT: Duration = Duration::from_millis(1500);
+
 /// How long gc may take until it comes to a writer again.
 const GC_PERIOD: Duration = Duration::from_millis(2500);
 
@@ -18,6 +27,8 @@ pub struct Plan {
     pub function: &'static str,
     /// How many requests it is sent, if it lives to see them.
     pub requests: u32,
+    /// How many of them it handles at once. Lambda does not freeze an environment that handles several.
+    pub at_once: u32,
     /// Before which of them it freezes.
     pub freezes: Vec<(u32, Freeze)>,
     /// How it ends.
@@ -39,6 +50,8 @@ pub struct Freeze {
 pub enum End {
     /// SIGKILL this long after the last request's arrival.
     Kill(Duration),
+    /// SIGKILL when the last request, whose handler goes on, has taken so long.
+    TimeOut(Duration),
     /// SIGTERM between requests.
     Terminate,
     /// It is there when all others are gone.
@@ -48,8 +61,9 @@ pub enum End {
 impl Plan {
     /// The plan of the environment with this number.
     ///
-    /// Every second one is killed or frozen until it was folded, in turn. The last ones survive, as many as there are
-    /// at a time.
+    /// Every second one is killed or frozen until it was folded, in turn, and of those that are killed every second one runs into
+    /// its time-out. Of the others, and of those that are killed at once, some handle several requests at once. The last ones
+    /// survive, as many as there are at a time.
     pub fn new(settings: &Settings, number: u32) -> Self {
         let mut random = fastrand::Rng::with_seed(settings.seed.wrapping_mul(1_000_003).wrapping_add(number.into()));
         let survives = number + Settings::AT_ONCE >= settings.environments;
@@ -66,11 +80,21 @@ impl Plan {
             freezes.push((some_request(&mut random), Freeze { after: some_moment(&mut random), duration }));
         }
         let end = match (is_killed, survives) {
+            (true, _) if number % 8 == 4 => End::TimeOut(TIMEOUT),
             (true, _) => End::Kill(INVOCATION.mul_f64(random.f64())),
             (false, true) => End::Survive,
             (false, false) => End::Terminate,
         };
-        Self { function: if random.u8(..10) < 3 { "encode" } else { "verify" }, requests, freezes, end }
+        let at_once = if number % 8 == 3 || (is_killed && number % 16 == 8) { SEVERAL } else { 1 };
+        if at_once > 1 {
+            freezes.clear();
+        }
+        let function = match end {
+            End::TimeOut(_) => SLOW,
+            _ if random.u8(..10) < 3 => "encode",
+            _ => "verify",
+        };
+        Self { function, requests, at_once, freezes, end }
     }
 
     /// Whether it is to be frozen for so long that gc takes it for dead.
@@ -98,11 +122,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn half_of_the_fleet_is_killed_or_frozen_past_folding() {
+    fn half_of_the_fleet_is_killed_or_frozen_past_folding_and_all_modes_are_there() {
         for seed in 0..20 {
             let settings = Settings { seed, ..Settings::LONG };
             let plans: Vec<_> = (0..settings.environments).map(|number| Plan::new(&settings, number)).collect();
-            let killed = plans.iter().filter(|plan| matches!(plan.end, End::Kill(_))).count();
+            let timed_out = plans.iter().filter(|plan| matches!(plan.end, End::TimeOut(_))).count();
+            let killed = timed_out + plans.iter().filter(|plan| matches!(plan.end, End::Kill(_))).count();
+            let several = |plan: &&Plan| plan.at_once > 1;
+            assert!(timed_out >= 20 && plans.iter().filter(several).count() >= 20);
+            assert!(plans.iter().filter(several).all(|plan| plan.freezes.is_empty()));
             let frozen = plans.iter().filter(|plan| plan.is_frozen_past_folding()).count();
             assert!(killed >= 40 && frozen >= 40 && killed + frozen >= 100, "{killed} killed, {frozen} frozen");
             assert!(plans.iter().map(|plan| plan.requests).sum::<u32>() >= settings.requests);

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::totals::{self, Structures, Totals};
 use crate::fault_proxy::{Call, Observer};
-use crate::runtime_api::RuntimeApi;
+use crate::runtime_api::{RuntimeApi, Tally};
 
 /// All that was published.
 #[derive(Debug, Default)]
@@ -96,12 +96,21 @@ impl Published {
 
     /// How many invocations an environment responded to and has not published.
     pub fn lost(&self, environment: &str) -> u64 {
-        let responses_to = |environment: &Environment| (environment.function, environment.api.tally().responses);
-        let Some((function, responses)) = self.state().environments.get(environment).map(responses_to) else {
+        self.more_than_published(environment, |tally| tally.responses)
+    }
+
+    /// How many invocations an environment has begun and not published.
+    pub fn unpublished(&self, environment: &str) -> u64 {
+        self.more_than_published(environment, |tally| tally.delivered)
+    }
+
+    fn more_than_published(&self, environment: &str, number: impl FnOnce(&Tally) -> u64) -> u64 {
+        let invocations = |environment: &Environment| (environment.function, number(&environment.api.tally()));
+        let Some((function, invocations)) = self.state().environments.get(environment).map(invocations) else {
             return 0;
         };
         let published = self.stored_by(environment).get(&totals::invocations(function)).copied().unwrap_or_default();
-        responses.saturating_sub(published as u64)
+        invocations.saturating_sub(published as u64)
     }
 
     /// How many environments have gone on under a fresh id.

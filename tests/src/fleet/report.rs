@@ -26,6 +26,12 @@ pub struct Report {
     pub requests: u64,
     /// Environments that were killed.
     pub killed: usize,
+    /// Of these, environments one of whose requests had run into its time-out.
+    pub timed_out: usize,
+    /// What those have not published of the invocations that they had begun.
+    pub lost_by_time_outs: u64,
+    /// Environments that handle several requests at once.
+    pub several_at_once: usize,
     /// Environments that were frozen until gc took them for dead, and thawed again.
     pub frozen_past_folding: u32,
     /// Environments that have published under more than one id.
@@ -67,6 +73,11 @@ impl fmt::Display for Report {
             f,
             "{} environments and {} of gc; {} killed, {} frozen past folding, {} went on under a fresh id",
             self.environments, self.gc_environments, self.killed, self.frozen_past_folding, self.fresh_ids
+        )?;
+        writeln!(
+            f,
+            "{} handle several requests at once; {} ran into their time-out, which lost {} invocations",
+            self.several_at_once, self.timed_out, self.lost_by_time_outs
         )?;
         let per_second = self.requests as f64 / self.duration.as_secs_f64();
         let seconds = self.duration.as_secs_f64();

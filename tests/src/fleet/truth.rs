@@ -52,15 +52,15 @@ impl Shared {
     fn may_be_unpublished(&self, name: &str, member: &Member, tally: &Tally) -> u64 {
         if member.survived {
             0
-        } else if self.settings.publishes_every_response() {
+        } else if self.settings.publishes_every_response() && member.at_once == 1 {
             // What was received before a snapshot left is in it, except that one response can overtake a snapshot which
             // the timer sends after a failure.
             tally.responses - self.published.responses_when_stored(name).saturating_sub(1)
         } else {
             // How many responses overtake a snapshot of the timer is not known here, so the page is held to what was
-            // stored. An invocation is counted when it begins, and the timer can publish in the midst of it: the last
-            // one that was stored may be without what its response counts.
-            self.published.lost(name) + 1
+            // stored. An invocation is counted when it begins, and a snapshot can be taken in the midst of it: the last
+            // ones that were stored may be without what their responses count.
+            self.published.lost(name) + u64::from(member.at_once)
         }
     }
 }
@@ -71,6 +71,7 @@ fn counted(function: &str, tally: &Tally) -> Vec<(String, u64)> {
     let mut counted = vec![(totals::invocations(function), tally.responses)];
     match function {
         "encode" => counted.push(("sigil_encode_total".to_owned(), with_status(201))),
+        "deployable" => counted.push(("jobs_total".to_owned(), with_status(200))),
         "verify" => counted.push((VERIFIED.to_owned(), with_status(200))),
         _ => {}
     }

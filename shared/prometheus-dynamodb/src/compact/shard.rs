@@ -130,6 +130,7 @@ impl<T: CompactStats> Run<'_, T> {
         let now_ms = table.answered_at_ms();
         let due: Vec<_> = snapshots.iter_mut().filter(|snapshot| is_to_be_sealed(snapshot, now_ms, idle)).collect();
         let late = is_late(self.deadline);
+        // Boxed, here and below, for otherwise the compiler cannot tell that the whole can be sent between threads.
         let mut sealing = stream::iter(due)
             .take_while(|_| ready(!late()))
             .map(|snapshot| async move {
@@ -137,7 +138,8 @@ impl<T: CompactStats> Run<'_, T> {
                 snapshot.sealed_at_ms = sealed.then_some(now_ms);
                 Ok::<_, TableError>(sealed)
             })
-            .buffer_unordered(WRITES_AT_ONCE);
+            .buffer_unordered(WRITES_AT_ONCE)
+            .boxed();
         while let Some(sealed) = sealing.next().await {
             self.report.sealed += u64::from(sealed?);
         }
@@ -163,7 +165,8 @@ impl<T: CompactStats> Run<'_, T> {
                 table.put_grave(&snapshot, now_ms).await?;
                 table.delete_snapshot(&snapshot).await
             })
-            .buffer_unordered(WRITES_AT_ONCE);
+            .buffer_unordered(WRITES_AT_ONCE)
+            .boxed();
         while let Some(buried) = burials.next().await {
             self.report.buried += u64::from(buried?);
         }
@@ -210,6 +213,7 @@ impl<T: CompactStats> Run<'_, T> {
         stream::iter(&parts)
             .map(|part| table.put_part(shard, part))
             .buffer_unordered(WRITES_AT_ONCE)
+            .boxed()
             .try_for_each(|_| ready(Ok(())))
             .await?;
         if !table.put_base(shard, &root).await? {

@@ -111,12 +111,18 @@ impl<C: Content> Writer<C> {
         Self { id, seq: 0, phase: Phase::Unborn, baseline: C::default(), born_at_ms: 0, under_way: None, sent: None }
     }
 
+    /// A writer that has published nothing yet, in a process that was copied while it ran: what it had counted until then
+    /// is not its own to publish.
+    pub fn of_copy(id: WriterId, counted_before: C) -> Self {
+        Self { baseline: counted_before, ..Self::new(id) }
+    }
+
     /// The id under which it publishes.
     pub fn id(&self) -> &WriterId {
         &self.id
     }
 
-    /// What was published under earlier ids, and so is not to be published again.
+    /// What was published under earlier ids or was not its own, and so is not to be published.
     pub fn baseline(&self) -> &C {
         &self.baseline
     }

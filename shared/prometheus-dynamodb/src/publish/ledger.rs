@@ -85,6 +85,13 @@ impl Ledger {
         }
     }
 
+    /// Forgets when series came up: what was gathered until now was gathered in another environment.
+    pub fn forget_times(&mut self) {
+        self.began_at_ms = [None; 2];
+        let lines = self.families.values_mut().flat_map(|entry| entry.series.values_mut());
+        lines.for_each(|line| line.absent_at_ms = None);
+    }
+
     /// Begins a gathering at `now_ms`, in milliseconds since the epoch.
     pub fn begin(&mut self, now_ms: u64) {
         self.gathering += 1;

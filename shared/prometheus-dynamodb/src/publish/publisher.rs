@@ -1,5 +1,7 @@
 //! Publishing: an execution environment's registries into its item of the stats table.
 
+mod image;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -49,7 +51,6 @@ struct Inner<T> {
     sources: Sources,
     metrics: EnvironmentMetrics,
     started_at: Instant,
-    born_at_ms: u64,
     timing: Mutex<Timing>,
     /// Wakes the timer when it has something to do earlier than it thought.
     wake_timer: Notify,
@@ -67,6 +68,8 @@ struct Timing {
 
 #[derive(Debug)]
 struct Publishing {
+    /// When the environment began, in milliseconds since the epoch.
+    born_at_ms: u64,
     /// Absent until the first publish: environments that are restored from one memory image after their init must not
     /// share an id.
     writer: Option<Writer<Families>>,
@@ -109,17 +112,23 @@ impl<T: PublishStats> Publisher<T> {
             settings,
             metrics,
             started_at,
-            born_at_ms: now_ms(),
             timing: Mutex::new(Timing { clock, schedule, log: FailureLog::default() }),
             wake_timer: Notify::new(),
-            publishing: tokio::sync::Mutex::new(Publishing { writer: None, ledger, encoder, shards_announced: false }),
+            publishing: tokio::sync::Mutex::new(Publishing {
+                born_at_ms: now_ms(),
+                writer: None,
+                ledger,
+                encoder,
+                shards_announced: false,
+            }),
             closed: AtomicBool::new(false),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Returns the layer that publishes after each response. Add it last, so that it is outermost:
-    /// `lambda_http::runtime(handler).layer(publisher.layer())`.
+    /// `lambda_http::runtime(handler).layer(publisher.layer())`. Requests may be served one after the other (`run`) or several
+    /// at once (`run_concurrent`).
     pub fn layer(&self) -> PublishLayer<T> {
         self.inner.metrics.ready(self.inner.started_at.elapsed());
         PublishLayer::new(self.clone())
@@ -237,8 +246,8 @@ impl<T: PublishStats> Publisher<T> {
             publishing.shards_announced = true;
         }
         let writer = publishing.writer.get_or_insert_with(|| Writer::new(WriterId::random()));
-        let (ledger, encoder) = (&mut publishing.ledger, &mut publishing.encoder);
-        let mut attempt = Attempt { inner, ledger, encoder, bytes: 0 };
+        let Publishing { born_at_ms, ledger, encoder, .. } = publishing;
+        let mut attempt = Attempt { inner, born_at_ms: *born_at_ms, ledger, encoder, bytes: 0 };
         publish(writer, &mut attempt).await?;
         inner.metrics.published(attempt.bytes);
         publishing.ledger.published();
@@ -255,6 +264,7 @@ impl<T: PublishStats> Publisher<T> {
 /// One attempt to publish.
 struct Attempt<'a, T> {
     inner: &'a Inner<T>,
+    born_at_ms: u64,
     ledger: &'a mut Ledger,
     encoder: &'a mut Encoder,
     /// The size of the families that were put last.
@@ -275,9 +285,8 @@ impl<T: PublishStats> PublishPort<Families> for Attempt<'_, T> {
     }
 
     fn current(&mut self, baseline: &Families) -> Result<Families, PublishError> {
-        let inner = self.inner;
-        let gather =
-            |ledger: &mut Ledger| content(&inner.sources, ledger, baseline, inner.born_at_ms, inner.table.now_ms());
+        let (inner, born_at_ms) = (self.inner, self.born_at_ms);
+        let gather = |ledger: &mut Ledger| content(&inner.sources, ledger, baseline, born_at_ms, inner.table.now_ms());
         let families = gather(self.ledger);
         // What is refused for the first time shall be on the page at once, and not only with the next publish.
         Ok(if inner.metrics.left_out(self.ledger) { gather(self.ledger) } else { families })

@@ -1,0 +1,114 @@
+//! Environments that are restored from an image of an initialised one, as SnapStart does it.
+//!
+//! The image holds what was counted during the init, so each environment that is restored would count it again. So the one of
+//! which the image is taken publishes it and is closed, and those that are restored begin from there: with an id, a birth and a
+//! cold start of their own, and with nothing counted.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use lambda_runtime::{BoxFuture, Error, SnapStartResource};
+
+use super::{Contents, LONGEST_HOLD, Publisher};
+use crate::clock::now_ms;
+use crate::protocol::writer::Writer;
+use crate::table::PublishStats;
+use crate::table::item::WriterId;
+
+/// How often it is tried to publish before the image: what is not published by then counts for nobody.
+const ATTEMPTS: u32 = 3;
+
+/// What a runtime must tell of an image: `runtime.register_snapstart_resource(Arc::new(publisher.clone()))`.
+///
+/// Register it before all others. It is then told of the image last and of the restoring first, and so sees what the hooks of
+/// others count. A publish that fails fails neither: what was counted before the image may be lost, but is never there twice.
+impl<T: PublishStats> SnapStartResource for Publisher<T> {
+    fn before_snapshot(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async {
+            self.inner.closed.store(true, Ordering::SeqCst);
+            for _ in 0..ATTEMPTS {
+                if self.publish_within(LONGEST_HOLD, Contents::All).await.is_ok() {
+                    return Ok(());
+                }
+            }
+            tracing::warn!("what was counted before the image could not be published: it is not counted");
+            Ok(())
+        })
+    }
+
+    fn after_restore(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async {
+            let inner = &*self.inner;
+            let mut publishing = inner.publishing.lock().await;
+            // Gathered only now, so that nothing that was counted between the last publish and the image is in each copy.
+            inner.sources.gather(&mut publishing.ledger, inner.table.now_ms());
+            let counted_before = publishing.ledger.families(publishing.born_at_ms, inner.table.now_ms());
+            publishing.ledger.forget_times();
+            publishing.born_at_ms = now_ms();
+            publishing.writer = Some(Writer::of_copy(WriterId::random(), counted_before));
+            inner.closed.store(false, Ordering::SeqCst);
+            // How long Lambda took to restore it is not to be known here; its own report says it.
+            inner.metrics.ready(Duration::ZERO);
+            Ok(())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use prometheus::{IntCounter, Registry};
+
+    use super::*;
+    use crate::families::exact_sum::ExactSum;
+    use crate::families::{Families, Series, Value};
+    use crate::publish::gather::Sources;
+    use crate::settings::WriterSettings;
+    use crate::table::item::Snapshot;
+    use crate::table::wire;
+    use crate::table::{MemoryStatsTable, ReadStats};
+
+    fn series<'a>(families: &'a Families, name: &str) -> &'a Series {
+        let (_, family) = families.iter().find(|(key, _)| key.name == name).unwrap();
+        family.series.values().next().unwrap()
+    }
+
+    async fn snapshots(table: &MemoryStatsTable) -> Vec<(Snapshot, Families)> {
+        let snapshots = table.snapshots(0).await.unwrap().into_iter().map(Result::unwrap);
+        snapshots.map(|snapshot| (snapshot.clone(), wire::decode(&snapshot.families).unwrap())).collect()
+    }
+
+    #[tokio::test]
+    async fn what_is_restored_counts_what_comes_from_then_on() {
+        let table = MemoryStatsTable::default();
+        let registry = Registry::new();
+        let jobs = IntCounter::new("jobs_total", "Jobs.").unwrap();
+        registry.register(Box::new(jobs.clone())).unwrap();
+        let settings = WriterSettings::builder("image", "encode", "1").format(wire::FORMAT).build().unwrap();
+        let publisher = Publisher::new(table.clone(), Sources::new(registry), settings, Instant::now()).unwrap();
+        let _layer = publisher.layer();
+
+        jobs.inc_by(5);
+        publisher.before_snapshot().await.unwrap();
+        let before = snapshots(&table).await;
+        assert!(before[0].0.closed);
+        assert_eq!(series(&before[0].1, "jobs_total").value, Value::Sum(ExactSum::of([5.0])));
+
+        jobs.inc_by(2);
+        std::thread::sleep(Duration::from_millis(2));
+        let restored_at_ms = now_ms();
+        publisher.after_restore().await.unwrap();
+        jobs.inc();
+        publisher.begin_request(0).response_is_out().await;
+        let after = snapshots(&table).await;
+        let image = before[0].0.writer;
+        let (restored, families) = after.iter().find(|(snapshot, _)| snapshot.writer != image).unwrap();
+        assert!(!restored.closed);
+        for name in ["jobs_total", "lambda_cold_starts_total", "lambda_invocations_total"] {
+            let series = series(families, name);
+            assert_eq!(series.value, Value::Sum(ExactSum::of([1.0])), "{name}");
+            assert!(series.created_at_ms >= restored_at_ms, "{name}");
+        }
+    }
+}

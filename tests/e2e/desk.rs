@@ -1,0 +1,153 @@
+//! A database, and environments each with a stats table of its own.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use local_bundle::dynamodb_local::DynamoDbLocal;
+use local_bundle::environment::Environment;
+use local_bundle::execution_environment::{ExecutionEnvironment, Function};
+use local_bundle::fault_proxy::{FaultProxy, Options};
+use local_bundle::runtime_api::{Outcome, RuntimeApi};
+use local_bundle::settings::DEFAULT_METRICS_TOKEN;
+use local_bundle::{functions, lambda_event, tables, workspace};
+use prometheus_dynamodb::internals::page::PageValue;
+use prometheus_dynamodb::internals::{Structures, scrape};
+use prometheus_dynamodb::{DynamoDbStatsTable, TableSettings};
+use serde_json::{Value, json};
+
+/// A database, and the functions' programs.
+pub struct Desk {
+    dynamodb: DynamoDbLocal,
+    pub logs: PathBuf,
+    programs: BTreeMap<String, PathBuf>,
+}
+
+impl Desk {
+    pub async fn new(name: &str) -> Result<Self> {
+        let logs = workspace::local(&format!("logs/{name}"));
+        std::fs::create_dir_all(&logs)?;
+        let dynamodb = DynamoDbLocal::start_in_memory(&logs.join("dynamodb.log")).await?;
+        tables::create(&dynamodb.client()).await?;
+        Ok(Self { dynamodb, logs, programs: functions::build().await? })
+    }
+
+    /// One of the functions.
+    pub fn function(&self, name: &'static str) -> Result<Function> {
+        Ok(Function { name, program: self.programs.get(name).with_context(|| format!("there is a {name}"))?.clone() })
+    }
+
+    /// Starts an `encode` with a stats table of its own, if it is to have one, and a proxy before the database.
+    pub async fn encode(&self, name: &str, settings: &[(&str, &str)], has_table: bool) -> Result<Running> {
+        self.start(&self.function("encode")?, name, settings, has_table).await
+    }
+
+    /// The same for another function.
+    pub async fn start(
+        &self,
+        function: &Function,
+        name: &str,
+        settings: &[(&str, &str)],
+        has_table: bool,
+    ) -> Result<Running> {
+        let options = Options {
+            target: self.dynamodb.url(),
+            seed: 0,
+            signature_validity: Duration::from_secs(900),
+            blind_puts: false,
+        };
+        let proxy = FaultProxy::start(options, ()).await?;
+        let url = format!("http://{}", proxy.address());
+        let stats = self.stats(name);
+        if has_table {
+            stats.create().await?;
+        }
+        let variables = stats.variables(&url, settings);
+        let log = self.logs.join(format!("{name}.log"));
+        let environment = ExecutionEnvironment::start(function, &variables, &log).await?;
+        Ok(Running { api: environment.api(), environment, proxy, stats })
+    }
+
+    /// The stats table of this name.
+    pub fn stats(&self, name: &str) -> Stats {
+        Stats { table: format!("stats-{name}"), dynamodb: self.dynamodb.client() }
+    }
+
+    /// Where the database is.
+    pub fn url(&self) -> String {
+        self.dynamodb.url()
+    }
+}
+
+/// An environment that is up.
+pub struct Running {
+    pub environment: ExecutionEnvironment,
+    pub api: Arc<RuntimeApi>,
+    pub proxy: FaultProxy,
+    pub stats: Stats,
+}
+
+impl Running {
+    /// One request of an `encode` that succeeds. Returns for how long the environment asks for no other after its response.
+    pub async fn request(&self) -> Result<Duration> {
+        let outcome = self.api.invoke(&event()).await?;
+        let responded = Instant::now();
+        let created = matches!(&outcome, Outcome::Response(response) if response["statusCode"] == 201);
+        ensure!(created, "{outcome:?}\n{}", self.environment.process().log_tail(20));
+        self.api.asks_for_event().await;
+        Ok(responded.elapsed())
+    }
+
+    /// Requests one after the other for so long. Returns how many there were, and which share of the time the environment asked for
+    /// none.
+    pub async fn closed_loop(&self, duration: Duration) -> Result<(u32, f64)> {
+        let (started, mut held, mut requests) = (Instant::now(), Duration::ZERO, 0);
+        while started.elapsed() < duration {
+            held += self.request().await?;
+            requests += 1;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok((requests, held.as_secs_f64() / started.elapsed().as_secs_f64()))
+    }
+}
+
+/// The stats table.
+pub struct Stats {
+    pub table: String,
+    dynamodb: aws_sdk_dynamodb::Client,
+}
+
+impl Stats {
+    /// Creates it.
+    pub async fn create(&self) -> Result<()> {
+        tables::create_stats(&self.dynamodb, &self.table).await
+    }
+
+    /// The settings of a function that uses it.
+    pub fn variables(&self, dynamodb_url: &str, settings: &[(&str, &str)]) -> Environment {
+        let mut variables = Environment::new(dynamodb_url, &sigil::keys::generate("desk"), DEFAULT_METRICS_TOKEN);
+        variables.set("STATS_TABLE", &self.table);
+        settings.iter().for_each(|(variable, value)| variables.set(variable, value));
+        variables
+    }
+
+    /// The sum of a counter's series on the page, or the number of a histogram's observations.
+    pub async fn counted(&self, counter: &str) -> Result<f64> {
+        let settings = TableSettings::builder(tables::STATS).build()?;
+        let table = DynamoDbStatsTable::new(self.dynamodb.clone(), &self.table);
+        let page = scrape(&table, &Structures::default(), &settings, Instant::now() + Duration::from_secs(30)).await?;
+        let family = page.families.iter().find(|family| family.name == counter);
+        let number = |value: &PageValue| match value {
+            PageValue::Number(number) => *number,
+            PageValue::Histogram { count, .. } => *count as f64,
+        };
+        Ok(family.map_or(0.0, |family| family.series.iter().map(|series| number(&series.value)).sum()))
+    }
+}
+
+/// A request of an `encode`.
+pub fn event() -> Value {
+    lambda_event::http_request("POST", "/api/consciousness/sigils", &[], Some(&json!({ "data": "publishing" })))
+}

@@ -1,0 +1,159 @@
+//! Modes of Lambda beside one request after the other: several at once, and environments that are restored from an image.
+
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use local_bundle::execution_environment::Function;
+use local_bundle::process::Process;
+use local_bundle::runtime_api::{Deadline, Outcome, RuntimeApi};
+use local_bundle::wait::{self, Setback, not_yet};
+use local_bundle::{functions, lambda_event};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::desk::{self, Desk, Running, Stats};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How many requests at once an environment is sent.
+const AT_ONCE: u32 = 16;
+
+const CONCURRENT: (&str, &str) = ("AWS_LAMBDA_MAX_CONCURRENCY", "16");
+
+/// `CONCURRENT_REQUESTS=20000` is what the bar is for.
+fn requests() -> Result<u32> {
+    let requests = std::env::var("CONCURRENT_REQUESTS").map_or(Ok(2000), |text| text.parse());
+    requests.context("CONCURRENT_REQUESTS must be a whole number")
+}
+
+/// Sends so many events, so many at a time.
+async fn send(api: &Arc<RuntimeApi>, event: &Value, requests: u32, at_once: u32) -> Result<()> {
+    let mut clients = JoinSet::new();
+    for client in 0..at_once {
+        let (api, event) = (Arc::clone(api), event.clone());
+        let share = requests / at_once + u32::from(client < requests % at_once);
+        clients.spawn(async move {
+            for _ in 0..share {
+                let outcome = api.invoke(&event).await?;
+                ensure!(matches!(&outcome, Outcome::Response(_)), "{outcome:?}");
+            }
+            anyhow::Ok(())
+        });
+    }
+    while let Some(client) = clients.join_next().await {
+        client??;
+    }
+    Ok(())
+}
+
+/// Waits until the page has this count, which it must never exceed.
+async fn until_counted(stats: &Stats, counter: &str, number: f64) -> Result<()> {
+    wait::until(&format!("{counter} is {number}"), PATIENCE, async || match stats.counted(counter).await? {
+        found if found == number => Ok(()),
+        found if found > number => Err(Setback::Final(anyhow::anyhow!("it is {found}"))),
+        found => not_yet(format!("it is {found}")),
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_function_handles_as_many_requests_at_once_as_lambda_says() -> Result<()> {
+    const REQUESTS: u32 = 64;
+    let desk = Desk::new("modes-functions").await?;
+    for name in functions::ALL {
+        let running = desk.start(&desk.function(name)?, name, &[CONCURRENT], true).await?;
+        tokio::time::timeout(PATIENCE, running.api.asks_for_events(AT_ONCE))
+            .await
+            .with_context(|| format!("{name} does not ask for {AT_ONCE} events at once"))?;
+        let event = match name {
+            "gc" => lambda_event::scheduled(),
+            "metrics" => lambda_event::http_request("GET", "/metrics", &[], None),
+            _ => desk::event(),
+        };
+        send(&running.api, &event, REQUESTS, AT_ONCE).await?;
+        if name != "metrics" {
+            until_counted(&running.stats, "lambda_invocations_total", REQUESTS.into()).await?;
+            running.environment.terminate().await?;
+            assert_eq!(running.stats.counted("lambda_invocations_total").await?, f64::from(REQUESTS), "{name}");
+        }
+    }
+    let Err(refused) = desk.encode("refused", &[("AWS_LAMBDA_MAX_CONCURRENCY", "many")], true).await else {
+        anyhow::bail!("'many' is no number");
+    };
+    let refused = format!("{refused:#}");
+    assert!(refused.contains("AWS_LAMBDA_MAX_CONCURRENCY") && refused.contains("from 1 to 10000"), "{refused}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_requests_at_once_are_counted_exactly_and_a_long_one_holds_back_nothing() -> Result<()> {
+    let requests = requests()?;
+    let desk = Desk::new("modes-at-once").await?;
+    let function = Function { name: "deployable", program: env!("CARGO_BIN_EXE_deployable").into() };
+    let settings = [CONCURRENT, ("JOB_METRICS", "before")];
+    let Running { environment, api, stats, .. } = desk.start(&function, "at-once", &settings, true).await?;
+    api.set_deadline(Deadline::After(Duration::from_secs(900)));
+    let long = {
+        let api = Arc::clone(&api);
+        tokio::spawn(async move { api.invoke(&json!({ "seconds": 0.1, "hold_seconds": 600.0 })).await })
+    };
+    let all = f64::from(requests) + 1.0;
+    send(&api, &json!({ "seconds": 0.1 }), requests, AT_ONCE - 1).await?;
+    for counter in ["jobs_total", "job_duration_seconds", "lambda_invocations_total"] {
+        until_counted(&stats, counter, all).await?;
+    }
+    assert!(!long.is_finished(), "the long one goes on");
+    environment.terminate().await?;
+    ensure!(long.await?.is_err(), "it was to take longer");
+    for counter in ["jobs_total", "job_duration_seconds", "lambda_invocations_total"] {
+        assert_eq!(stats.counted(counter).await?, all, "{counter}");
+    }
+    Ok(())
+}
+
+/// `fork` gives each environment the memory as it was when the image was taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_is_restored_a_hundred_times_multiplies_nothing() -> Result<()> {
+    const RESTORES: u32 = 100;
+    const REQUESTS: u32 = 3;
+    let desk = Desk::new("modes-image").await?;
+    let stats = desk.stats("image");
+    stats.create().await?;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_restored"));
+    stats.variables(&desk.url(), &[("AWS_LAMBDA_FUNCTION_NAME", "restored")]).apply(&mut command);
+    command.env("AWS_LAMBDA_FUNCTION_VERSION", "1");
+    command.env("RESTORES", RESTORES.to_string()).env("REQUESTS", REQUESTS.to_string());
+    let mut image = Process::spawn("restored", command, &desk.logs.join("restored.log"))?;
+
+    let handled = f64::from(RESTORES * REQUESTS);
+    for counter in ["handled_total", "lambda_invocations_total"] {
+        until_counted(&stats, counter, handled).await.with_context(|| image.log_tail(20))?;
+    }
+    image.ensure_running()?;
+    assert_eq!(stats.counted("warmed_up_total").await?, 1000.0, "by the one of which the image was taken");
+    // That one has started as well.
+    let started = f64::from(1 + RESTORES);
+    assert_eq!(stats.counted("lambda_cold_starts_total").await?, started);
+    assert_eq!(stats.counted("lambda_init_duration_seconds").await?, started);
+    assert_eq!(stats.counted("prometheus_dynamodb_writers").await?, started);
+    Ok(())
+}
+
+/// The Runtime API's part of it: the function asks for the image to be taken, and goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_under_snapstart_counts_its_init_and_its_requests_once() -> Result<()> {
+    const REQUESTS: u32 = 3;
+    let desk = Desk::new("modes-snapstart").await?;
+    let settings = [("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")];
+    let encode = desk.encode("snapstart", &settings, true).await?;
+    for _ in 0..REQUESTS {
+        encode.request().await?;
+    }
+    let writers = 2.0;
+    assert_eq!(encode.stats.counted("lambda_cold_starts_total").await?, writers);
+    assert_eq!(encode.stats.counted("prometheus_dynamodb_writers").await?, writers);
+    assert_eq!(encode.stats.counted("sigil_encode_total").await?, f64::from(REQUESTS));
+    Ok(())
+}
