@@ -3,7 +3,7 @@
 //! ```text
 //! layer, timer ─▶ schedule, budget: is it time? ─▶ publisher ─▶ content ─▶ protocol::writer ─▶ table
 //!
-//! content: registries ─gather─▶ ledger ─▶ families, less the baseline ─▶ bytes
+//! content: registries ─gather─▶ ledger ─▶ structure and values, less the baseline ─encoder─▶ bytes
 //! ```
 
 mod budget;
@@ -14,6 +14,7 @@ pub(crate) mod encoder;
 mod environment;
 mod failure_log;
 pub mod gather;
+mod gathered;
 pub mod layer;
 mod ledger;
 mod process;
