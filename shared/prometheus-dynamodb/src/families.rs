@@ -3,6 +3,7 @@
 pub mod exact_sum;
 pub mod merge;
 pub mod rules;
+pub mod split;
 pub mod structure;
 pub mod tally;
 pub mod values;

@@ -3,7 +3,7 @@
 //! ```text
 //! layer, timer ─▶ schedule, budget: is it time? ─▶ publisher ─▶ content ─▶ protocol::writer ─▶ table
 //!
-//! content: registries ─gather─▶ ledger ─▶ families, less the baseline ─▶ bytes
+//! content: registries ─gather─▶ ledger ─▶ structure and values, less the baseline ─encoder─▶ bytes
 //! ```
 
 mod budget;
@@ -15,6 +15,7 @@ mod environment;
 pub mod error;
 mod failure_log;
 pub mod gather;
+mod gathered;
 mod gauges;
 pub mod layer;
 mod ledger;

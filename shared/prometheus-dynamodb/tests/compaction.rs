@@ -8,7 +8,7 @@ use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 use prometheus_dynamodb::internals::compact;
 use prometheus_dynamodb::internals::item::WriterId;
 use prometheus_dynamodb::internals::table::{CompactStats, PublishStats, ReadStats};
-use prometheus_dynamodb::{CompactReport, DynamoDbStatsTable, MemoryStatsTable, TableSettings};
+use prometheus_dynamodb::{CompactReport, MemoryStatsTable, TableSettings};
 use support::dynamodb_local::DynamoDbLocal;
 use support::{Environment, page, settings, value};
 

@@ -101,6 +101,11 @@ impl ExactSum {
         high
     }
 
+    /// Whether it is 0.
+    pub(crate) fn is_zero(&self) -> bool {
+        self.parts.is_empty() && self.special == 0.0
+    }
+
     /// Numbers whose exact sum this is: for storing. Empty for zero.
     pub fn parts(&self) -> Vec<f64> {
         let special = (self.special != 0.0).then_some(self.special);

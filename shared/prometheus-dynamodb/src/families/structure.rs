@@ -6,10 +6,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::families::values::{Cursor, Values};
+use crate::families::values::{Builder, Cursor, Values};
 use crate::families::{Bounds, Families, Family, FamilyKey, GaugeMerge, Kind, Series, Value};
 
-/// The most numbers that the values of one structure may have. It bounds the memory that a few bytes, which say that many
+/// The most numbers that the values of a stored structure may have. It bounds the memory that a few bytes, which say that many
 /// series have many buckets, can make a reader use.
 const MAX_SLOTS: usize = 1 << 20;
 
@@ -22,7 +22,7 @@ const MAX_SLOTS: usize = 1 << 20;
 /// 2. what adds up: for a counter and for a gauge that merges by [`GaugeMerge::LiveSum`] one slot; for a histogram one for
 ///    each bucket, and one for the sum;
 /// 3. for every other gauge one slot, and where it merges by [`GaugeMerge::MostRecent`] another: when it was published.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Structure {
     families: Vec<FamilyStructure>,
     series: usize,
@@ -56,9 +56,7 @@ pub(crate) enum SlotKind {
 
 impl Structure {
     /// The structure of these families.
-    ///
-    /// Returns `None` if their values would have more slots than are allowed.
-    pub fn of(families: &Families) -> Option<Self> {
+    pub fn of(families: &Families) -> Self {
         let family = |(key, family): (&FamilyKey, &Family)| FamilyStructure {
             key: key.clone(),
             help: family.help.clone(),
@@ -68,21 +66,25 @@ impl Structure {
     }
 
     /// The structure that has these families, each with its series, in this order.
-    pub(crate) fn new(families: Vec<FamilyStructure>) -> Option<Self> {
-        let mut sizes = [0usize; 3];
-        for family in &families {
+    pub(crate) fn new(families: Vec<FamilyStructure>) -> Self {
+        let slot_kinds = slot_kinds(&families);
+        let series = families.iter().map(|family| family.series.len()).sum();
+        let additive = families.iter().map(|family| family.series.len() * slots_of(&family.key.kind)[0]).sum();
+        Self { families, series, additive, slot_kinds }
+    }
+
+    /// The structure that was read, or `None` if its values would have more slots than are allowed.
+    pub(crate) fn read(families: Vec<FamilyStructure>) -> Option<Self> {
+        let slots = families.iter().try_fold(0usize, |slots, family| {
             let [additive, gauges] = slots_of(&family.key.kind);
-            for (size, slots) in sizes.iter_mut().zip([1, additive, gauges]) {
-                *size = size.checked_add(family.series.len().checked_mul(slots)?)?;
-            }
-        }
-        let [series, additive, gauges] = sizes;
-        let slots = series.checked_add(additive)?.checked_add(gauges)?;
-        if slots > MAX_SLOTS {
-            return None;
-        }
-        let slot_kinds = slot_kinds(&families, slots);
-        Some(Self { families, series, additive, slot_kinds })
+            slots.checked_add(family.series.len().checked_mul(1 + additive + gauges)?)
+        });
+        slots.is_some_and(|slots| slots <= MAX_SLOTS).then(|| Self::new(families))
+    }
+
+    /// Whether its values have no more slots than are allowed.
+    pub(crate) fn can_be_read(&self) -> bool {
+        self.slots() <= MAX_SLOTS
     }
 
     /// The families, in order.
@@ -110,45 +112,33 @@ impl Structure {
         &self.slot_kinds
     }
 
-    /// Takes these families apart: the values of what this structure has, and the rest as families.
+    /// The values of these families.
     ///
-    /// Returns `None` if the families have not all that this structure has, or if not all of it was born at one time, as
-    /// all that one writer has is.
-    pub fn values(&self, families: &Families) -> Option<(Values, Families)> {
-        let mut rest = Families::new();
-        let mut found = Vec::with_capacity(self.series);
-        let mut own = self.families.iter().peekable();
-        let mut born_at_ms = None;
-        for (key, family) in families {
-            let Some(structure) = own.next_if(|own| own.key == *key) else {
-                rest.insert(key.clone(), family.clone());
-                continue;
-            };
-            if structure.help != family.help || *born_at_ms.get_or_insert(family.born_at_ms) != family.born_at_ms {
-                return None;
-            }
-            let mut own = structure.series.iter().peekable();
-            for (label_values, series) in &family.series {
-                if own.next_if(|own| *own == label_values).is_some() {
-                    found.push((&key.kind, series));
-                    continue;
-                }
-                let rest = rest.entry(key.clone()).or_insert_with(|| Family {
-                    // The structure's families have it.
-                    help: String::new(),
-                    born_at_ms: family.born_at_ms,
-                    series: Default::default(),
-                });
-                rest.series.insert(label_values.clone(), series.clone());
-            }
-            if own.next().is_some() {
-                return None;
-            }
-        }
-        if own.next().is_some() {
+    /// Returns `None` if they have another structure, or if not all of them were born at one time, as all that one writer has is.
+    pub fn values(&self, families: &Families) -> Option<Values> {
+        let has_this = |((key, family), own): ((&FamilyKey, &Family), &FamilyStructure)| {
+            own.key == *key && own.help == family.help && own.series.iter().eq(family.series.keys())
+        };
+        let born_at_ms = families.values().next().map(|family| family.born_at_ms).unwrap_or_default();
+        let is_of_one_writer = families.values().all(|family| family.born_at_ms == born_at_ms);
+        let has_all = families.len() == self.families.len() && families.iter().zip(&self.families).all(has_this);
+        if !is_of_one_writer || !has_all {
             return None;
         }
-        Some((values_of(born_at_ms.unwrap_or_default(), &found), rest))
+        let mut values = Builder::new(born_at_ms);
+        for series in families.values().flat_map(|family| family.series.values()) {
+            values.start(series.created_at_ms);
+            match &series.value {
+                Value::Sum(sum) => values.sum(sum),
+                Value::Histogram { counts, sum } => {
+                    counts.iter().for_each(|count| values.count(*count));
+                    values.sum(sum);
+                }
+                Value::Extreme(value) => values.gauge(*value),
+                Value::Latest { at_ms, value } => values.gauge_at(*value, *at_ms),
+            }
+        }
+        Some(values.finish())
     }
 
     /// Puts values of this structure back together with it.
@@ -180,7 +170,7 @@ impl Structure {
 }
 
 /// How many slots of the second and of the third part a series of this kind has.
-fn slots_of(kind: &Kind) -> [usize; 2] {
+pub(crate) fn slots_of(kind: &Kind) -> [usize; 2] {
     match kind {
         Kind::Counter | Kind::Gauge(GaugeMerge::LiveSum) => [1, 0],
         Kind::Histogram(bounds) => [buckets(bounds) + 1, 0],
@@ -194,9 +184,9 @@ pub(crate) fn buckets(bounds: &Bounds) -> usize {
     bounds.as_slice().len() + 1
 }
 
-fn slot_kinds(families: &[FamilyStructure], slots: usize) -> Vec<SlotKind> {
+fn slot_kinds(families: &[FamilyStructure]) -> Vec<SlotKind> {
     let all = || families.iter().flat_map(|family| family.series.iter().map(|_| &family.key.kind));
-    let mut kinds = Vec::with_capacity(slots);
+    let mut kinds = Vec::new();
     kinds.extend(all().map(|_| SlotKind::Whole));
     for kind in all() {
         match kind {
@@ -219,34 +209,6 @@ fn slot_kinds(families: &[FamilyStructure], slots: usize) -> Vec<SlotKind> {
     kinds
 }
 
-fn values_of(born_at_ms: u64, series: &[(&Kind, &Series)]) -> Values {
-    let mut values = Values::new(born_at_ms);
-    for (_, series) in series {
-        values.push_whole(series.created_at_ms.wrapping_sub(born_at_ms));
-    }
-    for (_, series) in series {
-        match &series.value {
-            Value::Sum(sum) => values.push_sum(sum),
-            Value::Histogram { counts, sum } => {
-                counts.iter().for_each(|count| values.push_whole(*count));
-                values.push_sum(sum);
-            }
-            Value::Extreme(_) | Value::Latest { .. } => {}
-        }
-    }
-    for (_, series) in series {
-        match &series.value {
-            Value::Extreme(value) => values.push_number(*value),
-            Value::Latest { at_ms, value } => {
-                values.push_number(*value);
-                values.push_whole(at_ms.wrapping_sub(born_at_ms));
-            }
-            Value::Sum(_) | Value::Histogram { .. } => {}
-        }
-    }
-    values
-}
-
 fn value_of(kind: &Kind, born_at_ms: u64, additive: &mut Cursor<'_>, gauges: &mut Cursor<'_>) -> Value {
     match kind {
         Kind::Counter | Kind::Gauge(GaugeMerge::LiveSum) => Value::Sum(additive.sum()),
@@ -265,7 +227,6 @@ fn value_of(kind: &Kind, born_at_ms: u64, additive: &mut Cursor<'_>, gauges: &mu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::families::merge::merge;
     use crate::testing::{families, of_one_writer};
     use proptest::prelude::*;
 
@@ -273,40 +234,15 @@ mod tests {
         #[test]
         fn families_are_taken_apart_and_put_together_again(families in families()) {
             let families = of_one_writer(families);
-            let structure = Structure::of(&families).unwrap();
-            let (values, rest) = structure.values(&families).unwrap();
-            prop_assert_eq!(structure.families_of(&values), families);
-            prop_assert_eq!(rest, Families::new());
+            let structure = Structure::of(&families);
+            prop_assert_eq!(structure.families_of(&structure.values(&families).unwrap()), families);
         }
 
         #[test]
-        fn what_came_after_the_structure_is_the_rest(before in families(), after in families()) {
-            let structure = Structure::of(&of_one_writer(before.clone())).unwrap();
-            let mut all = before.clone();
-            merge(&mut all, after);
-            // Help texts are those of the structure.
-            for (key, family) in &mut all {
-                if let Some(before) = before.get(key) {
-                    family.help = before.help.clone();
-                }
-            }
-            let all = of_one_writer(all);
-            let (values, rest) = structure.values(&all).unwrap();
-            let mut together = structure.families_of(&values);
-            merge(&mut together, rest);
-            prop_assert_eq!(together, all);
-        }
-
-        #[test]
-        fn a_structure_does_not_fit_families_that_lack_some_of_it(before in families(), after in families()) {
-            let structure = Structure::of(&before).unwrap();
-            let has_all = before.iter().all(|(key, family)| {
-                after.get(key).is_some_and(|other| {
-                    other.help == family.help && family.series.keys().all(|labels| other.series.contains_key(labels))
-                })
-            });
-            prop_assume!(!has_all);
-            prop_assert_eq!(structure.values(&of_one_writer(after)), None);
+        fn a_structure_has_no_values_of_another(before in families(), after in families()) {
+            let structure = Structure::of(&before);
+            let is_same = structure == Structure::of(&after);
+            prop_assert_eq!(structure.values(&of_one_writer(after)).is_some(), is_same);
         }
     }
 
@@ -316,7 +252,7 @@ mod tests {
         let key = FamilyKey { name: "x".into(), kind: Kind::Histogram(bounds), label_names: vec!["a".into()] };
         let with = |series: usize| {
             let series = (0..series).map(|number| vec![number.to_string()]).collect();
-            Structure::new(vec![FamilyStructure { key: key.clone(), help: String::new(), series }])
+            Structure::read(vec![FamilyStructure { key: key.clone(), help: String::new(), series }])
         };
         assert!(with(1000).is_some());
         assert!(with(2000).is_none());

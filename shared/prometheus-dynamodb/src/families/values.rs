@@ -33,43 +33,103 @@ pub(crate) enum EntryValue {
 }
 
 impl Values {
-    /// Values of a writer that was born then, without a slot yet.
-    pub(crate) fn new(born_at_ms: u64) -> Self {
-        Self { born_at_ms, ..Self::default() }
-    }
-
-    pub(crate) fn push_whole(&mut self, value: u64) {
-        if value != 0 {
-            self.push(EntryValue::Whole(value));
-        }
-        self.slots += 1;
-    }
-
-    pub(crate) fn push_number(&mut self, value: f64) {
-        // 0 with its sign is not nothing.
-        if value.to_bits() != 0 {
-            self.push(entry_value(value));
-        }
-        self.slots += 1;
-    }
-
-    pub(crate) fn push_sum(&mut self, sum: &ExactSum) {
-        match sum.parts()[..] {
-            [] => {}
-            [part] => self.push(entry_value(part)),
-            ref parts => parts.iter().for_each(|part| self.push(EntryValue::Part(*part))),
-        }
-        self.slots += 1;
-    }
-
-    pub(crate) fn push(&mut self, value: EntryValue) {
-        self.entries.push(Entry { slot: self.slots, value });
-    }
-
     /// Reads slot after slot, from this one on.
     pub(crate) fn cursor(&self, slot: usize) -> Cursor<'_> {
         let behind = self.entries.partition_point(|entry| entry.slot < slot);
         Cursor { slot, entries: &self.entries[behind..] }
+    }
+}
+
+/// Lays out the values of a writer, series after series in the structure's order.
+#[derive(Debug)]
+pub(crate) struct Builder {
+    born_at_ms: u64,
+    /// The slots' three parts, each with slots from 0.
+    starts: Slots,
+    additive: Slots,
+    gauges: Slots,
+}
+
+impl Builder {
+    /// The values of a writer that was born then, without any series yet.
+    pub(crate) fn new(born_at_ms: u64) -> Self {
+        Self { born_at_ms, starts: Slots::default(), additive: Slots::default(), gauges: Slots::default() }
+    }
+
+    /// Begins a series, which counts since then.
+    pub(crate) fn start(&mut self, created_at_ms: u64) {
+        self.starts.push_whole(created_at_ms.wrapping_sub(self.born_at_ms));
+    }
+
+    /// Adds a bucket of the series.
+    pub(crate) fn count(&mut self, count: u64) {
+        self.additive.push_whole(count);
+    }
+
+    /// Adds the series' sum.
+    pub(crate) fn sum(&mut self, sum: &ExactSum) {
+        match sum.parts()[..] {
+            [] => {}
+            [part] => self.additive.push(entry_value(part)),
+            ref parts => parts.iter().for_each(|part| self.additive.push(EntryValue::Part(*part))),
+        }
+        self.additive.length += 1;
+    }
+
+    /// Adds the series' sum where it is this number alone: as [`sum`](Self::sum) does, without making an [`ExactSum`].
+    pub(crate) fn number(&mut self, number: f64) {
+        if number.is_nan() {
+            self.additive.push(EntryValue::Part(f64::NAN));
+        } else if number != 0.0 {
+            self.additive.push(entry_value(number));
+        }
+        self.additive.length += 1;
+    }
+
+    /// Adds the value of a gauge that does not add up.
+    pub(crate) fn gauge(&mut self, value: f64) {
+        // 0 with its sign is not nothing.
+        if value.to_bits() != 0 {
+            self.gauges.push(entry_value(value));
+        }
+        self.gauges.length += 1;
+    }
+
+    /// Adds the value of a gauge of which the most recent one counts, and when it was published.
+    pub(crate) fn gauge_at(&mut self, value: f64, at_ms: u64) {
+        self.gauge(value);
+        self.gauges.push_whole(at_ms.wrapping_sub(self.born_at_ms));
+    }
+
+    /// All of it.
+    pub(crate) fn finish(self) -> Values {
+        let mut all = self.starts;
+        for part in [self.additive, self.gauges] {
+            let behind = part.entries.iter().map(|entry| Entry { slot: all.length + entry.slot, ..*entry });
+            all.entries.extend(behind);
+            all.length += part.length;
+        }
+        Values { born_at_ms: self.born_at_ms, entries: all.entries, slots: all.length }
+    }
+}
+
+/// Some slots, one after another.
+#[derive(Debug, Default)]
+struct Slots {
+    entries: Vec<Entry>,
+    length: usize,
+}
+
+impl Slots {
+    fn push_whole(&mut self, value: u64) {
+        if value != 0 {
+            self.push(EntryValue::Whole(value));
+        }
+        self.length += 1;
+    }
+
+    fn push(&mut self, value: EntryValue) {
+        self.entries.push(Entry { slot: self.length, value });
     }
 }
 
@@ -123,6 +183,27 @@ impl EntryValue {
         match self {
             Self::Whole(value) => value as f64,
             Self::Part(value) => value,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_number_is_laid_out_as_its_sum_is(number in prop::num::f64::ANY, small in -3.0f64..3.0) {
+            for number in [number, small, small.trunc(), -0.0] {
+                let laid_out = |lay_out: &dyn Fn(&mut Builder)| {
+                    let mut values = Builder::new(0);
+                    lay_out(&mut values);
+                    format!("{:?}", values.finish())
+                };
+                let sum = ExactSum::of([number]);
+                prop_assert_eq!(laid_out(&|values| values.number(number)), laid_out(&|values| values.sum(&sum)));
+            }
         }
     }
 }

@@ -1,7 +1,13 @@
 //! What goes into an environment's next snapshot.
 
-use crate::families::merge::subtract;
-use crate::families::{Families, Kind};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::families::merge::{merge, subtract};
+use crate::families::structure::Structure;
+use crate::families::values::Values;
+use crate::families::{Families, FamilyKey, Kind};
+use crate::protocol::writer;
 use crate::publish::gather::Sources;
 use crate::publish::ledger::Ledger;
 use crate::table::wire;
@@ -12,19 +18,83 @@ const COUNTER_GROWTH: usize = 8;
 const SUM_GROWTH: usize = 16;
 const BUCKET_GROWTH: usize = 4;
 
+/// What an environment has counted.
+#[derive(Debug, Clone)]
+pub(crate) enum Content {
+    /// As it was gathered.
+    Gathered {
+        /// The structure, the same one as long as it does not change.
+        structure: Arc<Structure>,
+        /// The values in its order.
+        values: Values,
+    },
+    /// As it was read from the table, or added up.
+    Families(Families),
+}
+
+impl Content {
+    /// All of it as families.
+    pub(crate) fn families(&self) -> Cow<'_, Families> {
+        match self {
+            Self::Gathered { structure, values } => Cow::Owned(structure.families_of(values)),
+            Self::Families(families) => Cow::Borrowed(families),
+        }
+    }
+}
+
+impl Default for Content {
+    fn default() -> Self {
+        Self::Families(Families::new())
+    }
+}
+
+impl writer::Content for Content {
+    fn add(&mut self, other: Self) {
+        let mut families = std::mem::take(self).families().into_owned();
+        merge(&mut families, other.families().into_owned());
+        *self = Self::Families(families);
+    }
+}
+
 /// Gathers what the environment has counted, less the baseline. Both times are in milliseconds since the epoch.
 ///
 /// Series that are new must leave room for the numbers of all to grow. Where not all of them fit, whole families are left out, the
 /// largest first; those that have been published stay.
-pub fn content(sources: &Sources, ledger: &mut Ledger, baseline: &Families, born_at_ms: u64, now_ms: u64) -> Families {
+pub(crate) fn content(
+    sources: &Sources,
+    ledger: &mut Ledger,
+    baseline: &Families,
+    born_at_ms: u64,
+    now_ms: u64,
+) -> Content {
     sources.gather(ledger, now_ms);
-    let mut families = ledger.families(born_at_ms, now_ms);
-    subtract(&mut families, baseline);
     let claims = ledger.without_place();
-    if claims.is_empty() {
-        return families;
+    if !claims.is_empty() {
+        let families = less_baseline(ledger, baseline, born_at_ms, now_ms);
+        let admitted = admitted(&families, ledger, &claims);
+        claims[admitted..].iter().for_each(|key| ledger.close(key));
+        ledger.place_all();
     }
-    // How many of the claims fit: all of them, nearly always.
+    let structure = Arc::clone(ledger.structure());
+    let values = if baseline.is_empty() {
+        Some(ledger.values(born_at_ms, now_ms))
+    } else {
+        structure.values(&less_baseline(ledger, baseline, born_at_ms, now_ms))
+    };
+    let values = values.expect("a baseline takes away numbers, and no series");
+    Content::Gathered { structure, values }
+}
+
+/// Everything in the ledger, less the baseline.
+fn less_baseline(ledger: &mut Ledger, baseline: &Families, born_at_ms: u64, now_ms: u64) -> Families {
+    let values = ledger.values(born_at_ms, now_ms);
+    let mut families = ledger.structure().families_of(&values);
+    subtract(&mut families, baseline);
+    families
+}
+
+/// How many of these claims fit: all of them, nearly always.
+fn admitted(families: &Families, ledger: &Ledger, claims: &[FamilyKey]) -> usize {
     let fits = |admitted: usize| {
         let mut families = families.clone();
         for key in &claims[admitted..] {
@@ -32,30 +102,20 @@ pub fn content(sources: &Sources, ledger: &mut Ledger, baseline: &Families, born
             family.series.retain(|label_values, _| ledger.has_place(key, label_values));
         }
         families.retain(|_, family| !family.series.is_empty());
-        wire::encode(&families, growth(&families)).is_ok().then_some(families)
+        wire::fits(&families, growth(&families))
     };
-    let (mut most, mut too_many) = (None, claims.len() + 1);
+    // Of these so many fit, or none does because what had a place needs the room by now; and so many do not.
+    let (mut most, mut too_many) = (0, claims.len() + 1);
     let mut tried = claims.len();
-    while tried < too_many {
-        match fits(tried) {
-            Some(families) => most = Some((tried, families)),
-            None => too_many = tried,
+    while most + 1 < too_many {
+        if fits(tried) {
+            most = tried
+        } else {
+            too_many = tried
         }
-        let least = most.as_ref().map_or(0, |(admitted, _)| *admitted + 1);
-        tried = least + (too_many - least) / 2;
+        tried = most + (too_many - most) / 2;
     }
-    let admitted = most.as_ref().map_or(0, |(admitted, _)| *admitted);
-    claims[admitted..].iter().for_each(|key| ledger.close(key));
-    ledger.place_all();
-    match most {
-        Some((_, families)) => families,
-        // Not one: what had a place needs the room by now.
-        None => {
-            let mut families = ledger.families(born_at_ms, now_ms);
-            subtract(&mut families, baseline);
-            families
-        }
-    }
+    most
 }
 
 /// By how much the numbers of these families may grow.
@@ -93,7 +153,8 @@ mod tests {
         let sources = Sources::new(registry.clone()).led_by(own);
         let mut ledger = Ledger::new(10_000, &[]);
         let published = |ledger: &mut Ledger| {
-            let families = content(&sources, ledger, &Families::new(), 1, 2);
+            let content = content(&sources, ledger, &Families::new(), 1, 2);
+            let families = content.families();
             wire::encode(&families, 0).unwrap();
             families.iter().map(|(key, family)| (key.name.clone(), family.series.len())).collect::<Vec<_>>()
         };

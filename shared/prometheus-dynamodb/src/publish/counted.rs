@@ -4,29 +4,17 @@
 //! goes on adding. This does the same for each environment, since on the page, where many add up, a decrease of one could not be
 //! told from a restart of all. What lies between the last gathering and a reset is lost, as it is between two scrapes.
 
-use crate::families::Value;
 use crate::families::exact_sum::ExactSum;
 use crate::families::rules::is_summable;
+use crate::families::values::Builder;
 
 /// The numbers of a counter or histogram as the program has them.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Reading {
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Reading<'a> {
     /// A histogram's observations in each bucket alone, not cumulated; none of a counter.
-    pub counts: Vec<u64>,
+    pub counts: &'a [u64],
     /// A counter's value, or the sum of a histogram's observations.
     pub sum: f64,
-}
-
-impl Reading {
-    /// Whether a reset lies between `earlier` and this.
-    fn is_reset_since(&self, earlier: &Self) -> bool {
-        if self.counts.is_empty() {
-            self.sum < earlier.sum
-        } else {
-            // The sum tells nothing: it falls with each negative observation.
-            self.counts.iter().zip(&earlier.counts).any(|(now, earlier)| now < earlier)
-        }
-    }
 }
 
 /// One series of a counter or histogram.
@@ -36,7 +24,8 @@ pub struct Counted {
     counts_before: Vec<u64>,
     sum_before: ExactSum,
     /// What was counted since, as it was last seen. The sum is always finite.
-    last: Reading,
+    last_counts: Vec<u64>,
+    last_sum: f64,
 }
 
 impl Counted {
@@ -45,43 +34,59 @@ impl Counted {
         Self {
             counts_before: vec![0; buckets],
             sum_before: ExactSum::default(),
-            last: Reading { counts: vec![0; buckets], sum: 0.0 },
+            last_counts: vec![0; buckets],
+            last_sum: 0.0,
         }
     }
 
     /// Takes a reading. Returns whether anything has changed since the last one.
     ///
     /// A sum that is not finite never will be again, unless the program resets it. It stands still until then.
-    pub fn see(&mut self, mut reading: Reading) -> bool {
-        if reading.is_reset_since(&self.last) {
+    pub fn see(&mut self, reading: Reading<'_>) -> bool {
+        if self.is_reset_by(reading) {
             self.reset();
         }
-        if !is_summable(reading.sum) {
-            self.sum_before.add(self.last.sum);
-            (self.last.sum, reading.sum) = (0.0, 0.0);
+        let mut sum = reading.sum;
+        if !is_summable(sum) {
+            self.sum_before.add(self.last_sum);
+            (self.last_sum, sum) = (0.0, 0.0);
         }
-        let changed = reading != self.last;
-        self.last = reading;
+        let changed = sum != self.last_sum || reading.counts != self.last_counts;
+        self.last_sum = sum;
+        self.last_counts.copy_from_slice(reading.counts);
         changed
+    }
+
+    /// Whether a reset lies between what was last seen and this.
+    fn is_reset_by(&self, reading: Reading<'_>) -> bool {
+        if self.last_counts.is_empty() {
+            reading.sum < self.last_sum
+        } else {
+            // The sum tells nothing: it falls with each negative observation.
+            reading.counts.iter().zip(&self.last_counts).any(|(now, earlier)| now < earlier)
+        }
     }
 
     /// The program has reset or removed it.
     pub fn reset(&mut self) {
-        let last = std::mem::replace(&mut self.last, Reading { counts: vec![0; self.counts_before.len()], sum: 0.0 });
-        self.counts_before.iter_mut().zip(last.counts).for_each(|(before, last)| *before = before.saturating_add(last));
-        self.sum_before.add(last.sum);
+        for (before, last) in self.counts_before.iter_mut().zip(&mut self.last_counts) {
+            *before = before.saturating_add(std::mem::take(last));
+        }
+        self.sum_before.add(std::mem::take(&mut self.last_sum));
     }
 
-    /// All that was counted.
-    pub fn value(&self) -> Value {
-        let mut sum = self.sum_before.clone();
-        sum.add(self.last.sum);
-        if self.counts_before.is_empty() {
-            return Value::Sum(sum);
+    /// Lays out all that was counted.
+    pub fn lay_out(&self, values: &mut Builder) {
+        for (before, last) in self.counts_before.iter().zip(&self.last_counts) {
+            values.count(before.saturating_add(*last));
         }
-        let counts =
-            self.counts_before.iter().zip(&self.last.counts).map(|(before, last)| before.saturating_add(*last));
-        Value::Histogram { counts: counts.collect(), sum }
+        if self.sum_before.is_zero() {
+            values.number(self.last_sum);
+        } else {
+            let mut sum = self.sum_before.clone();
+            sum.add(self.last_sum);
+            values.sum(&sum);
+        }
     }
 }
 
@@ -89,13 +94,21 @@ impl Counted {
 mod tests {
     use super::*;
 
+    /// The counts and the sum that are laid out.
+    fn all(counted: &Counted) -> (Vec<u64>, f64) {
+        let mut values = Builder::new(0);
+        counted.lay_out(&mut values);
+        let values = values.finish();
+        let mut cursor = values.cursor(0);
+        (counted.last_counts.iter().map(|_| cursor.whole()).collect(), cursor.sum().value())
+    }
+
     fn total(readings: &[f64]) -> f64 {
         let mut counted = Counted::new(0);
         for &sum in readings {
-            counted.see(Reading { counts: vec![], sum });
+            counted.see(Reading { counts: &[], sum });
         }
-        let Value::Sum(sum) = counted.value() else { panic!("a counter has a sum") };
-        sum.value()
+        all(&counted).1
     }
 
     #[test]
@@ -115,10 +128,10 @@ mod tests {
     fn a_histogram_is_reset_when_a_bucket_falls_and_only_then() {
         let mut counted = Counted::new(2);
         let mut seen = |counts: [u64; 2], sum: f64| {
-            counted.see(Reading { counts: counts.to_vec(), sum });
-            counted.value()
+            counted.see(Reading { counts: &counts, sum });
+            all(&counted)
         };
-        let value = |counts: [u64; 2], sum: f64| Value::Histogram { counts: counts.to_vec(), sum: ExactSum::of([sum]) };
+        let value = |counts: [u64; 2], sum: f64| (counts.to_vec(), sum);
         assert_eq!(seen([1, 2], 5.0), value([1, 2], 5.0));
         assert_eq!(seen([2, 2], -3.0), value([2, 2], -3.0), "a negative observation");
         assert_eq!(seen([3, 0], 1.0), value([5, 2], -2.0));

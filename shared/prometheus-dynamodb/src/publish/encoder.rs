@@ -6,8 +6,13 @@
 //! snapshots have all in them, as those of format 1, until their structure has been the same for a while. Series that come up later
 //! are added to the numbers as they are, and become part of a new structure only where that saves a unit of what DynamoDB charges.
 
-use crate::families::Families;
+use std::sync::Arc;
+
+use crate::families::split::Split;
+use crate::families::structure::Structure;
+use crate::families::values::Values;
 use crate::protocol::structure::{is_seen, may_be_named};
+use crate::publish::content::Content;
 use crate::table::item::{Encoded, StructureItem, WriterId};
 use crate::table::wire::{self, NamedStructure, Structured, TooLarge};
 use crate::table::{PublishStats, TableError};
@@ -46,7 +51,33 @@ struct Known {
     stored: Encoded,
     /// How many publishes in a row it was the structure of.
     publishes: u32,
+    /// How what was published last divides into this structure and the rest.
+    split: Option<(Arc<Structure>, Option<Split>)>,
 }
+
+impl Known {
+    fn new(structure: &Arc<Structure>) -> Option<Self> {
+        let (structure, stored) = NamedStructure::new(Arc::clone(structure))?;
+        Some(Self { structure, stored, publishes: 0, split: None })
+    }
+
+    /// How values of this structure divide. Returns `None` if they have not all that is known.
+    fn split(&mut self, whole: &Arc<Structure>) -> Option<&Split> {
+        if !self.split.as_ref().is_some_and(|(of, _)| Arc::ptr_eq(of, whole)) {
+            self.split = Some((Arc::clone(whole), Split::of(whole, self.structure.structure())));
+        }
+        self.split.as_ref().and_then(|(_, split)| split.as_ref())
+    }
+
+    fn encode(&mut self, (whole, values): Gathered<'_>) -> Option<Structured> {
+        self.split(whole)?;
+        let (_, split) = self.split.as_ref()?;
+        self.structure.encode_parts(split.as_ref()?, values)
+    }
+}
+
+/// What was gathered: a structure, and the values in its order.
+type Gathered<'a> = (&'a Arc<Structure>, &'a Values);
 
 impl Encoder {
     /// An encoder for this format that has seen nothing.
@@ -54,81 +85,89 @@ impl Encoder {
         Self { format, named: None, next: None, begun: false, seen: None, pause: 0 }
     }
 
-    /// Encodes these families for a snapshot of this writer, in this shard. If it names a structure, then that is stored.
+    /// Encodes this for a snapshot of this writer, in this shard. If it names a structure, then that is stored.
     pub(crate) async fn encode<T: PublishStats>(
         &mut self,
         table: &T,
         (shard, writer): (u32, WriterId),
-        families: &Families,
+        content: &Content,
     ) -> Result<Encoded, TooLarge> {
-        if self.format == wire::FORMAT {
-            return wire::encode(families, 0);
-        }
+        let gathered = match content {
+            Content::Gathered { structure, values } if self.format != wire::FORMAT => (structure, values),
+            _ => return wire::encode(&content.families(), 0),
+        };
         if self.pause > 0 {
             self.pause -= 1;
-            return wire::encode(families, 0);
+            return wire::encode(&content.families(), 0);
         }
-        let structured = self.structured(families);
-        let structured = if structured.as_ref().is_some_and(|structured| structured.rest_bytes == 0) {
+        let mut structured = self.structured(gathered);
+        if structured.as_ref().is_some_and(|structured| structured.rest_bytes == 0) {
             self.next = None;
-            structured
-        } else {
-            self.choose(table, (shard, writer), families, structured).await;
-            self.structured(families)
-        };
+        } else if self.choose(table, (shard, writer), gathered, structured.as_ref()).await {
+            structured = self.structured(gathered);
+        }
         match (structured, self.see_to_named(table, (shard, writer)).await) {
             (Some(structured), Ok(())) => return Ok(structured.encoded),
             (None, _) => {}
             (Some(_), Err(error)) => self.do_without(&error),
         }
-        wire::encode(families, 0)
+        wire::encode(&content.families(), 0)
     }
 
-    fn structured(&self, families: &Families) -> Option<Structured> {
-        self.named.as_ref()?.structure.encode(families)
+    fn structured(&mut self, gathered: Gathered<'_>) -> Option<Structured> {
+        self.named.as_mut()?.encode(gathered)
     }
 
-    /// Decides which structure is named, given what naming the present one gives.
+    /// Decides which structure is named, given what naming the present one gives. Returns whether it is another one from now on.
     async fn choose<T: PublishStats>(
         &mut self,
         table: &T,
         (shard, writer): (u32, WriterId),
-        families: &Families,
-        structured: Option<Structured>,
-    ) {
+        gathered: Gathered<'_>,
+        structured: Option<&Structured>,
+    ) -> bool {
         let is_first = !std::mem::replace(&mut self.begun, true);
-        if structured.is_none() {
-            (self.named, self.seen) = (None, None);
+        let at_present = structured.map(|structured| units(&structured.encoded));
+        match at_present {
+            None => (self.named, self.seen) = (None, None),
+            // Less than one is not charged.
+            Some(1) => {
+                self.next = None;
+                return false;
+            }
+            Some(_) => {}
         }
-        let Some(next) = self.watch(families) else { return };
-        let is_worth_it = match (&structured, next.structure.encode(families)) {
-            (None, Some(_)) => true,
-            (Some(with_rest), Some(without)) => units(&without.encoded) < units(&with_rest.encoded),
-            (_, None) => false,
-        };
+        let Some(next) = self.watch(gathered.0) else { return false };
         let is_stable = next.publishes >= STABLE_AFTER;
-        let found = if is_first { look(table, shard, &next.structure).await } else { Ok(Found::Nothing) };
-        match found {
-            Ok(Found::Fresh) => (self.named, self.seen) = (self.next.take(), Some((writer, table.now_ms()))),
-            Ok(Found::Old) => (self.named, self.seen) = (self.next.take(), None),
-            Ok(Found::Nothing) if is_stable && is_worth_it => (self.named, self.seen) = (self.next.take(), None),
-            Ok(Found::Nothing) => {}
-            Err(error) => self.do_without(&error),
+        if !is_first && !is_stable {
+            return false;
         }
+        let without_rest = next.encode(gathered).map(|structured| units(&structured.encoded));
+        let is_worth_it = without_rest.is_some_and(|without| at_present.is_none_or(|present| without < present));
+        let found = if is_first { look(table, shard, &next.structure).await } else { Ok(Found::Nothing) };
+        let seen = match found {
+            Ok(Found::Fresh) => Some((writer, table.now_ms())),
+            Ok(Found::Old) => None,
+            Ok(Found::Nothing) if is_stable && is_worth_it => None,
+            Ok(Found::Nothing) => return false,
+            Err(error) => {
+                self.do_without(&error);
+                return false;
+            }
+        };
+        (self.named, self.seen) = (self.next.take(), seen);
+        true
     }
 
     /// Watches how long the structure of what is published stays the same.
-    fn watch(&mut self, families: &Families) -> Option<&Known> {
-        let is_same =
-            |known: &Known| known.structure.structure().values(families).is_some_and(|(_, rest)| rest.is_empty());
-        match &mut self.next {
-            Some(known) if is_same(known) => known.publishes += 1,
-            next => {
-                let of = NamedStructure::of(families);
-                *next = of.map(|(structure, stored)| Known { structure, stored, publishes: 1 });
-            }
+    fn watch(&mut self, structure: &Arc<Structure>) -> Option<&mut Known> {
+        let is_same = |known: &mut Known| known.split(structure).is_some_and(Split::has_no_rest);
+        if !self.next.as_mut().is_some_and(is_same) {
+            self.next = Known::new(structure);
         }
-        self.next.as_ref()
+        let next = self.next.as_mut()?;
+        next.publishes += 1;
+        Some(next)
     }
 
     /// Sees to it that the named structure is stored in the shard.

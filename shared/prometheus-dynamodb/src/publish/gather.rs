@@ -3,14 +3,11 @@
 use std::collections::BTreeMap;
 
 use prometheus::Registry;
-use prometheus::proto::{Metric, MetricFamily, MetricType};
+use prometheus::proto::Metric;
 
-use crate::families::{Bounds, FamilyKey, GaugeMerge, Kind};
-use crate::publish::counted::Reading;
-use crate::publish::ledger::{Ledger, Sample};
-use crate::publish::refusal::Refusal;
-#[allow(unused_imports, reason = "used if `prometheus` has its feature `protobuf`")]
-use crate::publish::value::Value as _;
+use crate::families::GaugeMerge;
+use crate::publish::gathered::{Gathered, key, sample};
+use crate::publish::ledger::Ledger;
 
 /// Registries whose metrics are published, and how their gauges merge.
 #[derive(Debug, Clone, Default)]
@@ -52,64 +49,33 @@ impl Sources {
     }
 
     /// Enters the present values of all metrics into the ledger. `now_ms` is now, in milliseconds since the epoch.
-    ///
-    /// Summaries and untyped metrics cannot be merged and are refused; `prometheus` itself makes neither, only a
-    /// hand-written collector could.
     pub(crate) fn gather(&self, ledger: &mut Ledger, now_ms: u64) {
+        let registries = self.own.iter().chain(&self.registries);
+        let gathered = Gathered { registries: registries.map(Registry::gather).collect() };
+        if ledger.last().is_some_and(|last| last.lists_the_same_as(&gathered)) {
+            let metrics: Vec<&Metric> = gathered.metrics().collect();
+            ledger.enter_again(now_ms, |position, kind, counts| sample(metrics[position], kind, counts));
+            return;
+        }
         ledger.begin(now_ms);
-        let own = self.own.iter().map(|registry| (registry, true));
-        for (registry, first) in own.chain(self.registries.iter().map(|registry| (registry, false))) {
-            for family in registry.gather() {
+        let mut counts = Vec::new();
+        for (number, families) in gathered.registries.iter().enumerate() {
+            let is_own = number == 0 && self.own.is_some();
+            for family in families {
+                let merge = self.gauge_merges.get(family.name()).copied().unwrap_or_default();
                 for metric in family.get_metric() {
-                    match self.sample(&family, metric) {
-                        Ok((kind, sample)) => {
-                            let (label_names, label_values) = labels(metric);
-                            let key = FamilyKey { name: family.name().to_owned(), kind, label_names };
-                            ledger.enter(key, label_values, family.help(), first, sample);
+                    match key(family, metric, merge) {
+                        Ok((key, label_values)) => {
+                            let sample = sample(metric, &key.kind, &mut counts);
+                            ledger.enter(key, label_values, family.help(), is_own, sample);
                         }
                         Err(refusal) => ledger.refuse(family.name(), refusal),
                     }
                 }
             }
         }
-        ledger.end();
+        ledger.end(gathered);
     }
-
-    fn sample(&self, family: &MetricFamily, metric: &Metric) -> Result<(Kind, Sample), Refusal> {
-        match family.get_field_type() {
-            MetricType::COUNTER => {
-                let reading = Reading { counts: Vec::new(), sum: metric.get_counter().get_value() };
-                Ok((Kind::Counter, Sample::Counted(reading)))
-            }
-            MetricType::GAUGE => {
-                let merge = self.gauge_merges.get(family.name()).copied().unwrap_or_default();
-                Ok((Kind::Gauge(merge), Sample::Gauge(metric.get_gauge().get_value())))
-            }
-            MetricType::HISTOGRAM => {
-                let histogram = metric.get_histogram();
-                let buckets = histogram.get_bucket();
-                // A collector may list the bucket up to +Inf; its count is that of all observations.
-                let finite = buckets.iter().filter(|bucket| bucket.upper_bound() != f64::INFINITY);
-                let bounds = Bounds::new(finite.clone().map(|bucket| bucket.upper_bound()).collect());
-                let mut below = 0;
-                let cumulated = finite.map(|bucket| bucket.cumulative_count()).chain([histogram.get_sample_count()]);
-                let counts =
-                    cumulated.map(|count| count.saturating_sub(std::mem::replace(&mut below, count))).collect();
-                let reading = Reading { counts, sum: histogram.get_sample_sum() };
-                Ok((Kind::Histogram(bounds.ok_or(Refusal::Bounds)?), Sample::Counted(reading)))
-            }
-            MetricType::SUMMARY | MetricType::UNTYPED => Err(Refusal::Kind),
-        }
-    }
-}
-
-/// The names of a metric's labels in ascending order, and their values in the same order. A label without a value is none.
-fn labels(metric: &Metric) -> (Vec<String>, Vec<String>) {
-    let mut pairs: Vec<_> =
-        metric.get_label().iter().map(|pair| (pair.name().to_owned(), pair.value().to_owned())).collect();
-    pairs.retain(|(_, value)| !value.is_empty());
-    pairs.sort();
-    pairs.into_iter().unzip()
 }
 
 /// The metrics of one registry, whose gauges all merge by the default.
@@ -122,9 +88,20 @@ impl From<Registry> for Sources {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::families::Value;
     use crate::families::exact_sum::ExactSum;
+    use crate::families::{Families, Value};
+    use crate::publish::refusal::Refusal;
+    use prometheus::core::{Collector, Desc};
+    use prometheus::proto::{self, MetricFamily, MetricType};
     use prometheus::{Gauge, HistogramOpts, HistogramVec, IntCounter, IntGauge};
+    use proptest::prelude::*;
+    use std::sync::{Arc, Mutex};
+
+    /// Everything that is in the ledger.
+    fn families_of(ledger: &mut Ledger) -> Families {
+        let values = ledger.values(10, 20);
+        ledger.structure().families_of(&values)
+    }
 
     #[test]
     fn every_kind_of_metric_is_taken_with_its_values() {
@@ -146,7 +123,7 @@ mod tests {
         let sources = Sources::new(registry).gauge("last_success_timestamp_seconds", GaugeMerge::Max);
         let mut ledger = Ledger::new(4, &[]);
         sources.gather(&mut ledger, 20);
-        let families = ledger.families(10, 20);
+        let families = families_of(&mut ledger);
         let found: Vec<_> = families
             .iter()
             .flat_map(|(key, family)| {
@@ -167,5 +144,119 @@ mod tests {
             ]
         );
         assert!(families.values().all(|family| family.born_at_ms == 10));
+    }
+
+    /// A collector that says what it is told to.
+    #[derive(Debug, Clone, Default)]
+    struct Told(Arc<Mutex<Vec<MetricFamily>>>);
+
+    impl Collector for Told {
+        fn desc(&self) -> Vec<&Desc> {
+            Vec::new()
+        }
+
+        fn collect(&self) -> Vec<MetricFamily> {
+            self.0.lock().unwrap().clone()
+        }
+    }
+
+    /// What there is to one family, but for its numbers: its name, help text and type, its series' labels, and its bounds.
+    type Shape = (&'static str, &'static str, MetricType, Vec<[&'static str; 2]>, Vec<f64>);
+
+    fn shape() -> impl Strategy<Value = Shape> {
+        let kind = prop::sample::select(vec![
+            MetricType::COUNTER,
+            MetricType::COUNTER,
+            MetricType::GAUGE,
+            MetricType::HISTOGRAM,
+            MetricType::SUMMARY,
+        ]);
+        let name = prop::sample::select(vec!["a", "a_count", "b", "process_c", "1"]);
+        let labels =
+            prop::collection::vec(prop::sample::select(vec![["", ""], ["x", ""], ["x", "y"], ["z", "y"]]), 1..4);
+        let bounds = prop::sample::select(vec![vec![], vec![1.0], vec![1.0, f64::INFINITY], vec![2.0, 1.0]]);
+        (name, prop::sample::select(vec!["", "Help."]), kind, labels, bounds)
+    }
+
+    fn family((name, help, kind, labels, bounds): &Shape, numbers: &mut impl Iterator<Item = f64>) -> MetricFamily {
+        let mut next = || numbers.next().unwrap();
+        let metrics = labels.iter().map(|labels| {
+            let pair = |(name, value): (&str, &&str)| {
+                let mut pair = proto::LabelPair::default();
+                pair.set_name(name.to_owned());
+                pair.set_value((*value).to_owned());
+                pair
+            };
+            let mut metric = Metric::from_label(["l", "k"].into_iter().zip(labels).map(pair).collect());
+            match kind {
+                MetricType::COUNTER => metric.set_counter({
+                    let mut counter = proto::Counter::default();
+                    counter.set_value(next());
+                    counter
+                }),
+                MetricType::GAUGE => metric.set_gauge({
+                    let mut gauge = proto::Gauge::default();
+                    gauge.set_value(next());
+                    gauge
+                }),
+                _ => metric.set_histogram({
+                    let mut histogram = proto::Histogram::default();
+                    histogram.set_sample_sum(next());
+                    histogram.set_sample_count(next() as u64);
+                    let bucket = |bound: &f64| {
+                        let mut bucket = proto::Bucket::default();
+                        bucket.set_upper_bound(*bound);
+                        bucket.set_cumulative_count(next() as u64);
+                        bucket
+                    };
+                    histogram.set_bucket(bounds.iter().map(bucket).collect());
+                    histogram
+                }),
+            }
+            metric
+        });
+        let mut family = MetricFamily::default();
+        family.set_metric(metrics.collect());
+        family.set_name((*name).to_owned());
+        family.set_help((*help).to_owned());
+        family.set_field_type(*kind);
+        family
+    }
+
+    proptest! {
+        #[test]
+        fn what_lists_the_same_is_entered_as_if_it_did_not(
+            programs in prop::collection::vec(prop::collection::vec(shape(), 0..4), 1..3),
+            gatherings in prop::collection::vec(
+                (any::<prop::sample::Index>(), prop::collection::vec(0u32..4, 60), prop::bool::weighted(0.2)), 1..12,
+            ),
+        ) {
+            let (told, registry) = (Told::default(), Registry::new());
+            registry.register(Box::new(told.clone())).unwrap();
+            let sources = Sources::new(registry).gauge("b", GaugeMerge::MostRecent);
+            let mut quick = Ledger::new(5, &[]);
+            let mut slow = Ledger::new(5, &[]);
+            for (now_ms, (program, numbers, is_full)) in (100..).zip(gatherings) {
+                let number = |number: &u32| [0.0, 1.0, 2.5, f64::NAN][*number as usize];
+                let mut numbers = numbers.iter().map(number);
+                let families = program.get(&programs).iter().map(|shape| family(shape, &mut numbers)).collect();
+                *told.0.lock().unwrap() = families;
+                sources.gather(&mut quick, now_ms);
+                slow.forget_last();
+                sources.gather(&mut slow, now_ms);
+                let all = |ledger: &mut Ledger| {
+                    let refused = Refusal::ALL.map(|refusal| ledger.refusals().series(refusal));
+                    let claims = ledger.without_place();
+                    if is_full {
+                        claims.first().into_iter().for_each(|key| ledger.close(key));
+                        ledger.place_all();
+                        ledger.published();
+                    }
+                    let outcome = (refused, ledger.dropped(), ledger.has_changed(), claims);
+                    format!("{outcome:?} {:?}", families_of(ledger))
+                };
+                prop_assert_eq!(all(&mut quick), all(&mut slow));
+            }
+        }
     }
 }

@@ -3,13 +3,19 @@
 //! What was published once always is: a series that vanished from a snapshot would make a counter fall. So the ledger keeps each
 //! counter and histogram that it has admitted, whatever the program does with it, and admits new series only while there is room:
 //! up to a number of series, and up to what fits into an item.
+//!
+//! From one gathering to the next hardly ever more than numbers change. A gathering that lists the same series in the same order as
+//! the last one is entered by their positions, without a look at a name.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use crate::families::exact_sum::ExactSum;
 use crate::families::rules::{check_names, is_summable};
-use crate::families::{Families, Family, FamilyKey, GaugeMerge, Kind, Series, Value};
+use crate::families::structure::{FamilyStructure, Structure};
+use crate::families::values::{Builder, Values};
+use crate::families::{FamilyKey, GaugeMerge, Kind};
 use crate::publish::counted::{Counted, Reading};
+use crate::publish::gathered::Gathered;
 use crate::publish::refusal::{Refusal, Refusals};
 use crate::scrape::page::{go_together, sample_names};
 
@@ -17,10 +23,10 @@ use crate::scrape::page::{go_together, sample_names};
 const RESTLESS: [&str; 2] = ["process_", "prometheus_dynamodb_"];
 
 /// One series as the program has it.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Sample {
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Sample<'a> {
     /// Of a counter or histogram.
-    Counted(Reading),
+    Counted(Reading<'a>),
     /// Of a gauge.
     Gauge(f64),
 }
@@ -35,6 +41,12 @@ pub struct Ledger {
     reserved: &'static [&'static str],
     /// Counts the gatherings.
     gathering: u64,
+    /// How many series the present gathering has listed so far.
+    listed: usize,
+    /// The last gathering, unless it has made room: then one that lists the same could end otherwise.
+    last: Option<Gathered>,
+    /// The structure of what is there, once it was asked for.
+    structure: Option<Arc<Structure>>,
     /// When the present gathering and the one before it began, in milliseconds since the epoch.
     began_at_ms: [Option<u64>; 2],
     dropped: u64,
@@ -57,8 +69,9 @@ struct Line {
     /// When the gathering before the one that first had it began, unless that was the first one.
     absent_at_ms: Option<u64>,
     state: State,
-    /// The last gathering in which the program had it.
+    /// The last gathering in which the program had it, and at which position of that.
     seen: u64,
+    position: usize,
     /// Whether it has its place in the snapshot, and keeps it.
     placed: bool,
 }
@@ -78,6 +91,9 @@ impl Ledger {
             families: BTreeMap::new(),
             reserved,
             gathering: 0,
+            listed: 0,
+            last: None,
+            structure: None,
             began_at_ms: [None; 2],
             dropped: 0,
             refusals: Refusals::default(),
@@ -92,30 +108,69 @@ impl Ledger {
         lines.for_each(|line| line.absent_at_ms = None);
     }
 
+    /// The last gathering: one that lists the same series may be entered by [`enter_again`](Self::enter_again).
+    pub fn last(&self) -> Option<&Gathered> {
+        self.last.as_ref()
+    }
+
+    /// Forgets the last gathering, so that the next one is entered by its names, whatever it lists.
+    #[cfg(test)]
+    pub fn forget_last(&mut self) {
+        self.last = None;
+    }
+
+    /// Enters a gathering at `now_ms`, in milliseconds since the epoch, that lists the same series as the last one, in the same
+    /// order. `read` reads the sample at a position; it may use the buffer for buckets.
+    pub fn enter_again(&mut self, now_ms: u64, read: impl for<'a> Fn(usize, &Kind, &'a mut Vec<u64>) -> Sample<'a>) {
+        self.next_gathering(now_ms);
+        // What else was refused or dropped is so again.
+        self.refusals.begin_only(Refusal::NotFinite);
+        let mut buckets = Vec::new();
+        for (key, entry) in &mut self.families {
+            let is_restless = is_restless(&key.name);
+            for line in entry.series.values_mut().filter(|line| line.seen + 1 == self.gathering) {
+                line.seen = self.gathering;
+                let sample = read(line.position, &key.kind, &mut buckets);
+                if !sample.is_finite() {
+                    self.refusals.add(&key.name, Refusal::NotFinite, 1);
+                }
+                self.changed |= line.state.see(sample) && !is_restless;
+            }
+        }
+    }
+
     /// Begins a gathering at `now_ms`, in milliseconds since the epoch.
     pub fn begin(&mut self, now_ms: u64) {
-        self.gathering += 1;
-        self.began_at_ms = [Some(now_ms), self.began_at_ms[0]];
+        self.next_gathering(now_ms);
+        (self.listed, self.last) = (0, None);
         self.dropped = 0;
         self.refusals.begin();
     }
 
+    fn next_gathering(&mut self, now_ms: u64) {
+        self.gathering += 1;
+        self.began_at_ms = [Some(now_ms), self.began_at_ms[0]];
+    }
+
     /// Enters what the program says of one series, or refuses it.
-    pub fn enter(&mut self, key: FamilyKey, label_values: Vec<String>, help: &str, first: bool, sample: Sample) {
+    pub fn enter(&mut self, key: FamilyKey, label_values: Vec<String>, help: &str, first: bool, sample: Sample<'_>) {
         let name = key.name.clone();
-        if let Err(refusal) = self.try_enter(key, label_values, help, first, sample) {
-            self.refuse(&name, refusal);
+        match self.try_enter(key, label_values, help, first, sample) {
+            Ok(()) => self.listed += 1,
+            Err(refusal) => self.refuse(&name, refusal),
         }
     }
 
     /// Counts a series of this metric as refused.
     pub fn refuse(&mut self, metric: &str, refusal: Refusal) {
+        self.listed += 1;
         self.refusals.add(metric, refusal, 1);
     }
 
-    /// Ends a gathering: what the program does not have any more is a count that stands still, or a gauge that is gone.
-    pub fn end(&mut self) {
+    /// Ends the gathering: what the program does not have any more is a count that stands still, or a gauge that is gone.
+    pub fn end(&mut self, gathered: Gathered) {
         let gathering = self.gathering;
+        let before = self.series;
         for entry in self.families.values_mut() {
             let before = entry.series.len();
             entry.series.retain(|_, line| match &mut line.state {
@@ -127,23 +182,44 @@ impl Ledger {
                 State::Gauge(_) => false,
             });
             self.series -= before - entry.series.len();
-            self.changed |= entry.series.len() < before;
         }
         self.families.retain(|_, entry| entry.full || !entry.series.is_empty());
+        if self.series == before {
+            self.last = Some(gathered);
+        } else {
+            (self.changed, self.structure) = (true, None);
+        }
     }
 
-    /// Everything in it, as of now. Both times are in milliseconds since the epoch.
-    pub fn families(&self, born_at_ms: u64, now_ms: u64) -> Families {
-        let entries = self.families.iter().filter(|(_, entry)| !entry.series.is_empty());
-        let family = |(key, entry): (&FamilyKey, &Entry)| {
-            let series = entry.series.iter().map(|(labels, line)| {
-                let created_at_ms = line.absent_at_ms.unwrap_or(born_at_ms);
-                (labels.clone(), Series { created_at_ms, value: line.value(&key.kind, now_ms) })
-            });
-            let family = Family { help: entry.help.clone(), born_at_ms, series: series.collect() };
-            (key.clone(), family)
-        };
-        entries.map(family).collect()
+    /// The structure of everything in it.
+    pub fn structure(&mut self) -> &Arc<Structure> {
+        let families = &self.families;
+        self.structure.get_or_insert_with(|| {
+            let entries = families.iter().filter(|(_, entry)| !entry.series.is_empty());
+            let family = |(key, entry): (&FamilyKey, &Entry)| FamilyStructure {
+                key: key.clone(),
+                help: entry.help.clone(),
+                series: entry.series.keys().cloned().collect(),
+            };
+            Arc::new(Structure::new(entries.map(family).collect()))
+        })
+    }
+
+    /// The values of everything in it, as of now, in the order of its structure. Both times are in milliseconds since the epoch.
+    pub fn values(&self, born_at_ms: u64, now_ms: u64) -> Values {
+        let mut values = Builder::new(born_at_ms);
+        for (key, entry) in &self.families {
+            for line in entry.series.values() {
+                values.start(line.absent_at_ms.unwrap_or(born_at_ms));
+                match (&line.state, &key.kind) {
+                    (State::Counted(counted), _) => counted.lay_out(&mut values),
+                    (State::Gauge(value), Kind::Gauge(GaugeMerge::LiveSum)) => values.number(*value),
+                    (State::Gauge(value), Kind::Gauge(GaugeMerge::MostRecent)) => values.gauge_at(*value, now_ms),
+                    (State::Gauge(value), _) => values.gauge(*value),
+                }
+            }
+        }
+        values.finish()
     }
 
     /// The families that have series without a place, those with the first claim first.
@@ -175,6 +251,7 @@ impl Ledger {
         let before = entry.series.len();
         entry.series.retain(|_, line| line.placed);
         entry.full = true;
+        (self.last, self.structure) = (None, None);
         let refused = before - entry.series.len();
         // A family that has none stays, and counts as one: there may be ever new ones.
         self.series -= refused - usize::from(entry.series.is_empty());
@@ -207,7 +284,7 @@ impl Ledger {
         label_values: Vec<String>,
         help: &str,
         first: bool,
-        sample: Sample,
+        sample: Sample<'_>,
     ) -> Result<(), Refusal> {
         if !self.families.contains_key(&key) {
             self.check_family(&key)?;
@@ -216,14 +293,17 @@ impl Ledger {
                 return Ok(());
             }
         }
-        let restless = RESTLESS.iter().any(|prefix| key.name.starts_with(prefix));
+        let is_restless = is_restless(&key.name);
         let entry = self.families.entry(key).or_default();
-        (entry.help, entry.first) = (help.to_owned(), first);
-        let not_finite = matches!(&sample, Sample::Counted(reading) if !is_summable(reading.sum));
+        if entry.help != help {
+            (entry.help, self.structure) = (help.to_owned(), None);
+        }
+        entry.first = first;
+        let (seen, position) = (self.gathering, self.listed);
         let changed = match entry.series.get_mut(&label_values) {
             Some(line) if line.seen == self.gathering => return Err(Refusal::Duplicate),
             Some(line) => {
-                line.seen = self.gathering;
+                (line.seen, line.position) = (seen, position);
                 line.state.see(sample)
             }
             None if entry.full => return Err(Refusal::TooLarge),
@@ -233,14 +313,15 @@ impl Ledger {
             }
             None => {
                 self.series += 1;
+                self.structure = None;
                 let [_, absent_at_ms] = self.began_at_ms;
-                let line = Line { absent_at_ms, state: State::new(sample), seen: self.gathering, placed: false };
+                let line = Line { absent_at_ms, state: State::new(sample), seen, position, placed: false };
                 entry.series.insert(label_values, line);
                 true
             }
         };
-        self.changed |= changed && !restless;
-        if not_finite { Err(Refusal::NotFinite) } else { Ok(()) }
+        self.changed |= changed && !is_restless;
+        if sample.is_finite() { Ok(()) } else { Err(Refusal::NotFinite) }
     }
 
     /// Holds a new family to what readers ask of an item and of a page.
@@ -269,21 +350,19 @@ impl Ledger {
     }
 }
 
-impl Line {
-    fn value(&self, kind: &Kind, now_ms: u64) -> Value {
-        match (&self.state, kind) {
-            (State::Counted(counted), _) => counted.value(),
-            (State::Gauge(value), Kind::Gauge(GaugeMerge::MostRecent)) => {
-                Value::Latest { at_ms: now_ms, value: *value }
-            }
-            (State::Gauge(value), Kind::Gauge(GaugeMerge::LiveSum)) => Value::Sum(ExactSum::of([*value])),
-            (State::Gauge(value), _) => Value::Extreme(*value),
-        }
+fn is_restless(metric: &str) -> bool {
+    RESTLESS.iter().any(|prefix| metric.starts_with(prefix))
+}
+
+impl Sample<'_> {
+    /// Whether it can go into a sum of all environments. Gauges always can.
+    fn is_finite(&self) -> bool {
+        !matches!(self, Self::Counted(reading) if !is_summable(reading.sum))
     }
 }
 
 impl State {
-    fn new(sample: Sample) -> Self {
+    fn new(sample: Sample<'_>) -> Self {
         match sample {
             Sample::Gauge(value) => Self::Gauge(value),
             Sample::Counted(reading) => {
@@ -295,7 +374,7 @@ impl State {
     }
 
     /// Takes the sample. Returns whether it differs from the last one.
-    fn see(&mut self, sample: Sample) -> bool {
+    fn see(&mut self, sample: Sample<'_>) -> bool {
         match (self, sample) {
             (Self::Counted(counted), Sample::Counted(reading)) => counted.see(reading),
             (Self::Gauge(last), Sample::Gauge(value)) => std::mem::replace(last, value).to_bits() != value.to_bits(),
@@ -313,22 +392,21 @@ mod tests {
         FamilyKey { name: name.into(), kind: Kind::Counter, label_names: vec!["user".into()] }
     }
 
-    fn counted(sum: f64) -> Sample {
-        Sample::Counted(Reading { counts: vec![], sum })
+    fn counted(sum: f64) -> Sample<'static> {
+        Sample::Counted(Reading { counts: &[], sum })
     }
 
     /// One gathering, and the series that are there after it.
-    fn gather(ledger: &mut Ledger, samples: &[(FamilyKey, &str, Sample)]) -> Vec<(String, String)> {
+    fn gather(ledger: &mut Ledger, samples: &[(FamilyKey, &str, Sample<'_>)]) -> Vec<(String, String)> {
         ledger.begin(0);
         for (key, user, sample) in samples {
-            ledger.enter(key.clone(), vec![(*user).to_owned()], "", false, sample.clone());
+            ledger.enter(key.clone(), vec![(*user).to_owned()], "", false, *sample);
         }
-        ledger.end();
-        let families = ledger.families(0, 0);
-        let series = |(key, family): (&FamilyKey, &Family)| {
-            family.series.keys().map(|labels| (key.name.clone(), labels.concat())).collect::<Vec<_>>()
+        ledger.end(Gathered::default());
+        let series = |family: &FamilyStructure| {
+            family.series.iter().map(|labels| (family.key.name.clone(), labels.concat())).collect::<Vec<_>>()
         };
-        families.iter().flat_map(series).collect()
+        ledger.structure().families().iter().flat_map(series).collect()
     }
 
     fn texts(texts: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -359,7 +437,7 @@ mod tests {
     #[test]
     fn what_a_page_would_refuse_is_refused_for_its_reason_and_the_rest_is_not() {
         let histogram = FamilyKey { kind: Kind::Histogram(Bounds::default()), ..counter("seconds") };
-        let observed = Sample::Counted(Reading { counts: vec![1], sum: 1.0 });
+        let observed = Sample::Counted(Reading { counts: &[1], sum: 1.0 });
         let labelled = |label: &str, kind: Kind| FamilyKey { label_names: vec![label.into()], kind, ..counter("x") };
         let twice = FamilyKey { label_names: vec!["a".into(), "a".into()], ..counter("y") };
         for (key, sample, refusal) in [

@@ -15,7 +15,7 @@ use crate::families::Families;
 use crate::protocol::publish::{PublishPort, Put, publish};
 use crate::protocol::writer::{PutOutcome, Writer};
 use crate::publish::budget::LONGEST_HOLD;
-use crate::publish::content::content;
+use crate::publish::content::{Content, content};
 use crate::publish::elapsed::ElapsedClock;
 use crate::publish::encoder::Encoder;
 use crate::publish::environment::EnvironmentMetrics;
@@ -72,7 +72,7 @@ struct Publishing {
     born_at_ms: u64,
     /// Absent until the first publish: environments that are restored from one memory image after their init must not
     /// share an id.
-    writer: Option<Writer<Families>>,
+    writer: Option<Writer<Content>>,
     ledger: Ledger,
     encoder: Encoder,
     /// Whether readers are known to look under as many partition keys as this writer chooses from.
@@ -271,7 +271,7 @@ struct Attempt<'a, T> {
     bytes: usize,
 }
 
-impl<T: PublishStats> PublishPort<Families> for Attempt<'_, T> {
+impl<T: PublishStats> PublishPort<Content> for Attempt<'_, T> {
     type Error = PublishError;
 
     fn now_ms(&self) -> u64 {
@@ -284,20 +284,21 @@ impl<T: PublishStats> PublishPort<Families> for Attempt<'_, T> {
         fresh
     }
 
-    fn current(&mut self, baseline: &Families) -> Result<Families, PublishError> {
+    fn current(&mut self, baseline: &Content) -> Result<Content, PublishError> {
         let (inner, born_at_ms) = (self.inner, self.born_at_ms);
-        let gather = |ledger: &mut Ledger| content(&inner.sources, ledger, baseline, born_at_ms, inner.table.now_ms());
-        let families = gather(self.ledger);
+        let baseline = baseline.families();
+        let gather = |ledger: &mut Ledger| content(&inner.sources, ledger, &baseline, born_at_ms, inner.table.now_ms());
+        let gathered = gather(self.ledger);
         // What is refused for the first time shall be on the page at once, and not only with the next publish.
-        Ok(if inner.metrics.left_out(self.ledger) { gather(self.ledger) } else { families })
+        Ok(if inner.metrics.left_out(self.ledger) { gather(self.ledger) } else { gathered })
     }
 
-    async fn put(&mut self, put: Put<'_, Families>) -> Result<PutOutcome<Families>, PublishError> {
+    async fn put(&mut self, put: Put<'_, Content>) -> Result<PutOutcome<Content>, PublishError> {
         let inner = self.inner;
         let shard = put.writer.shard(inner.settings.shards);
         // A fence has nothing in it.
         let families = if put.sealed {
-            wire::encode(put.content, 0)?
+            wire::encode(&put.content.families(), 0)?
         } else {
             self.encoder.encode(&inner.table, (shard, put.writer), put.content).await?
         };
@@ -318,15 +319,15 @@ impl<T: PublishStats> PublishPort<Families> for Attempt<'_, T> {
             PutOutcome::Refused(None) => PutOutcome::Refused(None),
             PutOutcome::Refused(Some((head, stored))) => {
                 // Only of what is sealed it matters what it holds.
-                let content = if head.sealed { self.decode(shard, &stored).await? } else { Families::new() };
-                PutOutcome::Refused(Some((head, content)))
+                let families = if head.sealed { self.decode(shard, &stored).await? } else { Families::new() };
+                PutOutcome::Refused(Some((head, Content::Families(families))))
             }
         })
     }
 
-    async fn grave(&mut self, writer: WriterId) -> Result<Option<Families>, PublishError> {
+    async fn grave(&mut self, writer: WriterId) -> Result<Option<Content>, PublishError> {
         let grave = self.inner.table.grave(writer).await?;
-        Ok(grave.as_ref().map(wire::decode).transpose()?)
+        Ok(grave.as_ref().map(wire::decode).transpose()?.map(Content::Families))
     }
 }
 

@@ -85,6 +85,11 @@ impl Refusals {
         self.series.clear();
     }
 
+    /// Begins to count those of this reason anew.
+    pub fn begin_only(&mut self, refusal: Refusal) {
+        self.series.remove(&refusal);
+    }
+
     /// So many series of this metric are refused.
     pub fn add(&mut self, metric: &str, refusal: Refusal, series: u64) {
         *self.series.entry(refusal).or_default() += series;

@@ -134,9 +134,20 @@ pub fn encode(families: &Families, spare: usize) -> Result<Encoded, TooLarge> {
     Ok(Encoded { format: FORMAT, bytes: encode_families(families, spare)? })
 }
 
+/// Whether [`encode`] encodes these families and leaves `spare` bytes free.
+pub(crate) fn fits(families: &Families, spare: usize) -> bool {
+    let message_bytes = message_of(families).encoded_len();
+    // What is compressed is hardly ever longer than it was, and never by a hundredth.
+    let is_small = message_bytes + message_bytes / 100 + 100 + spare <= MAX_ENCODED_BYTES;
+    is_small || encode_families(families, spare).is_ok()
+}
+
+fn message_of(families: &Families) -> FamiliesMessage {
+    FamiliesMessage { family: families.iter().map(|(key, family)| to_message(key, family)).collect() }
+}
+
 fn encode_families(families: &Families, spare: usize) -> Result<Vec<u8>, TooLarge> {
-    let message = FamiliesMessage { family: families.iter().map(|(key, family)| to_message(key, family)).collect() };
-    let message = message.encode_to_vec();
+    let message = message_of(families).encode_to_vec();
     let bytes = deflated(&message);
     if bytes.len() + spare > MAX_ENCODED_BYTES || message.len() > MAX_MESSAGE_BYTES {
         return Err(TooLarge { bytes: bytes.len(), message_bytes: message.len() });

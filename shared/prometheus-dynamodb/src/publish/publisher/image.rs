@@ -4,6 +4,7 @@
 //! which the image is taken publishes it and is closed, and those that are restored begin from there: with an id, a birth and a
 //! cold start of their own, and with nothing counted.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use lambda_runtime::{BoxFuture, Error, SnapStartResource};
 use super::{Contents, LONGEST_HOLD, Publisher};
 use crate::clock::now_ms;
 use crate::protocol::writer::Writer;
+use crate::publish::content::Content;
 use crate::table::PublishStats;
 use crate::table::item::WriterId;
 
@@ -42,7 +44,8 @@ impl<T: PublishStats> SnapStartResource for Publisher<T> {
             let mut publishing = inner.publishing.lock().await;
             // Gathered only now, so that nothing that was counted between the last publish and the image is in each copy.
             inner.sources.gather(&mut publishing.ledger, inner.table.now_ms());
-            let counted_before = publishing.ledger.families(publishing.born_at_ms, inner.table.now_ms());
+            let values = publishing.ledger.values(publishing.born_at_ms, inner.table.now_ms());
+            let counted_before = Content::Gathered { structure: Arc::clone(publishing.ledger.structure()), values };
             publishing.ledger.forget_times();
             publishing.born_at_ms = now_ms();
             publishing.writer = Some(Writer::of_copy(WriterId::random(), counted_before));

@@ -11,6 +11,7 @@ use super::{
 use crate::families::Families;
 use crate::families::merge::merge;
 use crate::families::rules::{FamilyFault, normal};
+use crate::families::split::Split;
 use crate::families::structure::{FamilyStructure, Structure};
 use crate::families::values::Values;
 use crate::table::item::{Encoded, MAX_ENCODED_BYTES, StructureId};
@@ -34,15 +35,19 @@ impl NamedStructure {
     ///
     /// Returns `None` where the families have no structure that can be stored; they can still be stored as they are.
     pub fn of(families: &Families) -> Option<(Self, Encoded)> {
-        let structure = Structure::of(families)?;
+        Self::new(Arc::new(Structure::of(families)))
+    }
+
+    /// This structure, and how it is stored; `None` where it cannot be stored.
+    pub(crate) fn new(structure: Arc<Structure>) -> Option<(Self, Encoded)> {
         let message = message_of(&structure).encode_to_vec();
         let bytes = deflated(&message);
-        if bytes.len() > MAX_ENCODED_BYTES || message.len() > MAX_MESSAGE_BYTES {
+        if bytes.len() > MAX_ENCODED_BYTES || message.len() > MAX_MESSAGE_BYTES || !structure.can_be_read() {
             return None;
         }
         let id = StructureId::of(&message);
         let (message_bytes, stored_bytes) = (message.len(), bytes.len());
-        let named = Self { id, structure: Arc::new(structure), message_bytes, stored_bytes };
+        let named = Self { id, structure, message_bytes, stored_bytes };
         Some((named, Encoded { format: FORMAT_STRUCTURED, bytes }))
     }
 
@@ -58,7 +63,7 @@ impl NamedStructure {
         let message_bytes = message.len();
         let message = FamiliesMessage::decode(message.as_slice()).map_err(DecodeError::Message)?;
         let families = message.family.into_iter().map(family_structure).collect::<Result<_, _>>()?;
-        let structure = Structure::new(families).ok_or(DecodeError::TooLarge)?;
+        let structure = Structure::read(families).ok_or(DecodeError::TooLarge)?;
         if !structure.has_no_duplicates() {
             return Err(DecodeError::DuplicateInStructure);
         }
@@ -83,10 +88,18 @@ impl NamedStructure {
 
     /// Encodes families as a snapshot that names this structure: the values of what it has, and the rest as it is.
     ///
-    /// Returns `None` if they have not all that the structure has, or if they might be too large without it: a grave has them as
-    /// they are.
+    /// Returns `None` if they have not all that the structure has, are not of one writer, or might be too large without it.
     pub fn encode(&self, families: &Families) -> Option<Structured> {
-        let (values, rest) = self.structure.values(families)?;
+        let whole = Structure::of(families);
+        self.encode_parts(&Split::of(&whole, &self.structure)?, &whole.values(families)?)
+    }
+
+    /// Encodes values that divide so as a snapshot that names this structure.
+    ///
+    /// Returns `None` if they might be too large without it: a grave has them as they are.
+    pub(crate) fn encode_parts(&self, split: &Split, values: &Values) -> Option<Structured> {
+        let (values, rest) = split.divide(values);
+        let rest = split.rest().families_of(&rest);
         let rest = if rest.is_empty() { Vec::new() } else { encode_families(&rest, 0).ok()? };
         let mut bytes = self.id.as_bytes().to_vec();
         values::encode(&values, &mut bytes);
