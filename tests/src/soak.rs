@@ -278,8 +278,15 @@ impl Soak {
     /// All is well: a run of gc ends well, and the page comes to count what clients saw. It may not count more at any time.
     async fn settle(&mut self) -> Result<()> {
         self.services.proxy.quiet().await;
-        if let Some(error) = self.operator.collect().await? {
-            self.violations.push(format!("gc fails though all is well: {error}"));
+        // Its breaker can still be open for some seconds.
+        let collected = wait::until("gc runs to its end", PATIENCE, async || {
+            match self.operator.collect().await.map_err(Setback::Final)? {
+                None => Ok(()),
+                Some(error) => not_yet(error.to_string()),
+            }
+        });
+        if let Err(error) = collected.await {
+            self.violations.push(format!("{error:#}"));
         }
         let settled = wait::until("the page counts what clients saw", PATIENCE, async || {
             for client in &mut self.clients {

@@ -138,6 +138,12 @@ impl EnvironmentMetrics {
         self.init_duration.observe(init.as_secs_f64());
     }
 
+    /// Counts the cold start of an environment that was restored from an image. How long Lambda took to restore it is not to be
+    /// known here; its own report says it.
+    pub(crate) fn restored(&self) {
+        self.cold_starts.inc();
+    }
+
     pub(crate) fn has_published(&self) -> bool {
         self.publishes.get() > 0
     }

@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use lambda_runtime::{BoxFuture, Error, SnapStartResource};
 
@@ -50,8 +49,7 @@ impl<T: PublishStats> SnapStartResource for Publisher<T> {
             publishing.born_at_ms = now_ms();
             publishing.writer = Some(Writer::of_copy(WriterId::random(), counted_before));
             inner.closed.store(false, Ordering::SeqCst);
-            // How long Lambda took to restore it is not to be known here; its own report says it.
-            inner.metrics.ready(Duration::ZERO);
+            inner.metrics.restored();
             Ok(())
         })
     }
@@ -59,7 +57,7 @@ impl<T: PublishStats> SnapStartResource for Publisher<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     use prometheus::{IntCounter, Registry};
 
