@@ -159,7 +159,7 @@ mod tests {
             }
             let tallied = tally.into_families();
             // What is shown, and what is not: help texts, births, starts.
-            prop_assert_eq!(format!("{:?}", crate::Page::new(tallied.clone(), &[])), format!("{:?}", crate::Page::new(merged.clone(), &[])));
+            prop_assert_eq!(format!("{:?}", crate::scrape::page::Page::new(tallied.clone(), &[])), format!("{:?}", crate::scrape::page::Page::new(merged.clone(), &[])));
             prop_assert_eq!(tallied, merged);
         }
     }
