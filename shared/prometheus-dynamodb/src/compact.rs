@@ -25,8 +25,9 @@ const MARGIN: Duration = Duration::from_millis(1000);
 /// left, and the run has yet to report.
 const LAST_MOMENT: Duration = Duration::from_millis(200);
 
-/// What a run did.
+/// Reports what a run of a [`Compactor`] did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
 pub struct CompactReport {
     /// Snapshots that were sealed.
     pub sealed: u64,

@@ -82,9 +82,12 @@ pub trait ReadStructures: TableTime {
     ) -> impl Future<Output = Result<Option<StructureItem>, TableError>> + Send;
 }
 
-/// Publishing: what every function with metrics needs.
+/// Publishes: `dynamodb:PutItem` and `dynamodb:GetItem`, which every function with metrics needs.
+///
+/// This trait is sealed: the tables of this crate have it, and its methods are not part of the crate's interface.
 pub trait PublishStats: ReadStructures {
     /// Puts the structure of this id, whatever is stored: it can only be the same, renewed earlier.
+    #[doc(hidden)]
     fn put_structure(
         &self,
         shard: u32,
@@ -93,6 +96,7 @@ pub trait PublishStats: ReadStructures {
     ) -> impl Future<Output = Result<(), TableError>> + Send;
 
     /// Puts the snapshot if the condition holds. With [`PutCondition::Absent`] it is sent once and not repeated.
+    #[doc(hidden)]
     fn put_snapshot(
         &self,
         snapshot: &Snapshot,
@@ -100,19 +104,26 @@ pub trait PublishStats: ReadStructures {
     ) -> impl Future<Output = Result<PutOutcome<Encoded>, TableError>> + Send;
 
     /// What the writer had counted when it was buried. The read is strongly consistent.
+    #[doc(hidden)]
     fn grave(&self, writer: WriterId) -> impl Future<Output = Result<Option<Encoded>, TableError>> + Send;
 
     /// Sees to it that readers look under at least this many partition keys.
+    #[doc(hidden)]
     fn announce_shards(&self, shards: u32) -> impl Future<Output = Result<(), TableError>> + Send;
 }
 
-/// Reading everything: what the metrics function needs. All reads are strongly consistent.
+/// Reads everything: `dynamodb:Query` and `dynamodb:GetItem`, which the function that is scraped needs. All reads are strongly
+/// consistent.
+///
+/// This trait is sealed: the tables of this crate have it, and its methods are not part of the crate's interface.
 pub trait ReadStats: ReadStructures {
     /// The largest number of partition keys that any writer ever announced, or 1.
+    #[doc(hidden)]
     fn shards(&self) -> impl Future<Output = Result<u32, TableError>> + Send;
 
     /// Some snapshots of a shard, in ascending order of their writers: the first ones, or those that follow a page. One
     /// that cannot be read does not keep the others from being read.
+    #[doc(hidden)]
     fn snapshot_page(
         &self,
         shard: u32,
@@ -120,6 +131,7 @@ pub trait ReadStats: ReadStructures {
     ) -> impl Future<Output = Result<SnapshotPage, TableError>> + Send;
 
     /// All snapshots of a shard.
+    #[doc(hidden)]
     fn snapshots(
         &self,
         shard: u32,
@@ -136,9 +148,11 @@ pub trait ReadStats: ReadStructures {
     }
 
     /// The shard's base, if there is one.
+    #[doc(hidden)]
     fn base(&self, shard: u32) -> impl Future<Output = Result<Option<Base>, TableError>> + Send;
 
     /// A part of the shard's base, if it is stored.
+    #[doc(hidden)]
     fn part(&self, shard: u32, id: PartId) -> impl Future<Output = Result<Option<Part>, TableError>> + Send;
 }
 
@@ -155,29 +169,38 @@ pub struct SnapshotPage {
     pub next: Option<Cursor>,
 }
 
-/// Compacting: what the function that collects garbage needs. Every write is conditional; `false` says that the condition
-/// did not hold, which means that another run, or the writer, was there first.
+/// Compacts: what reading needs, `dynamodb:PutItem`, `dynamodb:UpdateItem` and `dynamodb:DeleteItem`. Every write is
+/// conditional; `false` says that the condition did not hold, which means that another run, or the writer, was there first.
+///
+/// This trait is sealed: the tables of this crate have it, and its methods are not part of the crate's interface.
 pub trait CompactStats: ReadStats {
     /// Seals the snapshot as of `at_ms`, on condition that it is as it was read.
+    #[doc(hidden)]
     fn seal(&self, snapshot: &Snapshot, at_ms: u64) -> impl Future<Output = Result<bool, TableError>> + Send;
 
     /// All stored parts of the shard's bases, named or not, without what they hold.
+    #[doc(hidden)]
     fn parts(&self, shard: u32) -> impl Future<Output = Result<Vec<StoredPart>, TableError>> + Send;
 
     /// Puts a part, on condition that it is not stored.
+    #[doc(hidden)]
     fn put_part(&self, shard: u32, part: &Part) -> impl Future<Output = Result<bool, TableError>> + Send;
 
     /// Notes that no base names the part, on condition that it is stored and that this was not noted before.
+    #[doc(hidden)]
     fn note_unnamed(&self, shard: u32, id: PartId, at_ms: u64)
     -> impl Future<Output = Result<bool, TableError>> + Send;
 
     /// Deletes the part, on condition that it was noted to be unnamed.
+    #[doc(hidden)]
     fn delete_part(&self, shard: u32, id: PartId) -> impl Future<Output = Result<bool, TableError>> + Send;
 
     /// All stored structures of the shard, named or not, without what they hold.
+    #[doc(hidden)]
     fn structures(&self, shard: u32) -> impl Future<Output = Result<Vec<StoredStructure>, TableError>> + Send;
 
     /// Deletes the structure, on condition that it was last renewed at `renewed_at_ms`.
+    #[doc(hidden)]
     fn delete_structure(
         &self,
         shard: u32,
@@ -186,12 +209,15 @@ pub trait CompactStats: ReadStats {
     ) -> impl Future<Output = Result<bool, TableError>> + Send;
 
     /// Puts the shard's base, on condition that the stored one has the version before, or that there is none for version 1.
+    #[doc(hidden)]
     fn put_base(&self, shard: u32, base: &Base) -> impl Future<Output = Result<bool, TableError>> + Send;
 
     /// Puts the writer's grave with the snapshot's content, on condition that there is none.
+    #[doc(hidden)]
     fn put_grave(&self, snapshot: &Snapshot, at_ms: u64) -> impl Future<Output = Result<bool, TableError>> + Send;
 
     /// Deletes the snapshot, on condition that it is sealed.
+    #[doc(hidden)]
     fn delete_snapshot(&self, snapshot: &Snapshot) -> impl Future<Output = Result<bool, TableError>> + Send;
 }
 

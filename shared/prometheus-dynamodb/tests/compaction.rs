@@ -45,7 +45,8 @@ async fn folds_what_is_gone<T: PublishStats + CompactStats + Clone>(table: T) {
     assert_eq!((report.sealed, report.folded, report.buried, report.finished), (2, 2, 0, true), "{report:?}");
     assert_eq!(total().await, 15.0);
     assert_eq!(table.snapshots(0).await.unwrap().len(), 5);
-    assert_eq!(run(&table, &patient).await, CompactReport { finished: true, ..Default::default() });
+    let again = run(&table, &patient).await;
+    assert_eq!((again.sealed, again.folded, again.buried, again.finished), (0, 0, 0, true), "{again:?}");
 
     // Burial and forgetting wait for the grace.
     let hasty = TableSettings::builder("stats").grace(Duration::ZERO).build().unwrap();
