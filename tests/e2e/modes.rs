@@ -50,12 +50,10 @@ async fn send(api: &Arc<RuntimeApi>, event: &Value, requests: u32, at_once: u32)
 
 /// Waits until the page has this count, which it must never exceed.
 async fn until_counted(stats: &Stats, counter: &str, number: f64) -> Result<()> {
-    wait::until(&format!("{counter} is {number}"), PATIENCE, async || {
-        match stats.counted(counter).await? {
-            found if found == number => Ok(()),
-            found if found > number => Err(Setback::Final(anyhow::anyhow!("it is {found}"))),
-            found => not_yet(format!("it is {found}")),
-        }
+    wait::until(&format!("{counter} is {number}"), PATIENCE, async || match stats.counted(counter).await? {
+        found if found == number => Ok(()),
+        found if found > number => Err(Setback::Final(anyhow::anyhow!("it is {found}"))),
+        found => not_yet(format!("it is {found}")),
     })
     .await
 }
@@ -95,7 +93,7 @@ async fn several_requests_at_once_are_counted_exactly_and_a_long_one_holds_back_
     let desk = Desk::new("modes-at-once").await?;
     let function = Function { name: "deployable", program: env!("CARGO_BIN_EXE_deployable").into() };
     let settings = [CONCURRENT, ("JOB_METRICS", "before")];
-    let Running { environment, api, stats, .. } = desk.start(&function, "at-once", &settings, true).await?;
+    let Running { environment, api, stats, proxy: _proxy } = desk.start(&function, "at-once", &settings, true).await?;
     api.set_deadline(Deadline::After(Duration::from_secs(900)));
     let long = {
         let api = Arc::clone(&api);

@@ -334,12 +334,7 @@ impl Shared {
         }
     }
 
-    async fn start_process(
-        &self,
-        function: &'static str,
-        name: &str,
-        at_once: u32,
-    ) -> Result<ExecutionEnvironment> {
+    async fn start_process(&self, function: &'static str, name: &str, at_once: u32) -> Result<ExecutionEnvironment> {
         let mut variables = self.variables.clone();
         variables.set("AWS_ACCESS_KEY_ID", name);
         variables.set("AWS_LAMBDA_MAX_CONCURRENCY", &at_once.to_string());
@@ -355,7 +350,9 @@ impl Shared {
         let environment = self.start_process(function, &name, at_once).await?;
         let api = environment.api();
         self.published.add_environment(&name, function, Arc::clone(&api));
-        self.log().members.insert(name.clone(), Member { function, api, survived: false, killed: false, timed_out: false, at_once });
+        self.log()
+            .members
+            .insert(name.clone(), Member { function, api, survived: false, killed: false, timed_out: false, at_once });
         Ok(Running { name, environment })
     }
 

@@ -25,10 +25,8 @@ pub async fn serve<T, S>(
 where
     T: PublishStats,
     S: Service<LambdaInvocation, Response = (), Error = lambda_runtime::Error>,
-    PublishService<T, DeadlineService<S>>: Service<LambdaInvocation, Response = (), Error = lambda_runtime::Error, Future: Send>
-        + Clone
-        + Send
-        + 'static,
+    PublishService<T, DeadlineService<S>>:
+        Service<LambdaInvocation, Response = (), Error = lambda_runtime::Error, Future: Send> + Clone + Send + 'static,
 {
     let closing = publisher.clone();
     // Lambda sends SIGTERM only to environments in which an extension is registered; this registers an empty one.

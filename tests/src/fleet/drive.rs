@@ -68,9 +68,8 @@ impl Shared {
             });
         }
         while let Some(client) = clients.join_next().await {
-            let outcomes = client?.with_context(|| {
-                format!("{}:\n{}", running.name, running.environment.process().log_tail(20))
-            })?;
+            let outcomes = client?
+                .with_context(|| format!("{}:\n{}", running.name, running.environment.process().log_tail(20)))?;
             outcomes.into_iter().for_each(|outcome| self.judge(&running.name, plan.function, outcome));
         }
         Ok(())
