@@ -24,7 +24,7 @@ const CONCURRENT: (&str, &str) = ("AWS_LAMBDA_MAX_CONCURRENCY", "16");
 
 /// `CONCURRENT_REQUESTS=20000` is what the bar is for.
 fn requests() -> Result<u32> {
-    let requests = std::env::var("CONCURRENT_REQUESTS").map_or(Ok(2000), |text| text.parse());
+    let requests = std::env::var("CONCURRENT_REQUESTS").map_or(Ok(1000), |text| text.parse());
     requests.context("CONCURRENT_REQUESTS must be a whole number")
 }
 
