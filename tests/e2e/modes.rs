@@ -24,7 +24,7 @@ const CONCURRENT: (&str, &str) = ("AWS_LAMBDA_MAX_CONCURRENCY", "16");
 
 /// `CONCURRENT_REQUESTS=20000` is what the bar is for.
 fn requests() -> Result<u32> {
-    let requests = std::env::var("CONCURRENT_REQUESTS").map_or(Ok(2000), |text| text.parse());
+    let requests = std::env::var("CONCURRENT_REQUESTS").map_or(Ok(1000), |text| text.parse());
     requests.context("CONCURRENT_REQUESTS must be a whole number")
 }
 
@@ -93,7 +93,7 @@ async fn several_requests_at_once_are_counted_exactly_and_a_long_one_holds_back_
     let desk = Desk::new("modes-at-once").await?;
     let function = Function { name: "deployable", program: env!("CARGO_BIN_EXE_deployable").into() };
     let settings = [CONCURRENT, ("JOB_METRICS", "before")];
-    let Running { environment, api, stats, .. } = desk.start(&function, "at-once", &settings, true).await?;
+    let Running { environment, api, stats, proxy: _proxy } = desk.start(&function, "at-once", &settings, true).await?;
     api.set_deadline(Deadline::After(Duration::from_secs(900)));
     let long = {
         let api = Arc::clone(&api);

@@ -1,7 +1,7 @@
 //! Runs the whole bundle on a desk and tests it end to end.
 //!
 //! ```text
-//! up, latency, dashboards     what the Makefile runs
+//! up, latency, concurrency, dashboards   what the Makefile and a person run
 //!   ├ observe                 Prometheus and the dashboards beside it
 //!   ├ index                   a page that links all of it
 //!   └ bundle                  everything, in the order in which it must start and end
@@ -23,6 +23,7 @@
 //! The end-to-end tests are in `e2e/`, a module for each promise, in one program.
 
 pub mod bench;
+pub mod concurrency;
 pub mod dashboards;
 pub mod latency;
 pub mod soak;

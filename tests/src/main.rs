@@ -1,8 +1,9 @@
-//! What the Makefile and the scripts run: `local-bundle up`, `soak`, `latency`, `fleet`, `bench`, `count` and `dashboards`.
+//! What the Makefile and the scripts run: `local-bundle up`, `soak`, `latency`, `concurrency`, `fleet`, `bench`, `count`
+//! and `dashboards`.
 
 use std::process::ExitCode;
 
-use local_bundle::{bench, dashboards, fleet, latency, soak, up};
+use local_bundle::{bench, concurrency, dashboards, fleet, latency, soak, up};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -12,11 +13,12 @@ async fn main() -> ExitCode {
         Some("up") => up::run().await,
         Some("soak") => soak::run().await,
         Some("latency") => latency::run().await,
+        Some("concurrency") => concurrency::run().await,
         Some("fleet") => fleet::soak().await,
         Some("bench") => bench::run(&arguments).await,
         Some("count") => bench::counted::run(&arguments).await,
         Some("dashboards") => dashboards::run().await,
-        _ => Err(anyhow::anyhow!("usage: local-bundle up|soak|latency|fleet|bench|count|dashboards")),
+        _ => Err(anyhow::anyhow!("usage: local-bundle up|soak|latency|concurrency|fleet|bench|count|dashboards")),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
