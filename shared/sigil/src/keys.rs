@@ -10,7 +10,7 @@
 //! The first key is the active one: it signs. The others are still accepted, so that a key can be replaced without making
 //! the tokens of the one before invalid; their private part is not needed any more.
 //!
-//! Or as [seeds](seed), from which both parts of a key are derived. `seed` is the active one's; `other_seeds`, which may be
+//! Or as seeds, from which both parts of a key are derived. `seed` is the active one's; `other_seeds`, which may be
 //! absent, are those of keys that are accepted besides, older ones or one that is to become active:
 //!
 //! ```json
