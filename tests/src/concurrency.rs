@@ -60,10 +60,10 @@ pub async fn run() -> Result<()> {
         100.0 * rate(with) / rate(without)
     );
 
-    let behind = on.furthest_behind(requests).await?;
+    let (behind, jobs) = on.furthest_behind(requests).await?;
     println!("while a request of {LONG:?} runs, pages are at most {:.1} s behind", behind.as_secs_f64());
-    on.environment.terminate().await?;
-    off.environment.terminate().await
+    on.ends_with(requests + jobs).await?;
+    off.ends_with(requests).await
 }
 
 /// An environment with a stats table of its own.
@@ -114,9 +114,9 @@ impl Measured {
         Ok(started.elapsed())
     }
 
-    /// While a long request runs and others come and go: by how much the pages are behind at most. `before` is how many jobs
-    /// there were already.
-    async fn furthest_behind(&self, before: u32) -> Result<Duration> {
+    /// While a long request runs and others come and go: by how much the pages are behind at most, and how many jobs that were.
+    /// `before` is how many there were already.
+    async fn furthest_behind(&self, before: u32) -> Result<(Duration, u32)> {
         self.api.set_deadline(Deadline::After(LONG * 2));
         let api = Arc::clone(&self.api);
         let long = json!({ "seconds": 0.1, "hold_seconds": LONG.as_secs() });
@@ -127,7 +127,7 @@ impl Measured {
             job(&self.api).await?;
             done_at.push(Instant::now());
             let asked_at = Instant::now();
-            let shown = self.jobs().await?.saturating_sub(u64::from(before)) as usize;
+            let shown = shown(&self.table).await?.saturating_sub(u64::from(before)) as usize;
             ensure!(shown <= done_at.len(), "{shown} jobs are shown of {}", done_at.len());
             // The first that the page does not have.
             if let Some(missing_since) = done_at.get(shown) {
@@ -136,19 +136,30 @@ impl Measured {
             tokio::time::sleep(PAUSE).await;
         }
         long.await??;
-        Ok(furthest)
+        Ok((furthest, u32::try_from(done_at.len())?))
     }
 
-    async fn jobs(&self) -> Result<u64> {
-        let settings = TableSettings::builder(tables::STATS).build()?;
-        let deadline = Instant::now() + Duration::from_secs(30);
-        let page = scrape(&self.table, &Structures::default(), &settings, deadline).await?;
-        let family = page.families.iter().find(|family| family.name == "jobs_total");
-        Ok(match family.and_then(|family| family.series.first()).map(|series| &series.value) {
-            Some(PageValue::Number(number)) => *number as u64,
-            _ => 0,
-        })
+    /// Ends it as Lambda does: then its page has all of its jobs, and no more.
+    async fn ends_with(self, jobs: u32) -> Result<()> {
+        let Self { environment, table, .. } = self;
+        environment.terminate().await?;
+        let shown = shown(&table).await?;
+        ensure!(shown == u64::from(jobs), "{shown} jobs are shown of {jobs}");
+        println!("{jobs} jobs are counted exactly");
+        Ok(())
     }
+}
+
+/// How many jobs the page shows.
+async fn shown(table: &DynamoDbStatsTable) -> Result<u64> {
+    let settings = TableSettings::builder(tables::STATS).build()?;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let page = scrape(table, &Structures::default(), &settings, deadline).await?;
+    let family = page.families.iter().find(|family| family.name == "jobs_total");
+    Ok(match family.and_then(|family| family.series.first()).map(|series| &series.value) {
+        Some(PageValue::Number(number)) => *number as u64,
+        _ => 0,
+    })
 }
 
 async fn job(api: &RuntimeApi) -> Result<()> {
