@@ -18,7 +18,7 @@ use prometheus_dynamodb::DynamoDbStatsTable;
 pub const TABLE: &str = "stats";
 
 /// Java takes two seconds to start, and several times that on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Runs the command that follows until it ends or the standard input does, as it does however this process ends.
 const SCRIPT: &str = r#"exec 3<&0; "$@" 3<&- & pid=$!; (read -r _ <&3; kill "$pid") & wait "$pid""#;
