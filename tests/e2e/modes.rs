@@ -136,7 +136,7 @@ async fn an_image_that_is_restored_a_hundred_times_multiplies_nothing() -> Resul
     // That one has started as well.
     let started = f64::from(1 + RESTORES);
     assert_eq!(stats.counted("lambda_cold_starts_total").await?, started);
-    assert_eq!(stats.counted("lambda_init_duration_seconds").await?, started);
+    assert_eq!(stats.counted("lambda_init_duration_seconds").await?, 1.0, "how long a restore took is not to be known");
     assert_eq!(stats.counted("prometheus_dynamodb_writers").await?, started);
     Ok(())
 }
