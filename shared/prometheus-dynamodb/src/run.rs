@@ -15,6 +15,7 @@ pub use compactor::run_compactor;
 pub use scraper::run_scraper;
 
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Instant;
 
 use lambda_runtime::layers::TracingLayer;
@@ -74,7 +75,12 @@ where
     E: Into<Error> + Send + Debug + 'static,
 {
     let publisher = publisher(sources.into()).await?;
-    Runtime::new(handler).layer(TracingLayer::new()).layer(publisher.layer()).run_concurrent().await
+    Runtime::new(handler)
+        .register_snapstart_resource(Arc::new(publisher.clone()))
+        .layer(TracingLayer::new())
+        .layer(publisher.layer())
+        .run_concurrent()
+        .await
 }
 
 /// Makes a publisher as the environment's variables say, which publishes a last time on SIGTERM.

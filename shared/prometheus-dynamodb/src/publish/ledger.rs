@@ -444,7 +444,7 @@ mod tests {
             (counter("my-app_total"), counted(1.0), Refusal::MetricName),
             (labelled("__tenant", Kind::Counter), counted(1.0), Refusal::LabelNames),
             (labelled("team-name", Kind::Counter), counted(1.0), Refusal::LabelNames),
-            (labelled("le", histogram.kind.clone()), observed.clone(), Refusal::LabelNames),
+            (labelled("le", histogram.kind.clone()), observed, Refusal::LabelNames),
             (twice, counted(1.0), Refusal::LabelNames),
             (
                 FamilyKey { kind: Kind::Gauge(GaugeMerge::Max), ..counter("good") },
@@ -452,15 +452,15 @@ mod tests {
                 Refusal::TypeConflict,
             ),
             (counter("seconds_count"), counted(1.0), Refusal::NameConflict),
-            (FamilyKey { name: "good".into(), ..histogram.clone() }, observed.clone(), Refusal::TypeConflict),
-            (FamilyKey { name: "part".into(), ..histogram.clone() }, observed.clone(), Refusal::NameConflict),
+            (FamilyKey { name: "good".into(), ..histogram.clone() }, observed, Refusal::TypeConflict),
+            (FamilyKey { name: "part".into(), ..histogram.clone() }, observed, Refusal::NameConflict),
             (counter("reserved"), counted(1.0), Refusal::NameConflict),
             (counter("good"), counted(2.0), Refusal::Duplicate),
             (counter("poor"), counted(f64::NAN), Refusal::NotFinite),
         ] {
             let mut ledger = Ledger::new(10, &["reserved"]);
             let good = (counter("good"), "m", counted(1.0));
-            let others = [(histogram.clone(), "m", observed.clone()), (counter("part_sum"), "m", counted(1.0))];
+            let others = [(histogram.clone(), "m", observed), (counter("part_sum"), "m", counted(1.0))];
             let bad = (key, "m", sample);
             let found = gather(&mut ledger, &[good, others[0].clone(), others[1].clone(), bad]);
             let refused: Vec<_> = Refusal::ALL.into_iter().filter(|one| ledger.refusals().series(*one) > 0).collect();
