@@ -2,7 +2,7 @@
 //!
 //! By default the SDK waits for a silent endpoint without end, and a function would run into its own time-out instead of
 //! answering. So each kind of work has a budget that fits what waits for it, and no call gets more time than is left until
-//! the [deadline](crate::deadline) of the invocation that makes it.
+//! the [deadline](mod@crate::deadline) of the invocation that makes it.
 
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,6 @@
 //! HTTP requests and responses, as API Gateway's HTTP APIs and function URLs hand them over: payload format 2.0.
 //!
-//! event → [`request`] → handler → response → [`mod@response`]
+//! event → [`request`] → handler → response → `response`
 //!
 //! `lambda_http` has all of this, too, but makes a URI of whatever the client has sent and panics when that is none.
 
