@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lambda_runtime::LambdaInvocation;
+use prometheus::Registry;
 use prometheus_dynamodb::MemoryStatsTable;
 use prometheus_dynamodb::internals::item::{Encoded, Snapshot, StructureId, StructureItem, WriterId};
 use prometheus_dynamodb::internals::protocol::condition::PutCondition;
 use prometheus_dynamodb::internals::protocol::writer::PutOutcome;
 use prometheus_dynamodb::internals::table::{PublishStats, ReadStructures, TableError, TableTime};
-use support::{Environment, invocation, page, value};
+use support::{Environment, invocation, page, value, writer_settings};
 use tokio::time::{Instant, sleep};
 use tower::{Layer, Service, service_fn};
 
@@ -80,7 +81,8 @@ impl PublishStats for TroubledTable {
 async fn a_closed_loop_keeps_95_percent_of_its_requests_and_catches_up() {
     for trouble in [Trouble::None, Trouble::Hangs, Trouble::Slow, Trouble::Throttles, Trouble::Fails] {
         let table = TroubledTable { trouble: Arc::new(Mutex::new(trouble)), ..Default::default() };
-        let mut environment = Environment::new(table.clone(), 1, 10);
+        let settings = writer_settings(&format!("{trouble:?}"), 1, 10).budget_percent(2).build().unwrap();
+        let mut environment = Environment::with_settings(Registry::new(), table.clone(), settings);
         let (started, mut requests) = (Instant::now(), 0);
         while started.elapsed() < SECOND * 60 {
             sleep(SECOND / 100).await;

@@ -9,7 +9,7 @@ use prometheus_dynamodb::MemoryStatsTable;
 use prometheus_dynamodb::internals::item::{Base, Encoded, Snapshot, WriterId};
 use prometheus_dynamodb::internals::protocol::condition::PutCondition;
 use prometheus_dynamodb::internals::table::{CompactStats, PublishStats, ReadStats};
-use prometheus_dynamodb::internals::{Structures, scrape};
+use prometheus_dynamodb::internals::{Structures, compact, scrape};
 use support::faulty_table::FaultyTable;
 use support::{Environment, page, settings, value};
 
@@ -98,6 +98,31 @@ async fn an_environment_that_ends_publishes_a_last_time_and_is_closed() {
     assert_eq!(value(&page, "requests_total", &[]), 20.0);
     assert_eq!(value(&page, "prometheus_dynamodb_writers", &[("state", "closed")]), 1.0);
     assert_eq!(value(&page, "process_resident_memory_bytes", &[]), 0.0, "it holds no memory any more");
+}
+
+/// Published again after it was sealed, it would get a second item.
+#[tokio::test(start_paused = true)]
+async fn the_timer_does_not_publish_again_what_an_environment_that_ends_has_published() {
+    let table = MemoryStatsTable::default();
+    let mut environment = Environment::new(table.clone(), 1, 1);
+    environment.requests(2).await;
+    environment.publisher.close().await;
+    let (report, result) = compact(&table, &settings(), support::deadline()).await;
+    result.unwrap();
+    assert_eq!(report.folded, 1);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(table.snapshots(0).await.unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_publish_on_request_that_fails_is_made_up_for_by_the_timer() {
+    let table = FaultyTable::default();
+    let environment = Environment::new(table.clone(), 1, 1);
+    table.failures.store(1, Ordering::SeqCst);
+    environment.publisher.publish().await.unwrap_err();
+    assert_eq!(table.table.snapshots(0).await.unwrap(), []);
+    tokio::time::sleep(Duration::from_millis(1001)).await;
+    assert_eq!(value(&page(&table.table).await, "prometheus_dynamodb_publish_failures_total", &[]), 1.0);
 }
 
 #[tokio::test(start_paused = true)]

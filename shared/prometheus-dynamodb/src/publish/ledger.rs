@@ -35,6 +35,8 @@ pub enum Sample<'a> {
 #[derive(Debug)]
 pub struct Ledger {
     max_series: usize,
+    /// Whether no series are admitted, even if others go.
+    is_full: bool,
     series: usize,
     families: BTreeMap<FamilyKey, Entry>,
     /// Names that the page itself needs.
@@ -87,6 +89,7 @@ impl Ledger {
     pub fn new(max_series: usize, reserved: &'static [&'static str]) -> Self {
         Self {
             max_series,
+            is_full: false,
             series: 0,
             families: BTreeMap::new(),
             reserved,
@@ -101,8 +104,11 @@ impl Ledger {
         }
     }
 
-    /// Forgets when series came up: what was gathered until now was gathered in another environment.
-    pub fn forget_times(&mut self) {
+    /// Goes on in a copy of the environment: what was gathered until now was gathered in another one. When series came up is
+    /// forgotten. If any were left out for lack of room, no more are admitted: they would bring what they had counted before
+    /// into each copy.
+    pub fn continue_in_copy(&mut self) {
+        self.is_full |= self.dropped > 0;
         self.began_at_ms = [None; 2];
         let lines = self.families.values_mut().flat_map(|entry| entry.series.values_mut());
         lines.for_each(|line| line.absent_at_ms = None);
@@ -288,12 +294,13 @@ impl Ledger {
     ) -> Result<(), Refusal> {
         if !self.families.contains_key(&key) {
             self.check_family(&key)?;
-            if self.series == self.max_series {
+            if !self.has_room() {
                 self.dropped += 1;
                 return Ok(());
             }
         }
         let is_restless = is_restless(&key.name);
+        let has_room = self.has_room();
         let entry = self.families.entry(key).or_default();
         if entry.help != help {
             (entry.help, self.structure) = (help.to_owned(), None);
@@ -307,7 +314,7 @@ impl Ledger {
                 line.state.see(sample)
             }
             None if entry.full => return Err(Refusal::TooLarge),
-            None if self.series == self.max_series => {
+            None if !has_room => {
                 self.dropped += 1;
                 return Ok(());
             }
@@ -322,6 +329,11 @@ impl Ledger {
         };
         self.changed |= changed && !is_restless;
         if sample.is_finite() { Ok(()) } else { Err(Refusal::NotFinite) }
+    }
+
+    /// Whether there is room for another series.
+    fn has_room(&self) -> bool {
+        !self.is_full && self.series < self.max_series
     }
 
     /// Holds a new family to what readers ask of an item and of a page.
@@ -421,6 +433,24 @@ mod tests {
         assert_eq!(gather(&mut ledger, &[of("m"), of("n")]), both);
         assert_eq!(gather(&mut ledger, &[of("a"), of("m"), of("z")]), both, "also that which the program has removed");
         assert_eq!(ledger.dropped(), 2);
+    }
+
+    #[test]
+    fn a_copy_does_not_make_up_for_what_was_left_out() {
+        let gauge = FamilyKey { kind: Kind::Gauge(GaugeMerge::Max), ..counter("gauge") };
+        for is_copy in [false, true] {
+            let mut ledger = Ledger::new(2, &[]);
+            let of = |user| (counter("requests_total"), user, counted(1.0));
+            gather(&mut ledger, &[(gauge.clone(), "g", Sample::Gauge(1.0)), of("m"), of("n")]);
+            if is_copy {
+                ledger.continue_in_copy();
+            }
+            // The gauge is gone and leaves room.
+            gather(&mut ledger, &[of("m"), of("n")]);
+            let found = gather(&mut ledger, &[of("m"), of("n")]);
+            let admitted = if is_copy { &["m"][..] } else { &["m", "n"] };
+            assert_eq!(found.iter().map(|(_, user)| user.as_str()).collect::<Vec<_>>(), admitted);
+        }
     }
 
     #[test]

@@ -142,7 +142,7 @@ impl<T: PublishStats> Publisher<T> {
     /// When the table could not be used in time. That is logged and counted, too, and the next publish carries what this one
     /// would have, so that a loop may just go on.
     pub async fn publish(&self) -> Result<(), PublishFailure> {
-        self.publish_within(LONGEST_HOLD, Contents::All).await.map_err(PublishFailure)
+        self.publish_now(LONGEST_HOLD).await.map_err(PublishFailure)
     }
 
     /// Publishes a last time and marks the snapshot closed: this environment ends. Call it on SIGTERM, which Lambda follows with
@@ -152,7 +152,7 @@ impl<T: PublishStats> Publisher<T> {
         self.inner.closed.store(true, Ordering::SeqCst);
         let metrics = &self.inner.metrics;
         if metrics.invocations.get() > 0 || metrics.has_published() {
-            let _ = self.publish_within(LAST_PUBLISH, Contents::All).await;
+            let _ = self.publish_now(LAST_PUBLISH).await;
         }
     }
 
@@ -195,11 +195,21 @@ impl<T: PublishStats> Publisher<T> {
         }
     }
 
-    /// Publishes now. A failure is logged and counted, and the next publish carries what this one would have; it never
-    /// fails a request.
+    /// Publishes because the schedule says so. A failure is logged and counted, and the next publish carries what this one
+    /// would have; it never fails a request.
     async fn publish_scheduled(&self, by: By, contents: Contents) {
         let mut begun = Begun { publisher: self, by, succeeded: false };
         begun.succeeded = self.publish_within(LONGEST_HOLD, contents).await.is_ok();
+    }
+
+    /// Publishes whatever the schedule says. It hears of it, or the timer would publish the same again: for an environment that
+    /// has ended, and whose item was sealed meanwhile, as a second item.
+    async fn publish_now(&self, limit: Duration) -> Result<(), PublishError> {
+        self.schedule(Schedule::begin_publish);
+        let mut begun = Begun { publisher: self, by: By::Caller, succeeded: false };
+        let result = self.publish_within(limit, Contents::All).await;
+        begun.succeeded = result.is_ok();
+        result
     }
 
     /// Publishes, for no longer than `limit`.

@@ -43,6 +43,8 @@ pub enum By {
     Response,
     /// The timer, beside whatever else the environment does.
     Timer,
+    /// Whoever asked for it, whatever the schedule says: the environment ends, or a loop publishes by itself.
+    Caller,
 }
 
 /// What is to be done when the timer fires.
@@ -157,6 +159,7 @@ impl Schedule {
                 let since = self.response_publishes_since.take().unwrap_or(now);
                 self.budget.spend(now.saturating_duration_since(since), now);
             }
+            By::Caller => {}
         }
         if succeeded {
             self.failures = 0;
@@ -207,7 +210,8 @@ impl Schedule {
         self.in_flight.values().copied().flatten().chain(regularly).min()
     }
 
-    fn begin_publish(&mut self, now: Instant) {
+    /// A publish begins, and carries all that is unpublished.
+    pub fn begin_publish(&mut self, now: Instant) {
         self.pending = false;
         self.timer_due = now + self.timer_pause();
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use lambda_runtime::{BoxFuture, Error, SnapStartResource};
 
-use super::{Contents, LONGEST_HOLD, Publisher};
+use super::{LONGEST_HOLD, Publisher};
 use crate::clock::now_ms;
 use crate::protocol::writer::Writer;
 use crate::publish::content::Content;
@@ -28,7 +28,7 @@ impl<T: PublishStats> SnapStartResource for Publisher<T> {
         Box::pin(async {
             self.inner.closed.store(true, Ordering::SeqCst);
             for _ in 0..ATTEMPTS {
-                if self.publish_within(LONGEST_HOLD, Contents::All).await.is_ok() {
+                if self.publish_now(LONGEST_HOLD).await.is_ok() {
                     return Ok(());
                 }
             }
@@ -45,7 +45,7 @@ impl<T: PublishStats> SnapStartResource for Publisher<T> {
             inner.sources.gather(&mut publishing.ledger, inner.table.now_ms());
             let values = publishing.ledger.values(publishing.born_at_ms, inner.table.now_ms());
             let counted_before = Content::Gathered { structure: Arc::clone(publishing.ledger.structure()), values };
-            publishing.ledger.forget_times();
+            publishing.ledger.continue_in_copy();
             publishing.born_at_ms = now_ms();
             publishing.writer = Some(Writer::of_copy(WriterId::random(), counted_before));
             inner.closed.store(false, Ordering::SeqCst);
