@@ -46,14 +46,20 @@ async fn graces_pass_by_the_tables_clock_alone() {
     }
 }
 
-#[tokio::test]
-async fn an_item_that_cannot_be_read_keeps_no_one_else_from_being_forgotten() {
+/// A table in DynamoDB with the snapshot of one environment, which has ended after one request.
+async fn with_one_that_has_ended() -> (DynamoDbLocal, DynamoDbStatsTable) {
     let dynamodb = DynamoDbLocal::start().await;
-    let client = dynamodb.client();
-    let table = DynamoDbStatsTable::new(client.clone(), TABLE);
+    let table = dynamodb.table();
     let mut environment = Environment::new(table.clone(), 1, 10);
     environment.requests(1).await;
     environment.publisher.close().await;
+    (dynamodb, table)
+}
+
+#[tokio::test]
+async fn an_item_that_cannot_be_read_keeps_no_one_else_from_being_forgotten() {
+    let (dynamodb, table) = with_one_that_has_ended().await;
+    let client = dynamodb.client();
     client
         .put_item()
         .table_name(TABLE)
@@ -80,12 +86,8 @@ async fn an_item_that_cannot_be_read_keeps_no_one_else_from_being_forgotten() {
 /// Forgotten, its writer would be folded a second time by whoever can read the item again.
 #[tokio::test]
 async fn a_folded_writer_whose_item_cannot_be_read_for_a_while_is_not_forgotten() {
-    let dynamodb = DynamoDbLocal::start().await;
+    let (dynamodb, table) = with_one_that_has_ended().await;
     let client = dynamodb.client();
-    let table = DynamoDbStatsTable::new(client.clone(), TABLE);
-    let mut environment = Environment::new(table.clone(), 1, 10);
-    environment.requests(1).await;
-    environment.publisher.close().await;
     assert_eq!(run(&table, &settings()).await.folded, 1);
 
     let put = async |item| client.put_item().table_name(TABLE).set_item(Some(item)).send().await.unwrap();
