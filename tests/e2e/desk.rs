@@ -7,15 +7,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use local_bundle::dynamodb_local::DynamoDbLocal;
-use local_bundle::environment::Environment;
 use local_bundle::execution_environment::{ExecutionEnvironment, Function};
 use local_bundle::fault_proxy::{FaultProxy, Options};
 use local_bundle::runtime_api::{Outcome, RuntimeApi};
-use local_bundle::settings::DEFAULT_METRICS_TOKEN;
+use local_bundle::stats::Stats;
 use local_bundle::{functions, lambda_event, tables, workspace};
-use prometheus_dynamodb::internals::page::PageValue;
-use prometheus_dynamodb::internals::{Structures, scrape};
-use prometheus_dynamodb::{DynamoDbStatsTable, TableSettings};
 use serde_json::{Value, json};
 
 /// A database, and the functions' programs.
@@ -72,7 +68,7 @@ impl Desk {
 
     /// The stats table of this name.
     pub fn stats(&self, name: &str) -> Stats {
-        Stats { table: format!("stats-{name}"), dynamodb: self.dynamodb.client() }
+        Stats::new(self.dynamodb.client(), format!("stats-{name}"))
     }
 
     /// Where the database is.
@@ -110,40 +106,6 @@ impl Running {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         Ok((requests, held.as_secs_f64() / started.elapsed().as_secs_f64()))
-    }
-}
-
-/// The stats table.
-pub struct Stats {
-    pub table: String,
-    dynamodb: aws_sdk_dynamodb::Client,
-}
-
-impl Stats {
-    /// Creates it.
-    pub async fn create(&self) -> Result<()> {
-        tables::create_stats(&self.dynamodb, &self.table).await
-    }
-
-    /// The settings of a function that uses it.
-    pub fn variables(&self, dynamodb_url: &str, settings: &[(&str, &str)]) -> Environment {
-        let mut variables = Environment::new(dynamodb_url, &sigil::keys::generate("desk"), DEFAULT_METRICS_TOKEN);
-        variables.set("STATS_TABLE", &self.table);
-        settings.iter().for_each(|(variable, value)| variables.set(variable, value));
-        variables
-    }
-
-    /// The sum of a counter's series on the page, or the number of a histogram's observations.
-    pub async fn counted(&self, counter: &str) -> Result<f64> {
-        let settings = TableSettings::builder(tables::STATS).build()?;
-        let table = DynamoDbStatsTable::new(self.dynamodb.clone(), &self.table);
-        let page = scrape(&table, &Structures::default(), &settings, Instant::now() + Duration::from_secs(30)).await?;
-        let family = page.families.iter().find(|family| family.name == counter);
-        let number = |value: &PageValue| match value {
-            PageValue::Number(number) => *number,
-            PageValue::Histogram { count, .. } => *count as f64,
-        };
-        Ok(family.map_or(0.0, |family| family.series.iter().map(|series| number(&series.value)).sum()))
     }
 }
 

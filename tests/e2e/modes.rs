@@ -7,13 +7,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use local_bundle::execution_environment::Function;
 use local_bundle::process::Process;
-use local_bundle::runtime_api::{Deadline, Outcome, RuntimeApi};
+use local_bundle::runtime_api::Deadline;
+use local_bundle::stats::Stats;
 use local_bundle::wait::{self, Setback, not_yet};
 use local_bundle::{functions, lambda_event};
-use serde_json::{Value, json};
-use tokio::task::JoinSet;
+use serde_json::json;
 
-use crate::desk::{self, Desk, Running, Stats};
+use crate::desk::{self, Desk, Running};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -26,26 +26,6 @@ const CONCURRENT: (&str, &str) = ("AWS_LAMBDA_MAX_CONCURRENCY", "16");
 fn requests() -> Result<u32> {
     let requests = std::env::var("CONCURRENT_REQUESTS").map_or(Ok(1000), |text| text.parse());
     requests.context("CONCURRENT_REQUESTS must be a whole number")
-}
-
-/// Sends so many events, so many at a time.
-async fn send(api: &Arc<RuntimeApi>, event: &Value, requests: u32, at_once: u32) -> Result<()> {
-    let mut clients = JoinSet::new();
-    for client in 0..at_once {
-        let (api, event) = (Arc::clone(api), event.clone());
-        let share = requests / at_once + u32::from(client < requests % at_once);
-        clients.spawn(async move {
-            for _ in 0..share {
-                let outcome = api.invoke(&event).await?;
-                ensure!(matches!(&outcome, Outcome::Response(_)), "{outcome:?}");
-            }
-            anyhow::Ok(())
-        });
-    }
-    while let Some(client) = clients.join_next().await {
-        client??;
-    }
-    Ok(())
 }
 
 /// Waits until the page has this count, which it must never exceed.
@@ -72,7 +52,7 @@ async fn every_function_handles_as_many_requests_at_once_as_lambda_says() -> Res
             "metrics" => lambda_event::http_request("GET", "/metrics", &[], None),
             _ => desk::event(),
         };
-        send(&running.api, &event, REQUESTS, AT_ONCE).await?;
+        running.api.invoke_all(&event, REQUESTS, AT_ONCE).await?;
         if name != "metrics" {
             until_counted(&running.stats, "lambda_invocations_total", REQUESTS.into()).await?;
             running.environment.terminate().await?;
@@ -100,7 +80,7 @@ async fn several_requests_at_once_are_counted_exactly_and_a_long_one_holds_back_
         tokio::spawn(async move { api.invoke(&json!({ "seconds": 0.1, "hold_seconds": 600.0 })).await })
     };
     let all = f64::from(requests) + 1.0;
-    send(&api, &json!({ "seconds": 0.1 }), requests, AT_ONCE - 1).await?;
+    api.invoke_all(&json!({ "seconds": 0.1 }), requests, AT_ONCE - 1).await?;
     for counter in ["jobs_total", "job_duration_seconds", "lambda_invocations_total"] {
         until_counted(&stats, counter, all).await?;
     }

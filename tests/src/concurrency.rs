@@ -6,18 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use prometheus_dynamodb::internals::page::PageValue;
-use prometheus_dynamodb::internals::{Structures, scrape};
-use prometheus_dynamodb::{DynamoDbStatsTable, TableSettings};
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
 use crate::dynamodb_local::DynamoDbLocal;
-use crate::environment::Environment;
 use crate::execution_environment::{ExecutionEnvironment, Function};
-use crate::runtime_api::{Deadline, Outcome, RuntimeApi};
-use crate::settings::DEFAULT_METRICS_TOKEN;
-use crate::{functions, tables, workspace};
+use crate::runtime_api::{Deadline, RuntimeApi};
+use crate::stats::Stats;
+use crate::{functions, workspace};
 
 /// How many requests an environment handles at once.
 const AT_ONCE: u32 = 16;
@@ -28,6 +23,9 @@ const ROUNDS: u32 = 40;
 
 /// How long the long request takes.
 const LONG: Duration = Duration::from_secs(60);
+
+/// The metric that counts requests.
+const JOBS: &str = "jobs_total";
 
 /// How often a request is sent and a page is read meanwhile.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -70,7 +68,7 @@ pub async fn run() -> Result<()> {
 struct Measured {
     environment: ExecutionEnvironment,
     api: Arc<RuntimeApi>,
-    table: DynamoDbStatsTable,
+    stats: Stats,
 }
 
 impl Measured {
@@ -81,36 +79,19 @@ impl Measured {
         settings: &[(&str, &str)],
         logs: &Path,
     ) -> Result<Self> {
-        let table = format!("stats-{name}");
-        tables::create_stats(&dynamodb.client(), &table).await?;
-        let mut variables =
-            Environment::new(&dynamodb.url(), &sigil::keys::generate("concurrency"), DEFAULT_METRICS_TOKEN);
-        variables.set("STATS_TABLE", &table);
+        let stats = Stats::new(dynamodb.client(), format!("stats-{name}"));
+        stats.create().await?;
+        let mut variables = stats.variables(&dynamodb.url(), settings);
         variables.set("JOB_METRICS", "before");
         variables.set("AWS_LAMBDA_MAX_CONCURRENCY", &AT_ONCE.to_string());
-        settings.iter().for_each(|(variable, value)| variables.set(variable, value));
         let environment = ExecutionEnvironment::start(function, &variables, &logs.join(format!("{name}.log"))).await?;
-        let table = DynamoDbStatsTable::new(dynamodb.client(), table);
-        Ok(Self { api: environment.api(), environment, table })
+        Ok(Self { api: environment.api(), environment, stats })
     }
 
     /// One round of requests. Returns how long it took.
     async fn round(&self) -> Result<Duration> {
         let started = Instant::now();
-        let mut clients = JoinSet::new();
-        for client in 0..AT_ONCE {
-            let api = Arc::clone(&self.api);
-            let share = ROUND / AT_ONCE + u32::from(client < ROUND % AT_ONCE);
-            clients.spawn(async move {
-                for _ in 0..share {
-                    job(&api).await?;
-                }
-                anyhow::Ok(())
-            });
-        }
-        while let Some(client) = clients.join_next().await {
-            client??;
-        }
+        self.api.invoke_all(&job(), ROUND, AT_ONCE).await?;
         Ok(started.elapsed())
     }
 
@@ -124,10 +105,10 @@ impl Measured {
         let long = tokio::spawn(async move { api.invoke(&long).await });
         let mut furthest = Duration::ZERO;
         while !long.is_finished() {
-            job(&self.api).await?;
+            self.api.invoke_all(&job(), 1, 1).await?;
             done_at.push(Instant::now());
             let asked_at = Instant::now();
-            let shown = shown(&self.table).await?.saturating_sub(u64::from(before)) as usize;
+            let shown = (self.stats.counted(JOBS).await? - f64::from(before)).max(0.0) as usize;
             ensure!(shown <= done_at.len(), "{shown} jobs are shown of {}", done_at.len());
             // The first that the page does not have.
             if let Some(missing_since) = done_at.get(shown) {
@@ -141,29 +122,14 @@ impl Measured {
 
     /// Ends it as Lambda does: then its page has all of its jobs, and no more.
     async fn ends_with(self, jobs: u32) -> Result<()> {
-        let Self { environment, table, .. } = self;
-        environment.terminate().await?;
-        let shown = shown(&table).await?;
-        ensure!(shown == u64::from(jobs), "{shown} jobs are shown of {jobs}");
+        self.environment.terminate().await?;
+        let shown = self.stats.counted(JOBS).await?;
+        ensure!(shown == f64::from(jobs), "{shown} jobs are shown of {jobs}");
         println!("{jobs} jobs are counted exactly");
         Ok(())
     }
 }
 
-/// How many jobs the page shows.
-async fn shown(table: &DynamoDbStatsTable) -> Result<u64> {
-    let settings = TableSettings::builder(tables::STATS).build()?;
-    let deadline = Instant::now() + Duration::from_secs(30);
-    let page = scrape(table, &Structures::default(), &settings, deadline).await?;
-    let family = page.families.iter().find(|family| family.name == "jobs_total");
-    Ok(match family.and_then(|family| family.series.first()).map(|series| &series.value) {
-        Some(PageValue::Number(number)) => *number as u64,
-        _ => 0,
-    })
-}
-
-async fn job(api: &RuntimeApi) -> Result<()> {
-    let outcome = api.invoke(&json!({ "seconds": 0.1 })).await?;
-    ensure!(matches!(&outcome, Outcome::Response(Value::Object(_))), "{outcome:?}");
-    Ok(())
+fn job() -> Value {
+    json!({ "seconds": 0.1 })
 }

@@ -58,6 +58,7 @@ pub mod fault_proxy;
 pub mod fleet;
 pub mod lambda_event;
 pub mod runtime_api;
+pub mod stats;
 pub mod valve;
 
 pub mod credentials;

@@ -17,6 +17,7 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, Response};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 
 use crate::http_server::{Answer, HangUp, HttpServer};
 
@@ -141,6 +142,26 @@ impl RuntimeApi {
         let event = Event { payload: payload.to_string(), invoker };
         self.events.send(event).ok().context("the Runtime API has ended")?;
         outcome.await.context("the environment ended without a response")
+    }
+
+    /// Invokes it so many times, so many at once, and expects responses.
+    pub async fn invoke_all(self: &Arc<Self>, payload: &Value, times: u32, at_once: u32) -> Result<()> {
+        let mut callers = JoinSet::new();
+        for caller in 0..at_once {
+            let (api, payload) = (Arc::clone(self), payload.clone());
+            let share = times / at_once + u32::from(caller < times % at_once);
+            callers.spawn(async move {
+                for _ in 0..share {
+                    let outcome = api.invoke(&payload).await?;
+                    ensure!(matches!(&outcome, Outcome::Response(_)), "{outcome:?}");
+                }
+                anyhow::Ok(())
+            });
+        }
+        while let Some(caller) = callers.join_next().await {
+            caller??;
+        }
+        Ok(())
     }
 
     /// Waits until everything that the environment, which has ended, had sent before is received. Who still waits for a

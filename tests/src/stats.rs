@@ -1,0 +1,58 @@
+//! A stats table of its own for one function, and what its page counts.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use aws_sdk_dynamodb::Client;
+use prometheus_dynamodb::internals::page::PageValue;
+use prometheus_dynamodb::internals::{Structures, scrape};
+use prometheus_dynamodb::{DynamoDbStatsTable, TableSettings};
+
+use crate::environment::Environment;
+use crate::settings::DEFAULT_METRICS_TOKEN;
+use crate::tables;
+
+/// A stats table in DynamoDB Local.
+#[derive(Debug)]
+pub struct Stats {
+    client: Client,
+    name: String,
+}
+
+impl Stats {
+    /// The table of this name, which may be missing.
+    pub fn new(client: Client, name: String) -> Self {
+        Self { client, name }
+    }
+
+    /// Returns its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Creates it.
+    pub async fn create(&self) -> Result<()> {
+        tables::create_stats(&self.client, &self.name).await
+    }
+
+    /// Returns the variables of a function that publishes to it, with these besides.
+    pub fn variables(&self, dynamodb_url: &str, settings: &[(&str, &str)]) -> Environment {
+        let mut variables = Environment::new(dynamodb_url, &sigil::keys::generate("stats"), DEFAULT_METRICS_TOKEN);
+        variables.set("STATS_TABLE", &self.name);
+        settings.iter().for_each(|(variable, value)| variables.set(variable, value));
+        variables
+    }
+
+    /// Reads the table. Returns the sum of a counter's series on its page, or the number of a histogram's observations.
+    pub async fn counted(&self, metric: &str) -> Result<f64> {
+        let settings = TableSettings::builder(&self.name).build()?;
+        let table = DynamoDbStatsTable::new(self.client.clone(), &self.name);
+        let page = scrape(&table, &Structures::default(), &settings, Instant::now() + Duration::from_secs(30)).await?;
+        let family = page.families.iter().find(|family| family.name == metric);
+        let number = |value: &PageValue| match value {
+            PageValue::Number(number) => *number,
+            PageValue::Histogram { count, .. } => *count as f64,
+        };
+        Ok(family.map_or(0.0, |family| family.series.iter().map(|series| number(&series.value)).sum()))
+    }
+}
