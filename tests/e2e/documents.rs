@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use local_bundle::expanded::{self, Expanded};
@@ -72,12 +71,24 @@ fn every_promise_of_reliability_names_tests_that_exist() -> Result<()> {
     Ok(())
 }
 
-/// Every Markdown file that is committed.
+/// Every Markdown file, apart from those of packages and of what was built.
 fn documents() -> Result<Vec<PathBuf>> {
-    let output = Command::new("git").current_dir(workspace::root()).args(["ls-files", "*.md"]).output()?;
-    ensure!(output.status.success(), "{output:?}");
-    let names = String::from_utf8(output.stdout)?;
-    Ok(names.lines().map(|name| workspace::root().join(name)).collect())
+    let mut documents = Vec::new();
+    let mut folders = vec![workspace::root().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+            let entry = entry?;
+            let name = entry.file_name().into_string().unwrap_or_default();
+            let is_hidden = name.starts_with('.') && name != ".github";
+            let is_others = is_hidden || ["target", "node_modules"].contains(&name.as_str());
+            match entry.file_type()? {
+                kind if kind.is_dir() && !is_others => folders.push(entry.path()),
+                kind if kind.is_file() && name.ends_with(".md") => documents.push(entry.path()),
+                _ => {}
+            }
+        }
+    }
+    Ok(documents)
 }
 
 /// The targets of `[text](target)`, apart from those in blocks of code.
