@@ -37,7 +37,7 @@ async fn a_table_in_trouble_takes_little_of_the_time_and_loses_nothing() -> Resu
     let well = desk.encode("well", &[], true).await?;
     let troubled = async |name: &'static str, fault: Fault| -> Result<_> {
         let encode = desk.encode(name, &[], true).await?;
-        encode.proxy.set_outage(&encode.stats.name(), Some(fault));
+        encode.proxy.set_outage(encode.stats.name(), Some(fault));
         let (requests, share) = encode.closed_loop(trouble).await?;
         Ok((name, encode, requests, share))
     };
@@ -53,7 +53,7 @@ async fn a_table_in_trouble_takes_little_of_the_time_and_loses_nothing() -> Resu
         let percent = (share - usual_share) * 100.0;
         println!("{name}: {requests} requests, {percent:.1} % of the time held");
         ensure!(percent <= bound(trouble), "{name}: {percent:.1} % of the time held in {requests} requests");
-        encode.proxy.set_outage(&encode.stats.name(), None);
+        encode.proxy.set_outage(encode.stats.name(), None);
         wait::until("what was held back is published", PATIENCE, async || {
             let found = encode.stats.counted("sigil_encode_total").await?;
             if found == f64::from(requests) { Ok(()) } else { not_yet(format!("{found} of {requests} are")) }
