@@ -8,14 +8,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use local_bundle::alertmanager::{self, Alertmanager};
-use local_bundle::bundle::{Bundle, Options};
-use local_bundle::client::Client;
-use local_bundle::dashboards::faulty_dynamodb::{Effect, Fault, FaultyDynamoDb};
-use local_bundle::expanded::{self, Expanded};
-use local_bundle::prometheus::{self, Prometheus};
-use local_bundle::secrets_manager::{SecretsManager, arn};
-use local_bundle::{port, tables, workspace};
+use harness::dashboards::faulty_dynamodb::{Effect, Fault, FaultyDynamoDb};
+use harness::kit::alertmanager::{self, Alertmanager};
+use harness::kit::bundle::{Bundle, Options};
+use harness::kit::client::Client;
+use harness::kit::prometheus::{self, Prometheus};
+use harness::kit::secrets_manager::{SecretsManager, arn};
+use harness::kit::{port, tables, workspace};
+use harness::template::cloudformation::{self, Expanded};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -193,7 +193,7 @@ impl Stage {
         let host = client.url().strip_prefix("http://").context("it has a scheme")?;
         // On a desk there is no certificate.
         let scrape_config = replaced(
-            &Expanded::of(&expanded::source()?)?.scrape_config(STACK, host)?,
+            &Expanded::of(&cloudformation::source()?)?.scrape_config(STACK, host)?,
             &[("scheme: https", "scheme: http")],
         )?;
         let config = format!(

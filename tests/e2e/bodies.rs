@@ -5,13 +5,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use local_bundle::bench::measurement::{peak_memory, processor_time};
-use local_bundle::bundle::logs_of_test;
-use local_bundle::dynamodb_local::DynamoDbLocal;
-use local_bundle::environment::Environment;
-use local_bundle::execution_environment::{ExecutionEnvironment, Function};
-use local_bundle::runtime_api::Outcome;
-use local_bundle::{functions, lambda_event, tables};
+use harness::bench::measurement::{peak_memory, processor_time};
+use harness::kit::bundle::logs_of_test;
+use harness::kit::dynamodb_local::DynamoDbLocal;
+use harness::kit::execution_environment::{ExecutionEnvironment, Function};
+use harness::kit::runtime_api::Outcome;
+use harness::kit::variables::FunctionVariables;
+use harness::kit::{functions, lambda_event, tables};
 use serde_json::{Value, json};
 
 /// The most memory of a function's process, in bytes.
@@ -31,7 +31,7 @@ async fn every_body_is_answered_with_little_time_and_memory() -> Result<()> {
     let logs = logs_of_test("bodies")?;
     let dynamodb = DynamoDbLocal::start_in_memory(&logs.join("dynamodb.log")).await?;
     tables::create(&dynamodb.client()).await?;
-    let variables = Environment::new(&dynamodb.url(), &sigil::keys::generate("test"), "bodies-metrics-token");
+    let variables = FunctionVariables::new(&dynamodb.url(), &sigil::keys::generate("test"), "bodies-metrics-token");
     let programs = functions::build().await?;
     let start = async |name: &'static str| {
         let function = Function { name, program: programs[name].clone() };

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use local_bundle::deployed::{Deployed, HttpAnswer, ask};
-use local_bundle::execution_environment::ExecutionEnvironment;
-use local_bundle::lambda_event::{http_request, scheduled};
-use local_bundle::runtime_api::{Deadline, Outcome};
-use local_bundle::wait::{self, not_yet};
+use harness::kit::deployed::{Deployed, HttpAnswer, ask};
+use harness::kit::execution_environment::ExecutionEnvironment;
+use harness::kit::lambda_event::{http_request, scheduled};
+use harness::kit::runtime_api::{Deadline, Outcome};
+use harness::kit::wait::{self, not_yet};
 use secrets::secret::MAX_AGE;
 use serde_json::{Value, json};
 

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
-use local_bundle::{expanded, workspace};
+use harness::kit::workspace;
+use harness::template::cloudformation;
 use tempfile::TempDir;
 
 /// Architectures as the template names them: where samconfig.toml has them, and the machine in an ELF header.
@@ -94,7 +95,7 @@ fn stand_in(folder: &Path, name: &str, script: &str) -> Result<()> {
 
 /// The SAM CLI, with cargo-lambda and Zig on the PATH as DEPLOY.md asks for.
 fn sam() -> Result<Command> {
-    let mut sam = expanded::python()?;
+    let mut sam = cloudformation::python()?;
     let path = std::env::var("PATH").context("PATH is not set")?;
     let (cargo_lambda, zig) = (workspace::tool("cargo-lambda/bin")?, workspace::tool("zig/ziglang")?);
     sam.arg(workspace::tool("checks/bin/sam")?)

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use local_bundle::bundle::{Bundle, Options};
-use local_bundle::client::{Client, Sigil};
-use local_bundle::exposition::Exposition;
-use local_bundle::wait::{self, not_yet};
+use harness::kit::bundle::{Bundle, Options};
+use harness::kit::client::{Client, Sigil};
+use harness::kit::exposition::Exposition;
+use harness::kit::wait::{self, not_yet};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 

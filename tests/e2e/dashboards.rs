@@ -8,11 +8,11 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use local_bundle::bundle::{Bundle, Options};
-use local_bundle::client::Client;
-use local_bundle::settings::DEFAULT_METRICS_TOKEN;
-use local_bundle::wait::{self, not_yet};
-use local_bundle::{prometheus, workspace};
+use harness::kit::bundle::{Bundle, Options};
+use harness::kit::client::Client;
+use harness::kit::variables::DEFAULT_METRICS_TOKEN;
+use harness::kit::wait::{self, not_yet};
+use harness::kit::{prometheus, workspace};
 use serde_json::json;
 use tempfile::TempDir;
 

@@ -6,19 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use local_bundle::dynamodb_local::DynamoDbLocal;
-use local_bundle::environment::Environment;
-use local_bundle::execution_environment::{ExecutionEnvironment, Function};
-use local_bundle::exposition::Exposition;
-use local_bundle::fault_proxy::{FaultProxy, Faults, Options};
-use local_bundle::fleet::Settings;
-use local_bundle::fleet::pages::Pages;
-use local_bundle::fleet::published::Published;
-use local_bundle::fleet::violation::Violation;
-use local_bundle::runtime_api::Outcome;
-use local_bundle::settings::DEFAULT_METRICS_TOKEN;
-use local_bundle::wait::{self, Setback, not_yet};
-use local_bundle::{functions, lambda_event, prometheus, tables, workspace};
+use harness::fleet::Settings;
+use harness::fleet::pages::Pages;
+use harness::fleet::published::Published;
+use harness::fleet::violation::Violation;
+use harness::kit::dynamodb_local::DynamoDbLocal;
+use harness::kit::execution_environment::{ExecutionEnvironment, Function};
+use harness::kit::exposition::Exposition;
+use harness::kit::fault_proxy::{FaultProxy, Faults, Options};
+use harness::kit::runtime_api::Outcome;
+use harness::kit::variables::{DEFAULT_METRICS_TOKEN, FunctionVariables};
+use harness::kit::wait::{self, Setback, not_yet};
+use harness::kit::{functions, lambda_event, prometheus, tables, workspace};
 use serde_json::{Value, json};
 
 /// Durations of jobs, one for each bucket that either version has. Sums of them are exact.
@@ -98,7 +97,7 @@ struct Version {
 
 /// Everything but the environments of the two versions.
 struct Stage {
-    variables: Environment,
+    variables: FunctionVariables,
     published: Arc<Published>,
     pages: Pages,
     proxy: FaultProxy,
@@ -128,7 +127,7 @@ impl Stage {
         };
         let proxy = FaultProxy::start(options, Arc::clone(&published)).await?;
         let url = format!("http://{}", proxy.address());
-        let mut variables = Environment::new(&url, &sigil::keys::generate("deploy"), DEFAULT_METRICS_TOKEN);
+        let mut variables = FunctionVariables::new(&url, &sigil::keys::generate("deploy"), DEFAULT_METRICS_TOKEN);
         variables.set("STATS_GRACE", &format!("{}ms", Settings::GRACE.as_millis()));
         variables.set("STATS_PUBLISH_INTERVAL", "0s");
         variables.set("STATS_PUBLISH_BUDGET_PERCENT", "100");
@@ -146,7 +145,7 @@ impl Stage {
         let mut variables = self.variables.clone();
         variables.set("JOB_METRICS", metrics);
         variables.set("AWS_ACCESS_KEY_ID", &name);
-        let function = Function { name: "deployable", program: env!("CARGO_BIN_EXE_deployable").into() };
+        let function = Function { name: "jobs", program: env!("CARGO_BIN_EXE_jobs").into() };
         let log = self.logs.join(format!("{name}.log"));
         let environment = ExecutionEnvironment::start(&function, &variables, &log).await?;
         self.published.add_environment(&name, function.name, environment.api());

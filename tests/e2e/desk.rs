@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use local_bundle::dynamodb_local::DynamoDbLocal;
-use local_bundle::execution_environment::{ExecutionEnvironment, Function};
-use local_bundle::fault_proxy::{FaultProxy, Options};
-use local_bundle::runtime_api::{Outcome, RuntimeApi};
-use local_bundle::stats::Stats;
-use local_bundle::{functions, lambda_event, tables, workspace};
+use harness::kit::dynamodb_local::DynamoDbLocal;
+use harness::kit::execution_environment::{ExecutionEnvironment, Function};
+use harness::kit::fault_proxy::{FaultProxy, Options};
+use harness::kit::runtime_api::{Outcome, RuntimeApi};
+use harness::kit::stats::Stats;
+use harness::kit::{functions, lambda_event, tables, workspace};
 use serde_json::{Value, json};
 
 /// A database, and the functions' programs.

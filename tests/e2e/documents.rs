@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use local_bundle::expanded::{self, Expanded};
-use local_bundle::workspace;
+use harness::kit::workspace;
+use harness::template::cloudformation::{self, Expanded};
 
 /// A link to a page of somebody else is not followed: a test must not fail because a site is down.
 #[test]
@@ -35,7 +35,7 @@ fn every_link_leads_to_a_file_and_a_section_that_exist() -> Result<()> {
 fn every_variable_of_a_function_is_documented_for_it() -> Result<()> {
     let text = std::fs::read_to_string(workspace::root().join("docs/settings.md"))?;
     let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split(" | ").collect()).collect();
-    let template = Expanded::of(&expanded::source()?)?;
+    let template = Expanded::of(&cloudformation::source()?)?;
     for function in ["encode", "verify", "gc", "metrics"] {
         for variable in template.variables(function)? {
             let name = format!("`{variable}`");

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use local_bundle::bundle::{Bundle, Options};
-use local_bundle::client::{Answer, Client};
-use local_bundle::wait::{self, not_yet};
+use harness::kit::bundle::{Bundle, Options};
+use harness::kit::client::{Answer, Client};
+use harness::kit::wait::{self, not_yet};
 use serde_json::json;
 
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
-use local_bundle::dynamodb_local::DynamoDbLocal;
-use local_bundle::environment::Environment;
-use local_bundle::execution_environment::{ExecutionEnvironment, Function};
-use local_bundle::runtime_api::{Outcome, RuntimeApi};
-use local_bundle::settings::DEFAULT_METRICS_TOKEN;
-use local_bundle::wait::{self, not_yet};
-use local_bundle::{functions, lambda_event, tables, workspace};
+use harness::kit::dynamodb_local::DynamoDbLocal;
+use harness::kit::execution_environment::{ExecutionEnvironment, Function};
+use harness::kit::runtime_api::{Outcome, RuntimeApi};
+use harness::kit::variables::{DEFAULT_METRICS_TOKEN, FunctionVariables};
+use harness::kit::wait::{self, not_yet};
+use harness::kit::{functions, lambda_event, tables, workspace};
 use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -45,7 +44,7 @@ async fn scrape(api: &RuntimeApi, token: &str) -> Result<(u64, String)> {
 
 struct Stack {
     programs: std::collections::BTreeMap<String, PathBuf>,
-    variables: Environment,
+    variables: FunctionVariables,
     logs: PathBuf,
 }
 
@@ -63,7 +62,7 @@ async fn the_examples_publish_are_scraped_and_compacted() -> Result<()> {
     std::fs::create_dir_all(&logs)?;
     let dynamodb = DynamoDbLocal::start_in_memory(&logs.join("dynamodb.log")).await?;
     tables::create_stats(&dynamodb.client(), tables::STATS).await?;
-    let mut variables = Environment::new(&dynamodb.url(), "", DEFAULT_METRICS_TOKEN);
+    let mut variables = FunctionVariables::new(&dynamodb.url(), "", DEFAULT_METRICS_TOKEN);
     variables.set("AWS_LAMBDA_MAX_CONCURRENCY", "4");
     let stack = Stack { programs: functions::build_examples().await?, variables, logs };
 

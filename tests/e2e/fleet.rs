@@ -2,9 +2,9 @@
 //! processes.
 
 use anyhow::Result;
-use local_bundle::fleet::violation::Rule;
-use local_bundle::fleet::{self, Settings};
-use local_bundle::tables;
+use harness::fleet::violation::Rule;
+use harness::fleet::{self, Settings};
+use harness::kit::tables;
 use tokio::sync::Mutex;
 
 /// Two fleets at once would only slow each other down.

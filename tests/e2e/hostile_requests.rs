@@ -3,16 +3,16 @@
 //!
 //! `HOSTILE_REQUESTS` says how many of each, `HOSTILE_SEED` where to begin.
 
-#[path = "../fuzz/harness.rs"]
-mod harness;
+#[path = "../fuzz/functions.rs"]
+mod functions;
 
 use std::fs;
 
 use anyhow::{Context, Result};
 use env_settings::{EnvReader, parse};
 use fastrand::Rng;
-use harness::{Functions, request};
-use local_bundle::workspace;
+use functions::{Functions, request};
+use harness::kit::workspace;
 use serde_json::value::RawValue;
 
 const REQUESTS: u64 = 4000;

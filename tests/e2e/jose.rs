@@ -4,8 +4,8 @@ use std::fs::File;
 use std::process::{Command, Output};
 
 use anyhow::Result;
-use local_bundle::bundle::{Bundle, Options};
-use local_bundle::workspace;
+use harness::kit::bundle::{Bundle, Options};
+use harness::kit::workspace;
 use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]

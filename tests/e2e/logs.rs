@@ -3,9 +3,9 @@
 use anyhow::{Result, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use local_bundle::deployed::{Deployed, ask};
-use local_bundle::lambda_event::{http_request, scheduled};
-use local_bundle::secrets_manager::{Answering, arn};
+use harness::kit::deployed::{Deployed, ask};
+use harness::kit::lambda_event::{http_request, scheduled};
+use harness::kit::secrets_manager::{Answering, arn};
 use serde_json::json;
 
 const SIGILS: &str = "/api/consciousness/sigils";

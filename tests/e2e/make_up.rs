@@ -11,8 +11,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use local_bundle::wait::{self, Setback, not_yet};
-use local_bundle::{port, workspace};
+use harness::kit::wait::{self, Setback, not_yet};
+use harness::kit::{port, workspace};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -54,7 +54,7 @@ async fn a_taken_port_is_said_by_name() -> Result<()> {
     for variable in PORTS {
         let holder = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let taken = holder.local_addr()?.port();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_local-bundle"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
         command.arg("up").env("OBSERVE", "1");
         for port in PORTS {
             command.env(port, port::free()?.to_string());
@@ -97,7 +97,7 @@ fn a_wrong_setting_is_refused_before_the_build_in_the_words_of_the_program() -> 
         };
         let mut script = Command::new(which("bash")?);
         script.arg(workspace::root().join("scripts/up")).env("PATH", tools.path());
-        let mut program = Command::new(env!("CARGO_BIN_EXE_local-bundle"));
+        let mut program = Command::new(env!("CARGO_BIN_EXE_harness"));
         program.arg("up");
         let (script, program) = (refused(script)?, refused(program)?);
         ensure!(script == program, "{settings:?}: the script says {script}, and the program {program}");
@@ -341,7 +341,7 @@ fn which(name: &str) -> Result<PathBuf> {
     found.with_context(|| format!("{name} is needed for this test"))
 }
 
-/// A `local-bundle up` on ports of its own, with a mark in the environment that everything it starts inherits.
+/// A `harness up` on ports of its own, with a mark in the environment that everything it starts inherits.
 struct Up {
     process: Child,
     mark: String,
@@ -366,7 +366,7 @@ impl Up {
 
     fn on(ports: [u16; 4], observe: bool) -> Result<Self> {
         let mark = format!("{}-{}", std::process::id(), ports[0]);
-        let process = Command::new(env!("CARGO_BIN_EXE_local-bundle"))
+        let process = Command::new(env!("CARGO_BIN_EXE_harness"))
             .arg("up")
             .envs(PORTS.into_iter().zip(ports.map(|port| port.to_string())))
             .env("OBSERVE", if observe { "1" } else { "0" })

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use local_bundle::execution_environment::Function;
-use local_bundle::process::Process;
-use local_bundle::runtime_api::Deadline;
-use local_bundle::stats::Stats;
-use local_bundle::wait::{self, Setback, not_yet};
-use local_bundle::{functions, lambda_event};
+use harness::kit::execution_environment::Function;
+use harness::kit::process::Process;
+use harness::kit::runtime_api::Deadline;
+use harness::kit::stats::Stats;
+use harness::kit::wait::{self, Setback, not_yet};
+use harness::kit::{functions, lambda_event};
 use serde_json::json;
 
 use crate::desk::{self, Desk, Running};
@@ -79,7 +79,7 @@ async fn every_function_handles_as_many_requests_at_once_as_lambda_says() -> Res
 async fn several_requests_at_once_are_counted_exactly_and_a_long_one_holds_back_nothing() -> Result<()> {
     let requests = requests()?;
     let desk = Desk::new("modes-at-once").await?;
-    let function = Function { name: "deployable", program: env!("CARGO_BIN_EXE_deployable").into() };
+    let function = Function { name: "jobs", program: env!("CARGO_BIN_EXE_jobs").into() };
     let settings = [CONCURRENT, ("JOB_METRICS", "before")];
     let Running { environment, api, stats, proxy: _proxy } = desk.start(&function, "at-once", &settings, true).await?;
     api.set_deadline(Deadline::After(Duration::from_secs(900)));

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use local_bundle::bundle::{Bundle, Options};
-use local_bundle::client::{Answer, Client};
-use local_bundle::exposition::Exposition;
-use local_bundle::wait::{self, not_yet};
+use harness::kit::bundle::{Bundle, Options};
+use harness::kit::client::{Answer, Client};
+use harness::kit::exposition::Exposition;
+use harness::kit::wait::{self, not_yet};
 use serde_json::json;
 use tempfile::TempDir;
 

@@ -4,17 +4,17 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use local_bundle::bundle::logs_of_test;
-use local_bundle::client::Client;
-use local_bundle::dynamodb_local::DynamoDbLocal;
-use local_bundle::environment::Environment;
-use local_bundle::expanded::{self, Expanded};
-use local_bundle::permissions::{Permission, by_lambda, called, granted};
-use local_bundle::recorder::Recorder;
-use local_bundle::secrets_manager::{self, SecretsManager};
-use local_bundle::wait::{self, not_yet};
-use local_bundle::watch::Watch;
-use local_bundle::{functions, port, tables};
+use harness::kit::bundle::logs_of_test;
+use harness::kit::client::Client;
+use harness::kit::dynamodb_local::DynamoDbLocal;
+use harness::kit::secrets_manager::{self, SecretsManager};
+use harness::kit::variables::FunctionVariables;
+use harness::kit::wait::{self, not_yet};
+use harness::kit::watch::Watch;
+use harness::kit::{functions, port, tables};
+use harness::template::cloudformation::{self, Expanded};
+use harness::template::permissions::{Permission, by_lambda, called, granted};
+use harness::template::recorder::Recorder;
 use serde_json::json;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -31,9 +31,9 @@ impl Recorded {
     async fn start(name: &'static str, dynamodb: &DynamoDbLocal, secrets: &SecretsManager) -> Result<Self> {
         let recorder = Recorder::start(&dynamodb.url(), &secrets.url(), logical_name).await?;
         let function = name.trim_end_matches("-again");
-        let template = Expanded::of(&expanded::source()?)?;
+        let template = Expanded::of(&cloudformation::source()?)?;
         let variables = template.environment(function, physical_name)?;
-        let mut environment = Environment::of(variables, &recorder.url(), &recorder.url());
+        let mut environment = FunctionVariables::of(variables, &recorder.url(), &recorder.url());
         // An environment that is silent for a second is gone, and buried a second later.
         environment.set("STATS_WRITER_IDLE", "1s");
         environment.set("STATS_GRACE", "1s");
@@ -116,7 +116,7 @@ async fn what_is_called_is_what_is_allowed() -> Result<()> {
         recorded.has_called(&Permission::new("dynamodb:GetItem", "StatsTable/grave#*")).await?;
     }
 
-    let template = Expanded::of(&expanded::source()?)?;
+    let template = Expanded::of(&cloudformation::source()?)?;
     for function in functions::ALL {
         let seen: BTreeSet<_> = match function {
             "encode" => encode.recorder.calls(),

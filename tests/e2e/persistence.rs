@@ -1,7 +1,7 @@
 //! With `PERSIST=1`, sigils, keys and counts outlive the bundle.
 
 use anyhow::Result;
-use local_bundle::bundle::{Bundle, Options};
+use harness::kit::bundle::{Bundle, Options};
 use serde_json::json;
 use tempfile::TempDir;
 

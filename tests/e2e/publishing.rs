@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use local_bundle::execution_environment::Function;
-use local_bundle::fault_proxy::Fault;
-use local_bundle::runtime_api::Deadline;
-use local_bundle::wait::{self, not_yet};
+use harness::kit::execution_environment::Function;
+use harness::kit::fault_proxy::Fault;
+use harness::kit::runtime_api::Deadline;
+use harness::kit::wait::{self, not_yet};
 use serde_json::json;
 
 use crate::desk::{Desk, Running};
@@ -69,8 +69,8 @@ async fn what_was_counted_before_a_time_out_is_published() -> Result<()> {
     const TIMEOUT: Duration = Duration::from_millis(1500);
     let desk = Desk::new("publishing-time-out").await?;
     let rarely = [("STATS_PUBLISH_INTERVAL", "1h"), ("STATS_PUBLISH_BURST", "1"), ("JOB_METRICS", "before")];
-    let program = env!("CARGO_BIN_EXE_deployable").into();
-    let function = Function { name: "deployable", program };
+    let program = env!("CARGO_BIN_EXE_jobs").into();
+    let function = Function { name: "jobs", program };
     let Running { environment, api, proxy: _proxy, stats } = desk.start(&function, "time-out", &rarely, true).await?;
     let job = |hold_seconds: f64| json!({ "seconds": 0.1, "hold_seconds": hold_seconds });
     for _ in 0..20 {

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use local_bundle::bundle::{Bundle, Options};
-use local_bundle::client::{Client, Sigil};
-use local_bundle::prometheus::Prometheus;
-use local_bundle::secrets_manager::{Answering, SecretsManager, arn};
-use local_bundle::wait::{self, not_yet};
-use local_bundle::{credentials, expanded, workspace};
+use harness::kit::bundle::{Bundle, Options};
+use harness::kit::client::{Client, Sigil};
+use harness::kit::prometheus::Prometheus;
+use harness::kit::secrets_manager::{Answering, SecretsManager, arn};
+use harness::kit::wait::{self, not_yet};
+use harness::kit::{credentials, workspace};
+use harness::template::cloudformation;
 use serde_json::{Value, json};
 
 /// A value is kept for a minute.
@@ -162,7 +163,7 @@ async fn failures_are_counted(client: &Client) -> Result<()> {
 fn rotate(step: &str, secrets: &SecretsManager) -> Result<()> {
     let stand_ins = workspace::root().join("tests/stand-ins");
     let path = std::env::var("PATH").unwrap_or_default();
-    let output = expanded::python()?
+    let output = cloudformation::python()?
         .arg(workspace::root().join("scripts/rotate-signing-key"))
         .args([step, &arn("signing")])
         .env("PATH", format!("{}:{path}", stand_ins.display()))

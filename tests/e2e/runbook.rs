@@ -7,11 +7,11 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use local_bundle::bundle::{Bundle, Options};
-use local_bundle::expanded::{self, Expanded};
-use local_bundle::prometheus::Prometheus;
-use local_bundle::settings::DEFAULT_METRICS_TOKEN;
-use local_bundle::workspace;
+use harness::kit::bundle::{Bundle, Options};
+use harness::kit::prometheus::Prometheus;
+use harness::kit::variables::DEFAULT_METRICS_TOKEN;
+use harness::kit::workspace;
+use harness::template::cloudformation::{self, Expanded};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -165,9 +165,9 @@ impl Desk {
 
 /// An error with every complaint about these commands.
 fn check_aws(commands: &[&str]) -> Result<()> {
-    let outputs = Expanded::of(&expanded::source()?)?;
+    let outputs = Expanded::of(&cloudformation::source()?)?;
     let outputs = outputs.json()["Outputs"].as_object().context("the template has outputs")?;
-    let mut python = expanded::python()?
+    let mut python = cloudformation::python()?
         .arg(workspace::root().join("tests/check-aws-commands.py"))
         .args(outputs.keys())
         .stdin(Stdio::piped())

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use local_bundle::bundle::{Bundle, Options};
-use local_bundle::client::Client;
-use local_bundle::dashboards::panels;
-use local_bundle::prometheus::{self, Prometheus, Series};
-use local_bundle::settings::DEFAULT_METRICS_TOKEN;
+use harness::dashboards::panels;
+use harness::kit::bundle::{Bundle, Options};
+use harness::kit::client::Client;
+use harness::kit::prometheus::{self, Prometheus, Series};
+use harness::kit::variables::DEFAULT_METRICS_TOKEN;
 use serde_json::json;
 
 /// By how much rates and increases may differ over the window below: Prometheus extrapolates to its ends, VictoriaMetrics

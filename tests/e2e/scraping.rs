@@ -4,11 +4,11 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use local_bundle::bundle::{Bundle, Options};
-use local_bundle::client::Client;
-use local_bundle::prometheus::{self, Prometheus};
-use local_bundle::settings::DEFAULT_METRICS_TOKEN;
-use local_bundle::workspace;
+use harness::kit::bundle::{Bundle, Options};
+use harness::kit::client::Client;
+use harness::kit::prometheus::{self, Prometheus};
+use harness::kit::variables::DEFAULT_METRICS_TOKEN;
+use harness::kit::workspace;
 use prometheus_dynamodb::internals::exposition::Format;
 use prometheus_dynamodb::internals::page::Page;
 use prometheus_dynamodb::internals::page::{PageFamily, PageKind, PageSeries, PageValue};

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use local_bundle::deployed::{Deployed, ask};
-use local_bundle::execution_environment::ExecutionEnvironment;
-use local_bundle::lambda_event::http_request;
-use local_bundle::secrets_manager::arn;
-use local_bundle::wait::{self, not_yet};
+use harness::kit::deployed::{Deployed, ask};
+use harness::kit::execution_environment::ExecutionEnvironment;
+use harness::kit::lambda_event::http_request;
+use harness::kit::secrets_manager::arn;
+use harness::kit::wait::{self, not_yet};
 use serde_json::{Value, json};
 
 /// A request with an unknown token makes the function read the secret again, but not within 5 s of another such request.

@@ -5,9 +5,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use local_bundle::deployed::Deployed;
-use local_bundle::wait::{self, not_yet};
-use local_bundle::{environment, functions};
+use harness::kit::deployed::Deployed;
+use harness::kit::wait::{self, not_yet};
+use harness::kit::{functions, variables};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -90,7 +90,7 @@ async fn names_all(function: &str, variables: &[(&str, &str)], names: &[&str]) -
     runtime_api.set_nonblocking(true)?;
     let programs = functions::build().await?;
     let mut command = Command::new(programs.get(function).context("it is built")?);
-    environment::clear(&mut command);
+    variables::clear(&mut command);
     let mut process = command
         .envs(variables.iter().copied())
         .env("AWS_LAMBDA_RUNTIME_API", runtime_api.local_addr()?.to_string())

@@ -6,12 +6,11 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
-use local_bundle::dynamodb_local::DynamoDbLocal;
-use local_bundle::environment::Environment;
-use local_bundle::execution_environment::{ExecutionEnvironment, Function};
-use local_bundle::runtime_api::Outcome;
-use local_bundle::settings::DEFAULT_METRICS_TOKEN;
-use local_bundle::{functions, lambda_event, tables, workspace};
+use harness::kit::dynamodb_local::DynamoDbLocal;
+use harness::kit::execution_environment::{ExecutionEnvironment, Function};
+use harness::kit::runtime_api::Outcome;
+use harness::kit::variables::{DEFAULT_METRICS_TOKEN, FunctionVariables};
+use harness::kit::{functions, lambda_event, tables, workspace};
 use serde_json::{Value, json};
 
 /// An environment stores a structure after so many publishes, unless another one has.
@@ -24,7 +23,7 @@ struct Desk {
     dynamodb: DynamoDbLocal,
     logs: PathBuf,
     programs: HashMap<&'static str, PathBuf>,
-    variables: Environment,
+    variables: FunctionVariables,
 }
 
 impl Desk {
@@ -37,7 +36,7 @@ impl Desk {
         let programs = ["encode", "verify", "gc"].map(|name| Some((name, built.remove(name)?)));
         let programs = programs.into_iter().collect::<Option<_>>().context("they were built")?;
         let keys = sigil::keys::generate("snapshots");
-        let mut variables = Environment::new(&dynamodb.url(), &keys, DEFAULT_METRICS_TOKEN);
+        let mut variables = FunctionVariables::new(&dynamodb.url(), &keys, DEFAULT_METRICS_TOKEN);
         variables.set("STATS_PUBLISH_INTERVAL", "0s");
         variables.set("STATS_PUBLISH_BUDGET_PERCENT", "100");
         Ok(Self { dynamodb, logs, programs, variables })

@@ -1,8 +1,8 @@
 //! No outage costs a client what it was promised, and the page counts what clients saw.
 
 use anyhow::Result;
-use local_bundle::functions;
-use local_bundle::soak::{self, Settings};
+use harness::kit::functions;
+use harness::soak::{self, Settings};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_outlasts_every_trouble() -> Result<()> {

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
+use harness::kit::http_server::HttpServer;
+use harness::kit::prometheus::{Options, Prometheus};
 use hyper::{Request, Response};
-use local_bundle::http_server::HttpServer;
-use local_bundle::prometheus::{Options, Prometheus};
 use prometheus::{IntCounterVec, Opts, Registry};
 use prometheus_dynamodb::{
     MemoryStatsTable, PageBody, PageRequest, Publisher, Scraper, Sources, TableSettings, WriterSettings,
@@ -89,7 +89,7 @@ async fn first_increments_show_in_increase() -> Result<()> {
     tokio::time::sleep(Duration::from_millis(1)).await;
     let mut shown = Vec::new();
     for (protocol, features, at_least, prometheus) in &scrapers {
-        let all = |series: &[local_bundle::prometheus::Series]| {
+        let all = |series: &[harness::kit::prometheus::Series]| {
             series.first().is_some_and(|counted| counted.value >= 3.0 * LABEL_SETS as f64)
         };
         // Three samples of each, so that what is missing is not only late.

@@ -4,16 +4,16 @@ use std::process::Output;
 
 use anyhow::{Context, Result, ensure};
 use aws_sdk_dynamodb::types::{AttributeValue, TimeToLiveStatus};
-use local_bundle::agreement::complaints;
-use local_bundle::dynamodb_local::DynamoDbLocal;
-use local_bundle::expanded::{self, Expanded};
-use local_bundle::{tables, workspace};
+use harness::kit::dynamodb_local::DynamoDbLocal;
+use harness::kit::{tables, workspace};
+use harness::template::cloudformation::{self, Expanded};
+use harness::template::complaints::complaints;
 use tempfile::TempDir;
 
 #[test]
 fn sam_accepts_it() -> Result<()> {
     let sam = workspace::tool("checks/bin/sam")?;
-    accepted(&expanded::python()?.current_dir(workspace::root()).arg(sam).args(["validate", "--lint"]).output()?)
+    accepted(&cloudformation::python()?.current_dir(workspace::root()).arg(sam).args(["validate", "--lint"]).output()?)
 }
 
 #[test]
@@ -21,16 +21,16 @@ fn cfn_lint_has_no_complaint_before_and_after_it_is_expanded() -> Result<()> {
     let cfn_lint = workspace::tool("checks/bin/cfn-lint")?;
     let folder = TempDir::new()?;
     let expanded_file = folder.path().join("expanded.json");
-    std::fs::write(&expanded_file, Expanded::of(&expanded::source()?)?.json().to_string())?;
+    std::fs::write(&expanded_file, Expanded::of(&cloudformation::source()?)?.json().to_string())?;
     for file in [workspace::root().join("template.yaml"), expanded_file] {
-        accepted(&expanded::python()?.arg(&cfn_lint).arg("--template").arg(file).output()?)?;
+        accepted(&cloudformation::python()?.arg(&cfn_lint).arg("--template").arg(file).output()?)?;
     }
     Ok(())
 }
 
 #[test]
 fn it_agrees_with_the_code() -> Result<()> {
-    let complaints = complaints(&expanded::source()?)?;
+    let complaints = complaints(&cloudformation::source()?)?;
     ensure!(complaints.is_empty(), "{complaints:#?}");
     Ok(())
 }
@@ -162,7 +162,7 @@ const BREAKS: &[(&str, &str, &str)] = &[
 
 #[test]
 fn each_break_is_caught() -> Result<()> {
-    let source = expanded::source()?;
+    let source = cloudformation::source()?;
     for (from, to, expected) in BREAKS {
         ensure!(source.contains(from), "the template has no {from}");
         let complaints = complaints(&source.replacen(from, to, 1))?;

@@ -2,11 +2,11 @@
 
 #![no_main]
 
-mod harness;
+mod functions;
 
 use std::cell::RefCell;
 
-use harness::{Functions, request};
+use functions::{Functions, request};
 use libfuzzer_sys::fuzz_target;
 use serde_json::value::RawValue;
 

@@ -2,11 +2,11 @@
 
 #![no_main]
 
-mod harness;
+mod functions;
 
 use std::cell::RefCell;
 
-use harness::Functions;
+use functions::Functions;
 use libfuzzer_sys::fuzz_target;
 
 thread_local!(static FUNCTIONS: RefCell<Functions> = RefCell::new(Functions::new()));

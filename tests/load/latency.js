@@ -1,4 +1,4 @@
-// Compares the latency of the same requests with metrics on and off, in one run: `local-bundle latency`, a part of
+// Compares the latency of the same requests with metrics on and off, in one run: `harness latency`, a part of
 // `make soak`.
 //
 // The rate is fixed and low. `cargo lambda watch` hangs at about 100 requests at once, and a fixed rate keeps a slow

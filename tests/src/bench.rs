@@ -54,7 +54,7 @@ const LIMIT: Duration = Duration::from_secs(600);
 /// are there. A subject that does not do its work is a failure; Ctrl-C and SIGTERM are, too.
 pub async fn run(arguments: &[String]) -> Result<()> {
     let Some((results, parts)) = arguments.split_first() else {
-        bail!("usage: local-bundle bench <results> [{}]...", PARTS.join("|"));
+        bail!("usage: harness bench <results> [{}]...", PARTS.join("|"));
     };
     let results = Path::new(results);
     let parts = if parts.is_empty() { PARTS.map(String::from).to_vec() } else { parts.to_vec() };

@@ -1,4 +1,4 @@
-//! `local-bundle concurrency`: an environment that handles several requests at once, with metrics published and not, side by side
+//! `harness concurrency`: an environment that handles several requests at once, with metrics published and not, side by side
 //! in one run; and how far pages are behind while a long request runs.
 
 use std::path::Path;
@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::dynamodb_local::DynamoDbLocal;
-use crate::execution_environment::{ExecutionEnvironment, Function};
-use crate::runtime_api::{Deadline, RuntimeApi};
-use crate::stats::Stats;
-use crate::{functions, workspace};
+use crate::kit::dynamodb_local::DynamoDbLocal;
+use crate::kit::execution_environment::{ExecutionEnvironment, Function};
+use crate::kit::runtime_api::{Deadline, RuntimeApi};
+use crate::kit::stats::Stats;
+use crate::kit::{functions, workspace};
 
 /// How many requests an environment handles at once.
 const AT_ONCE: u32 = 16;
@@ -35,7 +35,7 @@ pub async fn run() -> Result<()> {
     let logs = workspace::local("logs/concurrency");
     std::fs::create_dir_all(&logs).with_context(|| logs.display().to_string())?;
     let dynamodb = DynamoDbLocal::start_in_memory(&logs.join("dynamodb.log")).await?;
-    let function = Function { name: "deployable", program: functions::build_deployable().await? };
+    let function = Function { name: "jobs", program: functions::build_jobs().await? };
     let on = Measured::start("on", &function, &dynamodb, &[], &logs).await?;
     // An environment that publishes once an hour counts as usual and writes next to nothing.
     let rarely = [("STATS_PUBLISH_INTERVAL", "1h"), ("STATS_PUBLISH_BURST", "1")];

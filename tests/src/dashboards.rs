@@ -21,11 +21,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::bundle::{Bundle, Options};
-use crate::prometheus::{self, Prometheus};
-use crate::settings::DEFAULT_METRICS_TOKEN;
-use crate::wait::{self, not_yet};
-use crate::{port, workspace};
+use crate::kit::bundle::{Bundle, Options};
+use crate::kit::prometheus::{self, Prometheus};
+use crate::kit::variables::DEFAULT_METRICS_TOKEN;
+use crate::kit::wait::{self, not_yet};
+use crate::kit::{port, workspace};
 
 use faulty_dynamodb::FaultyDynamoDb;
 use oracle::Oracle;

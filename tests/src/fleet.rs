@@ -34,14 +34,13 @@ use tokio::task::JoinSet;
 pub use report::Report;
 pub use settings::Settings;
 
-use crate::dynamodb_local::DynamoDbLocal;
-use crate::environment::Environment;
-use crate::execution_environment::{ExecutionEnvironment, Function};
-use crate::fault_proxy::{FaultProxy, Faults, Options, Traffic};
-use crate::runtime_api::RuntimeApi;
-use crate::settings::DEFAULT_METRICS_TOKEN;
-use crate::wait::{self, Setback, not_yet};
-use crate::{functions, tables, workspace};
+use crate::kit::dynamodb_local::DynamoDbLocal;
+use crate::kit::execution_environment::{ExecutionEnvironment, Function};
+use crate::kit::fault_proxy::{FaultProxy, Faults, Options, Traffic};
+use crate::kit::runtime_api::RuntimeApi;
+use crate::kit::variables::{DEFAULT_METRICS_TOKEN, FunctionVariables};
+use crate::kit::wait::{self, Setback, not_yet};
+use crate::kit::{functions, tables, workspace};
 
 use pages::Pages;
 use plan::{End, Plan};
@@ -92,7 +91,7 @@ pub async fn run(name: &str, settings: Settings) -> Result<Report> {
 struct Shared {
     settings: Settings,
     programs: BTreeMap<String, PathBuf>,
-    variables: Environment,
+    variables: FunctionVariables,
     logs: PathBuf,
     proxy: FaultProxy,
     published: Arc<Published>,
@@ -149,7 +148,7 @@ impl Fleet {
         }
         std::fs::create_dir_all(&logs).with_context(|| logs.display().to_string())?;
         let mut programs = functions::build().await?;
-        programs.insert("deployable".to_owned(), functions::build_deployable().await?);
+        programs.insert("jobs".to_owned(), functions::build_jobs().await?);
         let dynamodb = DynamoDbLocal::start_in_memory(&logs.join("dynamodb.log")).await?;
         tables::create(&dynamodb.client()).await?;
         let published = Arc::new(Published::default());
@@ -161,7 +160,7 @@ impl Fleet {
         };
         let proxy = FaultProxy::start(options, Arc::clone(&published)).await?;
         let url = format!("http://{}", proxy.address());
-        let mut variables = Environment::new(&url, &sigil::keys::generate("fleet"), DEFAULT_METRICS_TOKEN);
+        let mut variables = FunctionVariables::new(&url, &sigil::keys::generate("fleet"), DEFAULT_METRICS_TOKEN);
         variables.set("JOB_METRICS", "before");
         variables.set("STATS_SHARDS", &settings.shards().to_string());
         variables.set("STATS_WRITER_IDLE", &format!("{}ms", Settings::WRITER_IDLE.as_millis()));

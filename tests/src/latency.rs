@@ -1,4 +1,4 @@
-//! `local-bundle latency`, a part of `make soak`: the same requests with metrics on and off, side by side in one run, under
+//! `harness latency`, a part of `make soak`: the same requests with metrics on and off, side by side in one run, under
 //! k6.
 
 use std::path::Path;
@@ -7,11 +7,10 @@ use anyhow::{Context, Result, ensure};
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::dynamodb_local::DynamoDbLocal;
-use crate::environment::Environment;
-use crate::settings::DEFAULT_METRICS_TOKEN;
-use crate::watch::Watch;
-use crate::{port, tables, workspace};
+use crate::kit::dynamodb_local::DynamoDbLocal;
+use crate::kit::variables::{DEFAULT_METRICS_TOKEN, FunctionVariables};
+use crate::kit::watch::Watch;
+use crate::kit::{port, tables, workspace};
 
 /// Runs k6 to its end. Ctrl-C and SIGTERM end it early, which is a failure.
 pub async fn run() -> Result<()> {
@@ -30,7 +29,7 @@ async fn compare() -> Result<()> {
     std::fs::create_dir_all(&logs).with_context(|| logs.display().to_string())?;
     let dynamodb = DynamoDbLocal::start_in_memory(&logs.join("dynamodb.log")).await?;
     tables::create(&dynamodb.client()).await?;
-    let on = Environment::new(&dynamodb.url(), &sigil::keys::generate("latency"), DEFAULT_METRICS_TOKEN);
+    let on = FunctionVariables::new(&dynamodb.url(), &sigil::keys::generate("latency"), DEFAULT_METRICS_TOKEN);
     // An environment that publishes once an hour counts as usual and writes next to nothing.
     let mut off = on.clone();
     off.set("STATS_PUBLISH_INTERVAL", "1h");

@@ -1,9 +1,9 @@
-//! What the Makefile and the scripts run: `local-bundle up`, `soak`, `latency`, `concurrency`, `fleet`, `bench`, `count`
+//! What the Makefile and the scripts run: `harness up`, `soak`, `latency`, `concurrency`, `fleet`, `bench`, `count`
 //! and `dashboards`.
 
 use std::process::ExitCode;
 
-use local_bundle::{bench, concurrency, dashboards, fleet, latency, soak, up};
+use harness::{bench, concurrency, dashboards, fleet, latency, soak, up};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -18,7 +18,7 @@ async fn main() -> ExitCode {
         Some("bench") => bench::run(&arguments).await,
         Some("count") => bench::counted::run(&arguments).await,
         Some("dashboards") => dashboards::run().await,
-        _ => Err(anyhow::anyhow!("usage: local-bundle up|soak|latency|concurrency|fleet|bench|count|dashboards")),
+        _ => Err(anyhow::anyhow!("usage: harness up|soak|latency|concurrency|fleet|bench|count|dashboards")),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

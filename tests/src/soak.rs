@@ -32,15 +32,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::dynamodb_local::{DynamoDbLocal, Storage};
-use crate::environment::Environment;
-use crate::execution_environment::{ExecutionEnvironment, Function};
-use crate::fault_proxy::{FaultProxy, Faults, Options};
-use crate::secrets_manager::{SecretsManager, arn};
-use crate::settings::DEFAULT_METRICS_TOKEN;
-use crate::valve::Valve;
-use crate::wait::{self, Setback, not_yet};
-use crate::{functions, port, tables, workspace};
+use crate::kit::dynamodb_local::{DynamoDbLocal, Storage};
+use crate::kit::execution_environment::{ExecutionEnvironment, Function};
+use crate::kit::fault_proxy::{FaultProxy, Faults, Options};
+use crate::kit::secrets_manager::{SecretsManager, arn};
+use crate::kit::valve::Valve;
+use crate::kit::variables::{DEFAULT_METRICS_TOKEN, FunctionVariables};
+use crate::kit::wait::{self, Setback, not_yet};
+use crate::kit::{functions, port, tables, workspace};
 
 use client::{Client, Loss};
 use footprint::Footprint;
@@ -117,7 +116,7 @@ struct Services {
     proxy: FaultProxy,
     secrets_valve: Valve,
     programs: BTreeMap<String, PathBuf>,
-    variables: Environment,
+    variables: FunctionVariables,
     logs: PathBuf,
     _secrets: SecretsManager,
     _data: TempDir,
@@ -148,7 +147,7 @@ impl Services {
             ("STATS_GRACE", GRACE.to_owned()),
         ];
         let own = own.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        let variables = Environment::of(own, &format!("http://{}", proxy.address()), &secrets_valve.url());
+        let variables = FunctionVariables::of(own, &format!("http://{}", proxy.address()), &secrets_valve.url());
         Ok(Self { dynamodb, proxy, secrets_valve, programs, variables, logs, _secrets: secrets, _data: data })
     }
 

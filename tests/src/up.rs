@@ -1,14 +1,19 @@
 //! `make up`: the bundle in the foreground, until it is told to end.
 
+pub mod index;
+pub mod observe;
+pub mod self_check;
+pub mod settings;
+
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::bundle::{Bundle, Options};
-use crate::prometheus::Prometheus;
-use crate::settings::Settings;
-use crate::{index, observe, port, self_check, workspace};
+use crate::kit::bundle::{Bundle, Options};
+use crate::kit::prometheus::Prometheus;
+use crate::kit::{port, workspace};
+use crate::up::settings::Settings;
 
 /// How often the processes are looked at.
 const PAUSE: Duration = Duration::from_millis(500);

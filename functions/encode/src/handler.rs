@@ -1,6 +1,6 @@
 //! Answers requests to encode and to revoke.
 
-use function_kit::http::HttpRequest;
+use function_runtime::http::HttpRequest;
 use lambda_http::http::header::LOCATION;
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Response};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use env_settings::EnvReader;
-use function_kit::aws::{Aws, Budget};
+use function_runtime::aws::{Aws, Budget};
 use lambda_http::Error;
 use prometheus::Registry;
 use prometheus_dynamodb::{DynamoDbStatsTable, Publisher, Sources};
@@ -19,7 +19,7 @@ use encode::handler::{Encode, OPERATIONS};
 use encode::settings::Settings;
 
 fn main() -> ExitCode {
-    function_kit::start(run)
+    function_runtime::start(run)
 }
 
 async fn run(started_at: Instant) -> Result<(), Error> {
@@ -44,9 +44,9 @@ async fn run(started_at: Instant) -> Result<(), Error> {
 
     let stats_table = DynamoDbStatsTable::new(aws.dynamodb(Budget::PUBLISH), settings.stats.table());
     let publisher = Publisher::new(stats_table, Sources::new(registry), settings.stats, started_at)?;
-    let runtime = function_kit::http::runtime(move |event| {
+    let runtime = function_runtime::http::runtime(move |event| {
         let encode = Arc::clone(&encode);
         async move { encode.answer(event).await }
     });
-    function_kit::serve(runtime, Budget::REQUEST_LIMIT, publisher).await
+    function_runtime::serve(runtime, Budget::REQUEST_LIMIT, publisher).await
 }

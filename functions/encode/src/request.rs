@@ -1,6 +1,6 @@
 //! Reads a request to encode.
 
-use function_kit::http::{Caller, HttpRequest};
+use function_runtime::http::{Caller, HttpRequest};
 use sigil::encode::EncodeRequest;
 use sigil::record::{self, IdempotencyKey};
 use sigil_http::body::{self, JsonObject};

@@ -25,7 +25,7 @@ impl Settings {
         let sigils_table = sigil::settings::table(&mut env);
         let keys = sigil::settings::signing_keys(&mut env);
         let lifetimes = sigil::settings::lifetimes(&mut env);
-        let stats = function_kit::settings::writer(&mut env);
+        let stats = function_runtime::settings::writer(&mut env);
         env.finish(|| Some(Self { sigils_table: sigils_table?, keys: keys?, lifetimes: lifetimes?, stats: stats? }))
     }
 }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use env_settings::EnvReader;
-use function_kit::aws::{Aws, Budget};
-use function_kit::deadline;
+use function_runtime::aws::{Aws, Budget};
+use function_runtime::deadline;
 use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
 use prometheus::Registry;
 use prometheus_dynamodb::{Compactor, DynamoDbStatsTable, GaugeMerge, Publisher, Sources};
@@ -26,7 +26,7 @@ use crate::settings::Settings;
 const LIMIT: Duration = Duration::from_secs(55);
 
 fn main() -> ExitCode {
-    function_kit::start(run)
+    function_runtime::start(run)
 }
 
 async fn run(started_at: Instant) -> Result<(), Error> {
@@ -55,5 +55,5 @@ async fn run(started_at: Instant) -> Result<(), Error> {
         // Boxed, for the futures of both tasks, one inside the other, are deeper than the compiler follows.
         Box::pin(async move { collector.collect(deadline::current_or(LIMIT)).await })
     });
-    function_kit::serve(Runtime::new(handler), LIMIT, publisher).await
+    function_runtime::serve(Runtime::new(handler), LIMIT, publisher).await
 }

@@ -18,8 +18,8 @@ impl Settings {
     /// Reads the settings from the process's environment, or reports every fault at once.
     pub fn read(mut env: EnvReader) -> Result<Self, SettingsError> {
         let sigils_table = sigil::settings::table(&mut env);
-        let stats_table = function_kit::settings::table(&mut env);
-        let stats = function_kit::settings::writer(&mut env);
+        let stats_table = function_runtime::settings::table(&mut env);
+        let stats = function_runtime::settings::writer(&mut env);
         env.finish(|| Some(Self { sigils_table: sigils_table?, stats_table: stats_table?, stats: stats? }))
     }
 }

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use function_kit::http::HttpRequest;
-use function_kit::problem::Problem;
+use function_runtime::http::HttpRequest;
+use function_runtime::problem::Problem;
 use ipnet::IpNet;
 use lambda_http::http::header::WWW_AUTHENTICATE;
 use lambda_http::http::{HeaderValue, StatusCode};

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use function_kit::deadline;
-use function_kit::http::HttpRequest;
-use function_kit::problem::Problem;
+use function_runtime::deadline;
+use function_runtime::http::HttpRequest;
+use function_runtime::problem::Problem;
 use lambda_http::http::header::{ALLOW, HeaderName};
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Response};

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use env_settings::EnvReader;
-use function_kit::aws::{Aws, Budget};
-use function_kit::deadline::DeadlineLayer;
+use function_runtime::aws::{Aws, Budget};
+use function_runtime::deadline::DeadlineLayer;
 use lambda_http::Error;
 use prometheus_dynamodb::DynamoDbStatsTable;
 
@@ -15,7 +15,7 @@ use metrics::settings::Settings;
 use metrics::tokens;
 
 fn main() -> ExitCode {
-    function_kit::start(|_started_at| run())
+    function_runtime::start(|_started_at| run())
 }
 
 async fn run() -> Result<(), Error> {
@@ -31,7 +31,7 @@ async fn run() -> Result<(), Error> {
         tracing::warn!("neither METRICS_TOKEN nor METRICS_TOKEN_SECRET_ARN is set: the page is open to {whom}");
     }
     let metrics = Arc::new(Metrics::new(table, settings.reader, access));
-    let runtime = function_kit::http::runtime(move |event| {
+    let runtime = function_runtime::http::runtime(move |event| {
         let metrics = Arc::clone(&metrics);
         async move { metrics.answer(event).await }
     });

@@ -22,7 +22,7 @@ pub struct Settings {
 impl Settings {
     /// Reads the settings from the process's environment, or reports every fault at once.
     pub fn read(mut env: EnvReader) -> Result<Self, SettingsError> {
-        let reader = function_kit::settings::table(&mut env);
+        let reader = function_runtime::settings::table(&mut env);
         let tokens = tokens(&mut env);
         let networks = env.optional("METRICS_ALLOWED_CIDRS", networks);
         env.finish(|| Some(Self { reader: reader?, tokens: tokens?, networks: networks? }))

@@ -1,6 +1,6 @@
 //! Answers requests to verify a token, to show a record, and for the keys.
 
-use function_kit::http::HttpRequest;
+use function_runtime::http::HttpRequest;
 use lambda_http::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Response};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use env_settings::EnvReader;
-use function_kit::aws::{Aws, Budget};
+use function_runtime::aws::{Aws, Budget};
 use lambda_http::Error;
 use prometheus::Registry;
 use prometheus_dynamodb::{DynamoDbStatsTable, Publisher, Sources};
@@ -18,7 +18,7 @@ use verify::handler::{OPERATIONS, Verify};
 use verify::settings::Settings;
 
 fn main() -> ExitCode {
-    function_kit::start(run)
+    function_runtime::start(run)
 }
 
 async fn run(started_at: Instant) -> Result<(), Error> {
@@ -41,9 +41,9 @@ async fn run(started_at: Instant) -> Result<(), Error> {
 
     let stats_table = DynamoDbStatsTable::new(aws.dynamodb(Budget::PUBLISH), settings.stats.table());
     let publisher = Publisher::new(stats_table, Sources::new(registry), settings.stats, started_at)?;
-    let runtime = function_kit::http::runtime(move |event| {
+    let runtime = function_runtime::http::runtime(move |event| {
         let verify = Arc::clone(&verify);
         async move { verify.answer(event).await }
     });
-    function_kit::serve(runtime, Budget::REQUEST_LIMIT, publisher).await
+    function_runtime::serve(runtime, Budget::REQUEST_LIMIT, publisher).await
 }

@@ -21,7 +21,7 @@ impl Settings {
     pub fn read(mut env: EnvReader) -> Result<Self, SettingsError> {
         let sigils_table = sigil::settings::table(&mut env);
         let keys = sigil::settings::verifying_keys(&mut env);
-        let stats = function_kit::settings::writer(&mut env);
+        let stats = function_runtime::settings::writer(&mut env);
         env.finish(|| Some(Self { sigils_table: sigils_table?, keys: keys?, stats: stats? }))
     }
 }

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use function_kit::http::HttpRequest;
-use function_kit::http::request::NoText;
-use function_kit::problem::Faults;
+use function_runtime::http::HttpRequest;
+use function_runtime::http::request::NoText;
+use function_runtime::problem::Faults;
 use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use sigil::canonical::{CanonicalError, CanonicalJson, push_token};

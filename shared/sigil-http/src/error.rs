@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use function_kit::http::UnsupportedEvent;
-use function_kit::http::request::NoText;
-use function_kit::problem::{Faults, Problem};
+use function_runtime::http::UnsupportedEvent;
+use function_runtime::http::request::NoText;
+use function_runtime::problem::{Faults, Problem};
 use lambda_http::http::StatusCode;
 use sigil::encode::EncodeError;
 use sigil::metrics::ErrorReason;

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
-use local_bundle::dynamodb_local::DynamoDbLocal;
-use local_bundle::tables;
+use harness::kit::dynamodb_local::DynamoDbLocal;
+use harness::kit::tables;
 use secrets::Secret;
 use sigil::canonical::CanonicalJson;
 use sigil::encode::{EncodeError, EncodeRequest, Encoder, Lifetimes};

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use local_bundle::dynamodb_local::DynamoDbLocal;
-use local_bundle::tables;
+use harness::kit::dynamodb_local::DynamoDbLocal;
+use harness::kit::tables;
 use secrets::Secret;
 use sigil::canonical::CanonicalJson;
 use sigil::encode::{EncodeError, EncodeRequest, Encoder, Lifetimes};

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hyper::{Request, Response};
 use serde_json::Value;
 
-use crate::http_server::HttpServer;
+use crate::kit::http_server::HttpServer;
 
 /// A running proxy.
 #[derive(Debug)]

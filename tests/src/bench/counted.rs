@@ -17,7 +17,7 @@ use super::sigils::document;
 /// How many environments the scrape that is counted reads.
 const ENVIRONMENTS: usize = 50;
 
-const USAGE: &str = "usage: local-bundle count scrape|publish|encode <times>";
+const USAGE: &str = "usage: harness count scrape|publish|encode <times>";
 
 /// Does the work of this name so many times: what differs between two runs is what the work alone takes.
 pub async fn run(arguments: &[String]) -> Result<()> {

@@ -5,18 +5,17 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use super::subject::Subject;
-use crate::dynamodb_local::DynamoDbLocal;
-use crate::environment::Environment;
-use crate::execution_environment::ExecutionEnvironment;
-use crate::settings::DEFAULT_METRICS_TOKEN;
-use crate::{tables, workspace};
+use crate::kit::dynamodb_local::DynamoDbLocal;
+use crate::kit::execution_environment::ExecutionEnvironment;
+use crate::kit::variables::{DEFAULT_METRICS_TOKEN, FunctionVariables};
+use crate::kit::{tables, workspace};
 
 /// A database, and how functions are started beside it.
 pub struct Desk {
     /// The database.
     pub dynamodb: DynamoDbLocal,
     /// The functions' settings.
-    pub variables: Environment,
+    pub variables: FunctionVariables,
     /// Where they log.
     pub logs: PathBuf,
 }
@@ -28,7 +27,8 @@ impl Desk {
         std::fs::create_dir_all(&logs).with_context(|| logs.display().to_string())?;
         let dynamodb = DynamoDbLocal::start_in_memory(&logs.join("dynamodb.log")).await?;
         tables::create(&dynamodb.client()).await?;
-        let mut variables = Environment::new(&dynamodb.url(), &sigil::keys::generate("bench"), DEFAULT_METRICS_TOKEN);
+        let mut variables =
+            FunctionVariables::new(&dynamodb.url(), &sigil::keys::generate("bench"), DEFAULT_METRICS_TOKEN);
         // At each start, the SDK for Node would warn of a version of Node that it is about to drop.
         variables.set("AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED", "true");
         Ok(Self { dynamodb, variables, logs })
@@ -40,7 +40,11 @@ impl Desk {
     }
 
     /// Starts an environment of this subject with other settings.
-    pub async fn environment_with(&self, subject: &Subject, variables: &Environment) -> Result<ExecutionEnvironment> {
+    pub async fn environment_with(
+        &self,
+        subject: &Subject,
+        variables: &FunctionVariables,
+    ) -> Result<ExecutionEnvironment> {
         ExecutionEnvironment::start(&subject.function, variables, &self.logs.join(format!("{}.log", subject.name)))
             .await
     }

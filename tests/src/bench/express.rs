@@ -7,11 +7,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::environment::Environment;
-use crate::process::Process;
-use crate::runtime_api::Outcome;
-use crate::wait::{self, Setback};
-use crate::{port, workspace};
+use crate::kit::process::Process;
+use crate::kit::runtime_api::Outcome;
+use crate::kit::variables::FunctionVariables;
+use crate::kit::wait::{self, Setback};
+use crate::kit::{port, workspace};
 
 /// Node starts within half a second, and several times that on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -25,7 +25,7 @@ pub struct Express {
 
 impl Express {
     /// Starts it, and waits until it answers.
-    pub async fn start(variables: &Environment, log: &Path) -> Result<Self> {
+    pub async fn start(variables: &FunctionVariables, log: &Path) -> Result<Self> {
         let port = port::free()?;
         let mut command = Command::new("node");
         variables.apply(&mut command);

@@ -13,10 +13,10 @@ use super::population::{self, SERIES, Shape};
 use super::report::{Report, Table};
 use super::subject::Subject;
 use super::work::{Ledger, Work};
-use crate::environment::Environment;
-use crate::exposition::Exposition;
-use crate::runtime_api::Outcome;
-use crate::template::Template;
+use crate::kit::declared_tables::Template;
+use crate::kit::exposition::Exposition;
+use crate::kit::runtime_api::Outcome;
+use crate::kit::variables::FunctionVariables;
 
 /// How many environments are live, on how many shards.
 const TABLES: [(usize, u32); 3] = [(1000, 1), (10_000, 1), (10_000, 4)];
@@ -95,7 +95,7 @@ struct Scraped {
 }
 
 /// Lets a new environment of the function scrape so many times. Each page must count all environments.
-async fn scrapes(desk: &Desk, variables: &Environment, times: usize, live: usize) -> Result<Scraped> {
+async fn scrapes(desk: &Desk, variables: &FunctionVariables, times: usize, live: usize) -> Result<Scraped> {
     let metrics = Subject::artifact("metrics")?;
     let environment = desk.environment_with(&metrics, variables).await?;
     let (mut wall, mut cpu) = (Vec::new(), Vec::new());

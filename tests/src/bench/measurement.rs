@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::process::Process;
+use crate::kit::process::Process;
 
 /// Returns the sample that this share of all does not exceed (nearest rank).
 pub fn quantile<T: Copy + PartialOrd>(samples: &[T], share: f64) -> T {

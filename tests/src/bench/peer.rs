@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use super::population::Shape;
-use crate::workspace;
+use crate::kit::workspace;
 
 /// The longest that a peer may take for one answer. 5,000 processes' files are written in half a minute, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);

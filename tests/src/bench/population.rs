@@ -13,7 +13,7 @@ use prometheus_dynamodb::internals::{Structures, scrape};
 use prometheus_dynamodb::{PublishService, Publisher, Sources, TableSettings, WriterSettings};
 use tower::{Layer, Service};
 
-use crate::lambda_event;
+use crate::kit::lambda_event;
 
 /// The bounds of the histograms, in seconds: ten, as the bundle's own have.
 const BOUNDS: [f64; 10] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];

@@ -7,7 +7,7 @@ use super::measurement::{milliseconds, quantile, thread_time};
 use super::peer::Peer;
 use super::population::{self, SERIES, Shape};
 use super::report::{Report, Table};
-use crate::exposition::Exposition;
+use crate::kit::exposition::Exposition;
 
 /// How many environments, processes or workers there are.
 const ENVIRONMENTS: [usize; 3] = [100, 1000, 5000];

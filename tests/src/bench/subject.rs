@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 
 use super::work::Work;
-use crate::execution_environment::Function;
-use crate::{functions, workspace};
+use crate::kit::execution_environment::Function;
+use crate::kit::{functions, workspace};
 
 /// One program.
 pub struct Subject {

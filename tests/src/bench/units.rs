@@ -13,9 +13,9 @@ use super::desk::Desk;
 use super::report::{Report, Table};
 use super::subject::{ENCODE, Subject};
 use super::work::{Ledger, Work, serve};
-use crate::exposition::Exposition;
-use crate::runtime_api::Outcome;
-use crate::tables;
+use crate::kit::exposition::Exposition;
+use crate::kit::runtime_api::Outcome;
+use crate::kit::tables;
 
 /// How many requests an environment serves at each rate.
 const REQUESTS: u32 = 1000;

@@ -7,11 +7,11 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::subject::{ENCODE, Subject};
-use crate::execution_environment::ExecutionEnvironment;
-use crate::exposition::Exposition;
-use crate::lambda_event;
-use crate::runtime_api::Outcome;
-use crate::settings::DEFAULT_METRICS_TOKEN;
+use crate::kit::execution_environment::ExecutionEnvironment;
+use crate::kit::exposition::Exposition;
+use crate::kit::lambda_event;
+use crate::kit::runtime_api::Outcome;
+use crate::kit::variables::DEFAULT_METRICS_TOKEN;
 
 const SIGILS: &str = "/api/consciousness/sigils";
 

@@ -12,9 +12,9 @@ use std::time::Instant;
 use anyhow::{Result, anyhow};
 use env_settings::{EnvReader, parse};
 use fork::{Fork, fork};
-use function_kit::aws::{Aws, Budget};
+use function_runtime::aws::{Aws, Budget};
+use harness::kit::lambda_event;
 use lambda_runtime::{LambdaInvocation, SnapStartResource};
-use local_bundle::lambda_event;
 use prometheus::{IntCounter, Registry};
 use prometheus_dynamodb::{DynamoDbStatsTable, Publisher, Sources};
 use tokio::runtime::{Builder, Runtime};
@@ -35,7 +35,7 @@ fn run() -> Result<()> {
     let mut env = EnvReader::from_process();
     let restores = env.required("RESTORES", parse::in_range(1..=1000_u32));
     let requests = env.required("REQUESTS", parse::in_range(1..=1000_u32));
-    let settings = function_kit::settings::writer(&mut env);
+    let settings = function_runtime::settings::writer(&mut env);
     let (restores, requests, settings) = env.finish(|| Some((restores?, requests?, settings?)))?;
 
     let registry = Registry::new();

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use crate::prometheus::Prometheus;
-use crate::workspace;
+use crate::kit::prometheus::Prometheus;
+use crate::kit::workspace;
 
 use super::Window;
 

@@ -9,7 +9,7 @@ use hyper::header::{CONTENT_LENGTH, HOST};
 use hyper::{Request, Response};
 use serde_json::Value;
 
-use crate::http_server::HttpServer;
+use crate::kit::http_server::HttpServer;
 
 /// What is wrong with a table.
 #[derive(Debug, Clone, PartialEq)]

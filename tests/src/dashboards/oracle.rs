@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::{Result, ensure};
 use serde_json::Value;
 
-use crate::exposition::{Exposition, Sample};
-use crate::prometheus::{Prometheus, Series};
+use crate::kit::exposition::{Exposition, Sample};
+use crate::kit::prometheus::{Prometheus, Series};
 
 use super::Window;
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::prometheus::{Prometheus, Series};
-use crate::workspace;
+use crate::kit::prometheus::{Prometheus, Series};
+use crate::kit::workspace;
 
 use super::oracle::{Oracle, Values, labels_of};
 use super::traffic::Sent;

@@ -7,8 +7,8 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use crate::prometheus::Prometheus;
-use crate::workspace;
+use crate::kit::prometheus::Prometheus;
+use crate::kit::workspace;
 
 use super::Window;
 use super::oracle::Oracle;

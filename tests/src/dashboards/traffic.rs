@@ -10,8 +10,8 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
-use crate::client::{Answer, Client, Sigil};
-use crate::tables;
+use crate::kit::client::{Answer, Client, Sigil};
+use crate::kit::tables;
 
 use super::faulty_dynamodb::{Effect, Fault, FaultyDynamoDb};
 use super::now;

@@ -11,10 +11,10 @@ use super::pages::Pages;
 use super::plan::{End, Freeze, Plan};
 use super::violation::{Rule, Violation};
 use super::{Member, Running, Settings, Shared};
-use crate::execution_environment::ExecutionEnvironment;
-use crate::lambda_event;
-use crate::runtime_api::{Deadline, Outcome};
-use crate::settings::DEFAULT_METRICS_TOKEN;
+use crate::kit::execution_environment::ExecutionEnvironment;
+use crate::kit::lambda_event;
+use crate::kit::runtime_api::{Deadline, Outcome};
+use crate::kit::variables::DEFAULT_METRICS_TOKEN;
 
 /// Longer than any function takes on a busy machine. Freezes are not counted.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -92,7 +92,7 @@ impl Shared {
             ("gc", Outcome::Response(_) | Outcome::Error(_)) => {}
             ("encode", Outcome::Response(response))
                 if [201, 429, 503].map(Value::from).contains(&response["statusCode"]) => {}
-            ("verify" | "deployable", Outcome::Response(response)) if response["statusCode"] == 200 => {}
+            ("verify" | "jobs", Outcome::Response(response)) if response["statusCode"] == 200 => {}
             (_, outcome) => self.violated(Rule::Misbehaved.broken(name, format!("responded {outcome:?}"))),
         }
     }
@@ -233,12 +233,12 @@ fn event_of(function: &str) -> Value {
             let body = json!({ "token": "e30.e30.e30" });
             lambda_event::http_request("POST", &format!("{SIGILS}/verify"), &[], Some(&body))
         }
-        "deployable" => json!({ "seconds": 0.1 }),
+        "jobs" => json!({ "seconds": 0.1 }),
         _ => lambda_event::scheduled(),
     }
 }
 
-/// An event for `deployable` that it counts at once, and whose handler goes on for longer than anything here waits.
+/// An event for `jobs` that it counts at once, and whose handler goes on for longer than anything here waits.
 fn endless_job() -> Value {
     json!({ "seconds": 0.1, "hold_seconds": 3600 })
 }

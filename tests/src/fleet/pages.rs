@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::totals::{self, Totals};
 use super::violation::{Rule, Violation};
-use crate::exposition::{Exposition, Sample};
+use crate::kit::exposition::{Exposition, Sample};
 
 /// A series of pages.
 #[derive(Debug, Default)]

@@ -12,7 +12,7 @@ const INVOCATION: Duration = Duration::from_millis(40);
 const SEVERAL: u32 = 8;
 
 /// The function whose handler can take as long as it is told.
-const SLOW: &str = "deployable";
+const SLOW: &str = "jobs";
 
 /// What an environment that runs into its time-out is given: a publish before the deadline, and one at the pace before that.
 const TIMEOUT: Duration = Duration::from_millis(1500);

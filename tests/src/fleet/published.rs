@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::totals::{self, Structures, Totals};
-use crate::fault_proxy::{Call, Observer};
-use crate::runtime_api::{RuntimeApi, Tally};
+use crate::kit::fault_proxy::{Call, Observer};
+use crate::kit::runtime_api::{RuntimeApi, Tally};
 
 /// All that was published.
 #[derive(Debug, Default)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::settings::Settings;
 use super::violation::{Rule, Violation};
-use crate::fault_proxy::Traffic;
+use crate::kit::fault_proxy::Traffic;
 
 /// How many violations are printed.
 const SHOWN: usize = 20;

@@ -30,7 +30,7 @@ impl Settings {
     /// [`SIGNATURE_VALIDITY`](Self::SIGNATURE_VALIDITY) by more than the database takes for one: in AWS it is 20 to 15
     /// minutes, here there are 2 seconds of reserve.
     pub const GRACE: Duration = Duration::from_secs(5);
-    /// How long a signed request is taken. See [`crate::fault_proxy::Options::signature_validity`].
+    /// How long a signed request is taken. See [`crate::kit::fault_proxy::Options::signature_validity`].
     pub const SIGNATURE_VALIDITY: Duration = Duration::from_secs(3);
     /// How many environments there are at a time, those not counted that collect garbage and are scraped.
     pub const AT_ONCE: u32 = 20;

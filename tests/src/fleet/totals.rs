@@ -9,7 +9,7 @@ use prometheus_dynamodb::internals::families::{Kind, Value};
 use prometheus_dynamodb::internals::item::{Encoded, StructureId};
 use prometheus_dynamodb::internals::wire::{self, NamedStructure};
 
-use crate::exposition::Sample;
+use crate::kit::exposition::Sample;
 
 /// The value of each counter, and of each histogram's `_count` and `_sum`, by the series as Prometheus writes it.
 pub type Totals = BTreeMap<String, f64>;

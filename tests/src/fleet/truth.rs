@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::pages::Pages;
 use super::violation::Rule;
 use super::{Member, Shared, totals};
-use crate::runtime_api::Tally;
+use crate::kit::runtime_api::Tally;
 
 /// What a token that no one signed is counted as.
 const VERIFIED: &str = "sigil_verify_total{verdict=\"bad_signature\"}";
@@ -71,7 +71,7 @@ fn counted(function: &str, tally: &Tally) -> Vec<(String, u64)> {
     let mut counted = vec![(totals::invocations(function), tally.responses)];
     match function {
         "encode" => counted.push(("sigil_encode_total".to_owned(), with_status(201))),
-        "deployable" => counted.push(("jobs_total".to_owned(), with_status(200))),
+        "jobs" => counted.push(("jobs_total".to_owned(), with_status(200))),
         "verify" => counted.push((VERIFIED.to_owned(), with_status(200))),
         _ => {}
     }

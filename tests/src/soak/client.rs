@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::seen::Seen;
-use crate::deployed::{HttpAnswer, ask};
-use crate::execution_environment::ExecutionEnvironment;
-use crate::lambda_event::http_request;
-use crate::runtime_api::{Deadline, Outcome};
-use crate::wait::{self, not_yet};
+use crate::kit::deployed::{HttpAnswer, ask};
+use crate::kit::execution_environment::ExecutionEnvironment;
+use crate::kit::lambda_event::http_request;
+use crate::kit::runtime_api::{Deadline, Outcome};
+use crate::kit::wait::{self, not_yet};
 
 const SIGILS: &str = "/api/consciousness/sigils";
 

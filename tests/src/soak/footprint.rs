@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 
-use crate::process::Process;
+use crate::kit::process::Process;
 
 /// An allocator keeps some of what it was given; a leak goes on.
 const MEMORY_SLACK: u64 = 8 * 1024 * 1024;

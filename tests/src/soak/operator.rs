@@ -7,11 +7,11 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::report::Pages;
-use crate::deployed::ask;
-use crate::execution_environment::ExecutionEnvironment;
-use crate::exposition::Exposition;
-use crate::lambda_event::{http_request, scheduled};
-use crate::runtime_api::Outcome;
+use crate::kit::deployed::ask;
+use crate::kit::execution_environment::ExecutionEnvironment;
+use crate::kit::exposition::Exposition;
+use crate::kit::lambda_event::{http_request, scheduled};
+use crate::kit::runtime_api::Outcome;
 
 /// Between two scrapes. Every fifth is followed by a run of gc.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::footprint::Footprint;
 use super::seen::Seen;
 use super::settings::Settings;
-use crate::fault_proxy::Traffic;
+use crate::kit::fault_proxy::Traffic;
 
 /// What was scraped, and what gc ran.
 #[derive(Debug, Clone, Copy, Default)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
-use crate::exposition::Exposition;
+use crate::kit::exposition::Exposition;
 
 /// How often something happened, by series: a metric's name, the operation, and the reason.
 type Counts = BTreeMap<(&'static str, String, String), u64>;

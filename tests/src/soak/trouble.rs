@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::fault_proxy::Fault;
-use crate::tables;
+use crate::kit::fault_proxy::Fault;
+use crate::kit::tables;
 
 /// Slower than an attempt of a publish waits for, and less than a request has.
 const SLOW: Duration = Duration::from_millis(600);

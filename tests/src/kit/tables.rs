@@ -3,7 +3,7 @@
 use anyhow::Result;
 use aws_sdk_dynamodb::Client;
 
-use crate::template::Template;
+use crate::kit::declared_tables::Template;
 
 /// The name of the table of sigils.
 pub const SIGILS: &str = "sigils";

@@ -8,9 +8,8 @@ use prometheus_dynamodb::internals::page::PageValue;
 use prometheus_dynamodb::internals::{Structures, scrape};
 use prometheus_dynamodb::{DynamoDbStatsTable, TableSettings};
 
-use crate::environment::Environment;
-use crate::settings::DEFAULT_METRICS_TOKEN;
-use crate::tables;
+use crate::kit::tables;
+use crate::kit::variables::{DEFAULT_METRICS_TOKEN, FunctionVariables};
 
 /// A stats table in DynamoDB Local.
 #[derive(Debug)]
@@ -36,8 +35,9 @@ impl Stats {
     }
 
     /// Returns the variables of a function that publishes to it, with these besides.
-    pub fn variables(&self, dynamodb_url: &str, settings: &[(&str, &str)]) -> Environment {
-        let mut variables = Environment::new(dynamodb_url, &sigil::keys::generate("stats"), DEFAULT_METRICS_TOKEN);
+    pub fn variables(&self, dynamodb_url: &str, settings: &[(&str, &str)]) -> FunctionVariables {
+        let mut variables =
+            FunctionVariables::new(dynamodb_url, &sigil::keys::generate("stats"), DEFAULT_METRICS_TOKEN);
         variables.set("STATS_TABLE", &self.name);
         settings.iter().for_each(|(variable, value)| variables.set(variable, value));
         variables

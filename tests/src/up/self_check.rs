@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
-use crate::client::{Client, Sigil};
-use crate::wait::{self, not_yet};
+use crate::kit::client::{Client, Sigil};
+use crate::kit::wait::{self, not_yet};
 
 /// A snapshot is published right after the response, so a scrape shows it within moments.
 const PATIENCE: Duration = Duration::from_secs(10);

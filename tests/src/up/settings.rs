@@ -2,8 +2,7 @@
 
 use env_settings::{EnvReader, SettingsError, parse};
 
-/// The token that scrapes are asked for where none is chosen. It guards nothing but a loopback port, so it may be known.
-pub const DEFAULT_METRICS_TOKEN: &str = "local-metrics-token";
+use crate::kit::variables::DEFAULT_METRICS_TOKEN;
 
 /// The settings of the bundle on a desk.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::permissions::capitalised;
-use crate::{credentials, workspace};
+use crate::kit::{credentials, workspace};
+use crate::template::permissions::capitalised;
 
 /// A template, as JSON. Conditions stand in it, for nothing is known of the parameters.
 #[derive(Debug, Clone)]

@@ -20,7 +20,7 @@ use lambda_http::tracing::subscriber::{Registry, fmt};
 /// The crates of this project that log, by the names that their events have as targets. One that is missing here is capped
 /// like a library.
 const OWN: [&str; 9] =
-    ["encode", "verify", "gc", "metrics", "function_kit", "prometheus_dynamodb", "secrets", "sigil", "sigil_http"];
+    ["encode", "verify", "gc", "metrics", "function_runtime", "prometheus_dynamodb", "secrets", "sigil", "sigil_http"];
 
 /// The most that is logged of a library.
 const LIBRARIES: LevelFilter = LevelFilter::INFO;

@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use crate::{credentials, tables};
+use crate::kit::{credentials, tables};
+
+/// The token that scrapes are asked for where none is chosen. It guards nothing but a loopback port, so it may be known.
+pub const DEFAULT_METRICS_TOKEN: &str = "local-metrics-token";
 
 /// What the functions read at their start.
 #[derive(Debug, Clone)]
-pub struct Environment {
+pub struct FunctionVariables {
     variables: BTreeMap<String, String>,
 }
 
-impl Environment {
+impl FunctionVariables {
     /// Everything that must be set, for a DynamoDB at `dynamodb_url`.
     pub fn new(dynamodb_url: &str, signing_keys: &str, metrics_token: &str) -> Self {
         let variables = [

@@ -9,11 +9,12 @@ use bytes::Bytes;
 use hyper::header::CONTENT_TYPE;
 use hyper::{Response, StatusCode};
 
-use crate::bundle::Bundle;
-use crate::client::{Client, Sigil};
-use crate::http_server::HttpServer;
-use crate::settings::Settings;
-use crate::{observe, up, workspace};
+use crate::kit::bundle::Bundle;
+use crate::kit::client::{Client, Sigil};
+use crate::kit::http_server::HttpServer;
+use crate::kit::workspace;
+use crate::up::settings::Settings;
+use crate::up::{self, observe};
 
 const HTML: &str = "text/html; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";

@@ -6,7 +6,7 @@ use std::fmt;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::expanded::Expanded;
+use crate::template::cloudformation::Expanded;
 
 /// One action on one resource.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

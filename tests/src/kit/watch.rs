@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 
-use crate::environment::Environment;
-use crate::process::Process;
-use crate::wait::{self, Setback};
-use crate::{functions, workspace};
+use crate::kit::process::Process;
+use crate::kit::variables::FunctionVariables;
+use crate::kit::wait::{self, Setback};
+use crate::kit::{functions, workspace};
 
 /// A prebuilt function answers within half a second, several of them on a busy machine within a few.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -26,14 +26,14 @@ pub struct Watch {
     process: Process,
     port: u16,
     concurrency: u16,
-    environment: Environment,
+    environment: FunctionVariables,
     log: PathBuf,
 }
 
 impl Watch {
     /// Builds the functions, starts them, and waits until they answer. `concurrency` is the most processes that each
     /// function may have; with one there is never a second.
-    pub async fn start(port: u16, concurrency: u16, environment: Environment, log: PathBuf) -> Result<Self> {
+    pub async fn start(port: u16, concurrency: u16, environment: FunctionVariables, log: PathBuf) -> Result<Self> {
         let mut this = Self::idle(port, concurrency, environment, log).await?;
         for function in HTTP_FUNCTIONS {
             this.answers(function).await?;
@@ -49,7 +49,7 @@ impl Watch {
     }
 
     /// Builds the functions and makes ready for them. Each starts when it is first invoked.
-    pub async fn idle(port: u16, concurrency: u16, environment: Environment, log: PathBuf) -> Result<Self> {
+    pub async fn idle(port: u16, concurrency: u16, environment: FunctionVariables, log: PathBuf) -> Result<Self> {
         functions::build().await?;
         let process = Process::spawn("cargo lambda watch", command(port, concurrency, &environment)?, &log)?;
         let mut this = Self { process, port, concurrency, environment, log };
@@ -99,7 +99,7 @@ impl Watch {
     }
 }
 
-fn command(port: u16, concurrency: u16, environment: &Environment) -> Result<Command> {
+fn command(port: u16, concurrency: u16, environment: &FunctionVariables) -> Result<Command> {
     let mut command = Command::new(workspace::tool("cargo-lambda/bin/cargo-lambda")?);
     command
         .current_dir(workspace::root())

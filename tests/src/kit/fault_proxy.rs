@@ -23,7 +23,7 @@ use tokio::sync::watch;
 pub use call::Call;
 pub use fault::{Fault, Faults};
 
-use crate::http_server::{Answer, HangUp, HttpServer};
+use crate::kit::http_server::{Answer, HangUp, HttpServer};
 
 /// Longer than any call to DynamoDB Local takes on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(60);

@@ -9,9 +9,9 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::expanded::Expanded;
-use crate::permissions::{by_lambda, called, capitalised, granted};
-use crate::{functions, workspace};
+use crate::kit::{functions, workspace};
+use crate::template::cloudformation::Expanded;
+use crate::template::permissions::{by_lambda, called, capitalised, granted};
 
 /// What each function cannot do without.
 const REQUIRED_VARIABLES: [(&str, &[&str]); 4] = [
@@ -134,9 +134,9 @@ impl Complaints<'_> {
         let same = timeout("verify")? == request;
         self.expect(same, "encode and verify have other time-outs, and the same budgets");
         // After these, the response is posted and metrics are published.
-        let after = millis("shared/function-kit/src/deadline.rs", "RESERVE")?;
+        let after = millis("shared/function-runtime/src/deadline.rs", "RESERVE")?;
         for (function, timeout, limit) in [
-            ("a request", request, millis("shared/function-kit/src/aws.rs", "REQUEST_LIMIT")?),
+            ("a request", request, millis("shared/function-runtime/src/aws.rs", "REQUEST_LIMIT")?),
             ("gc", gc, millis("functions/gc/src/main.rs", "LIMIT")?),
             ("a scrape", metrics, millis("functions/metrics/src/handler.rs", "LIMIT")?),
         ] {

@@ -10,9 +10,9 @@ use anyhow::{Context, Result, ensure};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 
-use crate::process::Process;
-use crate::wait::{self, Setback};
-use crate::{credentials, port, workspace};
+use crate::kit::process::Process;
+use crate::kit::wait::{self, Setback};
+use crate::kit::{credentials, port, workspace};
 
 /// Java takes two seconds to start here, and several times that on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use tokio::process::Command;
 
-use crate::workspace;
+use crate::kit::workspace;
 
 /// The packages under `functions/`, each with one program of the same name.
 pub const ALL: [&str; 4] = ["encode", "verify", "gc", "metrics"];
@@ -42,10 +42,10 @@ async fn built(arguments: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
     Ok(programs)
 }
 
-/// Builds `deployable`, a function for tests, and returns its program.
-pub async fn build_deployable() -> Result<PathBuf> {
-    const NAME: &str = "deployable";
-    build_with(&["--bin", NAME]).await?.remove(NAME).context("cargo built no program called deployable")
+/// Builds `jobs`, a function for tests, and returns its program.
+pub async fn build_jobs() -> Result<PathBuf> {
+    const NAME: &str = "jobs";
+    build_with(&["--bin", NAME]).await?.remove(NAME).context("cargo built no program called jobs")
 }
 
 /// Builds, and returns the programs.

@@ -8,14 +8,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use crate::bundle::logs_of_test;
-use crate::dynamodb_local::DynamoDbLocal;
-use crate::environment::Environment;
-use crate::execution_environment::{ExecutionEnvironment, Function};
-use crate::runtime_api::Outcome;
-use crate::secrets_manager::{SecretsManager, arn};
-use crate::valve::Valve;
-use crate::{functions, tables};
+use crate::kit::bundle::logs_of_test;
+use crate::kit::dynamodb_local::DynamoDbLocal;
+use crate::kit::execution_environment::{ExecutionEnvironment, Function};
+use crate::kit::runtime_api::Outcome;
+use crate::kit::secrets_manager::{SecretsManager, arn};
+use crate::kit::valve::Valve;
+use crate::kit::variables::FunctionVariables;
+use crate::kit::{functions, tables};
 
 /// How long an answer may take before a test gives up on it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -63,7 +63,7 @@ impl Deployed {
     }
 
     /// The environment variables of all functions.
-    pub fn variables(&self) -> Environment {
+    pub fn variables(&self) -> FunctionVariables {
         let own = [
             ("SIGILS_TABLE", tables::SIGILS.to_owned()),
             ("STATS_TABLE", tables::STATS.to_owned()),
@@ -71,7 +71,7 @@ impl Deployed {
             ("METRICS_TOKEN_SECRET_ARN", arn("token")),
         ];
         let own = own.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        Environment::of(own, &self.dynamodb_valve.url(), &self.secrets_valve.url())
+        FunctionVariables::of(own, &self.dynamodb_valve.url(), &self.secrets_valve.url())
     }
 
     /// Starts a function. What it prints is in the log of the name `log`, and in the error if it does not start.
@@ -83,7 +83,7 @@ impl Deployed {
     pub async fn function_with(
         &self,
         name: &'static str,
-        variables: &Environment,
+        variables: &FunctionVariables,
         log: &str,
     ) -> Result<ExecutionEnvironment> {
         let program = self.programs.get(name).context("it is built")?.clone();

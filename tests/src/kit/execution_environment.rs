@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 
-use crate::environment::Environment;
-use crate::process::Process;
-use crate::runtime_api::RuntimeApi;
+use crate::kit::process::Process;
+use crate::kit::runtime_api::RuntimeApi;
+use crate::kit::variables::FunctionVariables;
 
 /// A debug build starts within half a second, many at once on a busy machine within several.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -41,7 +41,7 @@ pub struct ExecutionEnvironment {
 
 impl ExecutionEnvironment {
     /// A cold start: it is over when the environment asks for its first event.
-    pub async fn start(function: &Function, variables: &Environment, log: &Path) -> Result<Self> {
+    pub async fn start(function: &Function, variables: &FunctionVariables, log: &Path) -> Result<Self> {
         let api = Arc::new(RuntimeApi::start(function.name).await?);
         let mut command = Command::new(&function.program);
         let mut variables = variables.clone();

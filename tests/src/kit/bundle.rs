@@ -4,12 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::client::Client;
-use crate::dynamodb_local::{DynamoDbLocal, Storage};
-use crate::environment::Environment;
-use crate::settings::DEFAULT_METRICS_TOKEN;
-use crate::watch::Watch;
-use crate::{keys, port, tables, workspace};
+use crate::kit::client::Client;
+use crate::kit::dynamodb_local::{DynamoDbLocal, Storage};
+use crate::kit::variables::{DEFAULT_METRICS_TOKEN, FunctionVariables};
+use crate::kit::watch::Watch;
+use crate::kit::{keys, port, tables, workspace};
 
 /// How to start a bundle.
 #[derive(Debug, Clone)]
@@ -86,7 +85,7 @@ impl Bundle {
         let dynamodb = DynamoDbLocal::start(dynamodb_port, storage, &options.logs.join("dynamodb.log")).await?;
         tables::create(&dynamodb.client()).await?;
 
-        let mut environment = Environment::new(&dynamodb.url(), &signing_keys, &options.metrics_token);
+        let mut environment = FunctionVariables::new(&dynamodb.url(), &signing_keys, &options.metrics_token);
         options.environment.iter().for_each(|(name, value)| match value {
             Some(value) => environment.set(name, value),
             None => environment.remove(name),

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use hyper::{Request, Response};
 use serde_json::Value;
 
-use crate::http_server::HttpServer;
-use crate::permissions::{BY_KEY, Permission};
+use crate::kit::http_server::HttpServer;
+use crate::template::permissions::{BY_KEY, Permission};
 
 /// A running proxy. One stands before one function, so that what it notes is that function's.
 #[derive(Debug)]

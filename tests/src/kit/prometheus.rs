@@ -9,9 +9,9 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::process::Process;
-use crate::wait::{self, Setback, not_yet};
-use crate::{port, workspace};
+use crate::kit::process::Process;
+use crate::kit::wait::{self, Setback, not_yet};
+use crate::kit::{port, workspace};
 
 /// Prometheus spreads its first scrapes over an interval, and its start takes a second or two.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use env_settings::EnvReader;
-use function_kit::aws::{Aws, Budget};
+use function_runtime::aws::{Aws, Budget};
 use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
 use prometheus::{
     Counter, Gauge, Histogram, HistogramOpts, Opts, Registry, register_counter_vec_with_registry,
@@ -23,7 +23,7 @@ use prometheus_dynamodb::{DynamoDbStatsTable, Publisher, Sources};
 use serde::Deserialize;
 
 fn main() -> ExitCode {
-    function_kit::start(run)
+    function_runtime::start(run)
 }
 
 #[derive(Deserialize)]
@@ -86,7 +86,7 @@ async fn run(started_at: Instant) -> Result<(), Error> {
         "after" => Ok(true),
         _ => Err("before or after is needed".to_owned()),
     });
-    let settings = function_kit::settings::writer(&mut env);
+    let settings = function_runtime::settings::writer(&mut env);
     let (is_after, settings) = env.finish(|| Some((is_after?, settings?)))?;
     let registry = Registry::new();
     let metrics = Metrics::register(&registry, is_after)?;
@@ -100,5 +100,5 @@ async fn run(started_at: Instant) -> Result<(), Error> {
             Ok::<_, Error>(serde_json::json!({ "statusCode": 200 }))
         }
     });
-    function_kit::serve(Runtime::new(handler), Budget::REQUEST_LIMIT, publisher).await
+    function_runtime::serve(Runtime::new(handler), Budget::REQUEST_LIMIT, publisher).await
 }

@@ -11,10 +11,10 @@ use hyper::Response;
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use crate::http_server::HttpServer;
-use crate::process::Process;
-use crate::wait::{self, Setback};
-use crate::{port, workspace};
+use crate::kit::http_server::HttpServer;
+use crate::kit::process::Process;
+use crate::kit::wait::{self, Setback};
+use crate::kit::{port, workspace};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use hyper::{Request, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::credentials;
-use crate::http_server::HttpServer;
+use crate::kit::credentials;
+use crate::kit::http_server::HttpServer;
 
 /// The running stand-in.
 #[derive(Debug)]

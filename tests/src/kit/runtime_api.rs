@@ -19,7 +19,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use crate::http_server::{Answer, HangUp, HttpServer};
+use crate::kit::http_server::{Answer, HangUp, HttpServer};
 
 /// How long an invocation may take unless told otherwise: the most that template.yaml gives to a function.
 const TIMEOUT: Duration = Duration::from_secs(60);

@@ -7,7 +7,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
-use crate::exposition::Exposition;
+use crate::kit::exposition::Exposition;
 
 /// Above what any function may take, so that a request that hangs is told from one that is slow.
 const TIMEOUT: Duration = Duration::from_secs(30);

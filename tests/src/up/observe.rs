@@ -2,10 +2,11 @@
 
 use anyhow::{Context, Result, ensure};
 
-use crate::client::Client;
-use crate::prometheus::{Options, Prometheus};
-use crate::settings::Settings;
-use crate::{up, workspace};
+use crate::kit::client::Client;
+use crate::kit::prometheus::{Options, Prometheus};
+use crate::kit::workspace;
+use crate::up;
+use crate::up::settings::Settings;
 
 /// Counters that the self-check moves.
 const COUNTED: [&str; 3] = ["sigil_encode_total", "sigil_verify_total", "sigil_gc_total"];

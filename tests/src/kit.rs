@@ -1,0 +1,41 @@
+//! Real parts, started and ended.
+//!
+//! ```text
+//! bundle                      everything, in the order in which it must start and end
+//!   ├ dynamodb_local ─ tables ─ declared_tables   real tables, as template.yaml declares them
+//!   ├ watch ─ functions ─ variables               the functions under cargo-lambda
+//!   └ client ─ exposition                         what a user of the bundle sees
+//! prometheus, alertmanager    a bundle is scraped, and somebody is told
+//! execution_environment ─ runtime_api ─ lambda_event    one process as Lambda would run it
+//!   └ stats                   and what it has published
+//! deployed ─ secrets_manager  functions as they are deployed; a stand-in for a service that has no emulator
+//! fault_proxy, valve          between a function and the services: what fails, what hangs
+//! process, port, http_server, wait, workspace, credentials, keys   what all of them stand on
+//! ```
+
+pub mod alertmanager;
+pub mod bundle;
+pub mod client;
+pub mod credentials;
+pub mod declared_tables;
+pub mod deployed;
+pub mod dynamodb_local;
+pub mod execution_environment;
+pub mod exposition;
+pub mod fault_proxy;
+pub mod functions;
+pub mod http_server;
+pub mod keys;
+pub mod lambda_event;
+pub mod port;
+pub mod process;
+pub mod prometheus;
+pub mod runtime_api;
+pub mod secrets_manager;
+pub mod stats;
+pub mod tables;
+pub mod valve;
+pub mod variables;
+pub mod wait;
+pub mod watch;
+pub mod workspace;
