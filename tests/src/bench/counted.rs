@@ -49,6 +49,7 @@ async fn scrape(times: u32) -> Result<()> {
 
 async fn publish(times: u32) -> Result<()> {
     let mut environment = Environment::new(MemoryStatsTable::default(), Shape::of(SERIES).registry(7)?, 1)?;
+    environment.settle().await;
     for _ in 0..times {
         environment.request().await;
     }

@@ -8,6 +8,7 @@ use anyhow::Result;
 use lambda_runtime::LambdaInvocation;
 use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 use prometheus_dynamodb::internals::exposition::Format;
+use prometheus_dynamodb::internals::item::WriterId;
 use prometheus_dynamodb::internals::table::{PublishStats, ReadStats};
 use prometheus_dynamodb::internals::{Structures, scrape};
 use prometheus_dynamodb::{PublishService, Publisher, Sources, TableSettings, WriterSettings};
@@ -26,6 +27,9 @@ pub const SERIES: usize = 150;
 
 /// An invocation's deadline that is long past, as emulators that know no time-out say: nothing is published for its sake.
 const NO_DEADLINE: u64 = 0;
+
+/// More publishes than an environment needs to take its structure for one that stays.
+const PUBLISHES_UNTIL_SETTLED: u32 = 12;
 
 /// Longer than any part takes.
 const HOUR: Duration = Duration::from_secs(3600);
@@ -107,7 +111,9 @@ pub struct Environment<T: PublishStats> {
 impl<T: PublishStats> Environment<T> {
     /// One that publishes this registry.
     pub fn new(table: T, registry: Registry, shards: u32) -> Result<Self> {
-        let settings = WriterSettings::builder("stats", "bench", "1").shards(shards).max_series(20_000);
+        // To one table, only the first environment of a process publishes the metrics that every environment has.
+        let settings =
+            WriterSettings::builder(WriterId::random().to_string(), "bench", "1").shards(shards).max_series(20_000);
         let settings = settings.pace(Duration::ZERO, 1).budget_percent(100).build()?;
         let publisher = Publisher::new(table, Sources::new(registry), settings, Instant::now())?;
         let service = publisher.layer().layer(Nothing);
@@ -118,17 +124,29 @@ impl<T: PublishStats> Environment<T> {
     pub async fn request(&mut self) {
         self.service.call(lambda_event::invocation(NO_DEADLINE)).await.expect("the handler does nothing");
     }
+
+    /// Publishes until its structure is stored: from then on its snapshots name it, as those of environments that begin later do.
+    pub async fn settle(&mut self) {
+        for _ in 0..PUBLISHES_UNTIL_SETTLED {
+            self.request().await;
+        }
+    }
 }
 
-/// Publishes once for each of these environments, which stay live.
+/// Publishes once for each of these environments, which stay live. The first settles before the others begin.
 pub async fn populate<T: PublishStats + Clone>(
     table: &T,
     environments: std::ops::Range<usize>,
     shape: Shape,
     shards: u32,
 ) -> Result<()> {
-    for environment in environments {
-        Environment::new(table.clone(), shape.registry(environment)?, shards)?.request().await;
+    let first = environments.start;
+    for number in environments {
+        let mut environment = Environment::new(table.clone(), shape.registry(number)?, shards)?;
+        if number == first {
+            environment.settle().await;
+        }
+        environment.request().await;
     }
     Ok(())
 }
@@ -149,6 +167,14 @@ pub async fn page<T: ReadStats>(table: &T) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn environments_name_the_structure_that_they_share() {
+        let stats = prometheus_dynamodb::MemoryStatsTable::default();
+        populate(&stats, 0..3, Shape::of(SERIES), 1).await.unwrap();
+        let formats = stats.snapshots(0).await.unwrap().into_iter().map(|snapshot| snapshot.unwrap().families.format);
+        assert_eq!(formats.collect::<Vec<_>>(), [2; 3]);
+    }
 
     #[tokio::test]
     async fn a_shape_has_as_many_series_as_it_says() {

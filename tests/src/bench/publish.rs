@@ -26,7 +26,7 @@ fn publish() -> Result<Table> {
     let more = IntCounter::new("bench_more_total", "Changes with each request.")?;
     registry.register(Box::new(more.clone()))?;
     let mut environment = Environment::new(MemoryStatsTable::default(), registry.clone(), 1)?;
-    runtime.block_on(environment.request());
+    runtime.block_on(environment.settle());
 
     let mut gather = subject(|| registry.gather());
     let mut gather_with_process = subject(|| with_process.gather());
