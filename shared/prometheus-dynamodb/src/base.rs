@@ -11,8 +11,7 @@
 
 use crate::families::Families;
 use crate::families::merge::merge;
-use crate::protocol::compaction::Folded;
-use crate::table::item::{Base, Encoded, Part, PartId};
+use crate::table::item::{Base, Encoded, Folded, Part, PartId};
 use crate::table::wire::{self, DecodeError, TooLarge};
 use crate::table::{ReadStats, TableError};
 

@@ -22,5 +22,6 @@ mod ledger;
 pub(crate) mod process;
 pub mod publisher;
 mod refusal;
+mod sample;
 pub mod schedule;
 mod value;

@@ -9,10 +9,14 @@
 //! - [`store`] reads Secrets Manager;
 //! - [`secret`] keeps a value and renews it. A renewal that fails never fails a request: the last good value stays.
 
+mod arn;
+mod error;
 pub mod secret;
 pub mod source;
 pub mod store;
 
+pub use arn::SecretArn;
+pub use error::SecretError;
 pub use secret::{Reading, Secret};
-pub use source::{SecretArn, Source};
-pub use store::{SecretError, SecretStore};
+pub use source::Source;
+pub use store::SecretStore;

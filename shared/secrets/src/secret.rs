@@ -9,7 +9,7 @@ use prometheus::IntCounter;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::store::SecretError;
+use crate::error::SecretError;
 
 /// Age at which a value is read again: the longest that a rotation takes to reach an environment.
 pub const MAX_AGE: Duration = Duration::from_secs(60);
@@ -186,7 +186,7 @@ impl<T> fmt::Debug for Secret<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::SecretArn;
+    use crate::arn::SecretArn;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     /// Gives 0, 1, 2 … and fails at those that it is told.

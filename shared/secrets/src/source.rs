@@ -6,8 +6,10 @@ use std::sync::Arc;
 use env_settings::{EnvReader, Expected};
 use prometheus::IntCounter;
 
+use crate::arn::SecretArn;
+use crate::error::SecretError;
 use crate::secret::{Reading, Secret};
-use crate::store::{SecretError, SecretStore};
+use crate::store::SecretStore;
 
 /// Parses the value of a variable, or returns what is allowed instead.
 pub type Parse<T> = fn(&str) -> Result<T, Expected>;
@@ -63,40 +65,6 @@ impl<T> fmt::Debug for Source<T> {
             Self::Literal(_) => f.write_str("Literal(redacted)"),
             Self::Stored(arn) => f.debug_tuple("Stored").field(arn).finish(),
         }
-    }
-}
-
-/// The ARN of a secret in Secrets Manager.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SecretArn(String);
-
-impl SecretArn {
-    /// Parses an ARN.
-    pub fn parse(text: &str) -> Result<Self, Expected> {
-        // arn:partition:secretsmanager:region:account:secret:name
-        let parts: Vec<_> = text.split(':').collect();
-        match parts.as_slice() {
-            ["arn", _, "secretsmanager", _, _, "secret", name] if !name.is_empty() => Ok(Self(text.to_owned())),
-            _ => Err("the ARN of a secret is needed, \
-                such as arn:aws:secretsmanager:eu-central-1:123456789012:secret:name-AbCdEf"
-                .to_owned()),
-        }
-    }
-
-    /// Returns the error for a value, or a part of one, that is not what it must be.
-    pub fn unreadable(&self, expected: Expected) -> SecretError {
-        SecretError::Unreadable { arn: self.clone(), expected }
-    }
-
-    /// Returns the ARN as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for SecretArn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

@@ -5,33 +5,13 @@ use aws_sdk_secretsmanager::config::http::HttpResponse;
 use aws_sdk_secretsmanager::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 
-use crate::source::SecretArn;
+use crate::arn::SecretArn;
+use crate::error::SecretError;
 
 /// Label of the current version.
 const CURRENT: &str = "AWSCURRENT";
 /// Label of the version before it. Secrets Manager moves this label by itself.
 const PREVIOUS: &str = "AWSPREVIOUS";
-
-/// Error of reading a secret. It never repeats any part of the value.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum SecretError {
-    /// Secrets Manager returned no value.
-    #[error("the secret {arn} could not be read: {reason}")]
-    Unavailable {
-        /// The secret.
-        arn: SecretArn,
-        /// Why, in words that are safe to log.
-        reason: String,
-    },
-    /// The value is not what it must be.
-    #[error("the secret {arn} is wrong: {expected}")]
-    Unreadable {
-        /// The secret.
-        arn: SecretArn,
-        /// What is wrong with it, and what is allowed.
-        expected: String,
-    },
-}
 
 /// A client of Secrets Manager.
 #[derive(Debug, Clone)]

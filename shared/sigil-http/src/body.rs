@@ -9,10 +9,10 @@ use function_runtime::http::request::NoText;
 use function_runtime::problem::Faults;
 use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use sigil::canonical::{CanonicalError, CanonicalJson, push_token};
+use sigil::canonical::{CanonicalJson, push_token};
 use sigil::store::MAX_RECORD_BYTES;
 
-use crate::error::ApiError;
+use crate::error::{ApiError, canonical_faults};
 
 /// The longest body that is read, in bytes. Its data must fit into a record in canonical form, and no other spelling is
 /// more than three times as long: `\u00e9` has six bytes and stands for two.
@@ -111,21 +111,6 @@ impl<'a> JsonObject<'a> {
             Err(ApiError::Invalid(self.faults))
         }
     }
-}
-
-/// Returns the faults of a member that has no canonical form.
-pub fn canonical_faults(name: &str, error: CanonicalError) -> Faults {
-    let mut noted = Faults::default();
-    match error {
-        CanonicalError::NotIJson { faults, more } => {
-            for fault in faults {
-                noted.push(format!("/{name}{}", fault.pointer), fault.reason.to_string());
-            }
-            noted.push_unnamed(more);
-        }
-        CanonicalError::Syntax(position) => noted.push(format!("/{name}"), position.to_string()),
-    }
-    noted
 }
 
 /// Reads the members that have these names, and notes all others: none of them is kept, however many there are.

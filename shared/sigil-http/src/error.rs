@@ -6,13 +6,12 @@ use function_runtime::http::UnsupportedEvent;
 use function_runtime::http::request::NoText;
 use function_runtime::problem::{Faults, Problem};
 use lambda_http::http::StatusCode;
+use sigil::canonical::CanonicalError;
 use sigil::encode::EncodeError;
 use sigil::metrics::ErrorReason;
 use sigil::revoke::RevokeError;
 use sigil::store::StorageError;
 use sigil::verify::VerifyError;
-
-use crate::body::canonical_faults;
 
 /// `Retry-After` of a request that failed because the store did.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -165,4 +164,19 @@ impl From<VerifyError> for ApiError {
             VerifyError::Storage(error) => Self::Storage(error),
         }
     }
+}
+
+/// Returns the faults of a member that has no canonical form.
+pub fn canonical_faults(name: &str, error: CanonicalError) -> Faults {
+    let mut noted = Faults::default();
+    match error {
+        CanonicalError::NotIJson { faults, more } => {
+            for fault in faults {
+                noted.push(format!("/{name}{}", fault.pointer), fault.reason.to_string());
+            }
+            noted.push_unnamed(more);
+        }
+        CanonicalError::Syntax(position) => noted.push(format!("/{name}"), position.to_string()),
+    }
+    noted
 }

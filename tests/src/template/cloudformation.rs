@@ -8,7 +8,6 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::kit::{credentials, workspace};
-use crate::template::permissions::capitalised;
 
 /// A template, as JSON. Conditions stand in it, for nothing is known of the parameters.
 #[derive(Debug, Clone)]
@@ -108,4 +107,10 @@ impl Expanded {
         }
         Ok(all)
     }
+}
+
+/// Returns a function's name as logical names have it.
+pub fn capitalised(function: &str) -> String {
+    let (first, rest) = function.split_at(1);
+    first.to_uppercase() + rest
 }

@@ -10,8 +10,8 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::kit::{functions, workspace};
-use crate::template::cloudformation::Expanded;
-use crate::template::permissions::{by_lambda, called, capitalised, granted};
+use crate::template::cloudformation::{Expanded, capitalised};
+use crate::template::permissions::{by_lambda, called, granted};
 
 /// What each function cannot do without.
 const REQUIRED_VARIABLES: [(&str, &[&str]); 4] = [

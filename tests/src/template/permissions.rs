@@ -6,7 +6,7 @@ use std::fmt;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::template::cloudformation::Expanded;
+use crate::template::cloudformation::{Expanded, capitalised};
 
 /// One action on one resource.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -166,10 +166,4 @@ fn logical_name(resource: &Value) -> Result<String> {
         _ => None,
     };
     text.with_context(|| format!("the resource {resource} is not just one"))
-}
-
-/// As logical names have it.
-pub fn capitalised(function: &str) -> String {
-    let (first, rest) = function.split_at(1);
-    first.to_uppercase() + rest
 }

@@ -10,12 +10,12 @@ use crate::base::{self, Content};
 use crate::families::Families;
 use crate::families::merge::merge;
 use crate::protocol::compaction::{
-    Folded, Present, is_over, is_to_be_buried, is_to_be_folded, is_to_be_sealed, is_unnamed, still_folded,
+    Present, is_over, is_to_be_buried, is_to_be_folded, is_to_be_sealed, is_unnamed, still_folded,
 };
 use crate::protocol::reading::{WriterLife, count};
 use crate::protocol::structure::is_to_be_deleted;
 use crate::structures::{Named, decode};
-use crate::table::item::{PartId, Snapshot, StoredPart, StoredStructure, StructureId, WriterId};
+use crate::table::item::{Folded, PartId, Snapshot, StoredPart, StoredStructure, StructureId, WriterId};
 use crate::table::{CompactStats, TableError, wire};
 
 /// How many conditional writes are under way at once.

@@ -6,7 +6,6 @@
 use std::collections::btree_map::Entry;
 
 use crate::families::{Families, Family, GaugeMerge, Kind, Value};
-use crate::protocol::writer::Content;
 
 /// Adds `other` to `merged`.
 pub fn merge(merged: &mut Families, other: Families) {
@@ -56,12 +55,6 @@ pub fn subtract(families: &mut Families, baseline: &Families) {
                 _ => {}
             }
         }
-    }
-}
-
-impl Content for Families {
-    fn add(&mut self, other: Self) {
-        merge(self, other);
     }
 }
 

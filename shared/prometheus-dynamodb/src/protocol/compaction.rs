@@ -12,14 +12,11 @@
 //!
 //! All times are the table's own, as its answers tell them, for the clocks of two runs differ.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::protocol::reading::WriterLife;
-use crate::table::item::{PartId, Snapshot, StoredPart, WriterId};
-
-/// The writers of which a base has the content, and when they were found buried, in milliseconds since the epoch.
-pub type Folded = BTreeMap<WriterId, Option<u64>>;
+use crate::table::item::{Folded, PartId, Snapshot, StoredPart, WriterId};
 
 /// Tells whether this snapshot is to be sealed.
 pub fn is_to_be_sealed(snapshot: &Snapshot, now_ms: u64, idle: Duration) -> bool {

@@ -25,6 +25,8 @@
 
 use std::time::Duration;
 
+use crate::families::Families;
+use crate::families::merge::merge;
 use crate::protocol::condition::{PutCondition, StoredHead};
 use crate::table::item::WriterId;
 
@@ -40,6 +42,12 @@ const GRAVES_ARE_RELIED_ON: Duration = Duration::from_secs(15 * 24 * 60 * 60);
 pub trait Content: Clone + Default {
     /// Adds `other`.
     fn add(&mut self, other: Self);
+}
+
+impl Content for Families {
+    fn add(&mut self, other: Self) {
+        merge(self, other);
+    }
 }
 
 /// The next thing to do for a publish.

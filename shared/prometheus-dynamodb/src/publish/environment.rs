@@ -7,10 +7,10 @@ use std::time::Duration;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use crate::families::GaugeMerge;
+use crate::publish::error::Fault;
 use crate::publish::gather::Sources;
 use crate::publish::ledger::Ledger;
 use crate::publish::process::{ProcessClaim, ProcessMetrics};
-use crate::publish::publisher::PublishError;
 use crate::publish::refusal::Refusal;
 use crate::registered::registered;
 
@@ -168,12 +168,12 @@ impl EnvironmentMetrics {
         more
     }
 
-    pub(crate) fn failed(&self, error: &PublishError) {
+    pub(crate) fn failed(&self, error: &Fault) {
         let reason = match error {
-            PublishError::Table(error) => error.reason(),
-            PublishError::TimedOut(_) => TIMEOUT,
-            PublishError::Sealed(_) | PublishError::Structure { .. } => UNREADABLE,
-            PublishError::TooLarge(_) => TOO_LARGE,
+            Fault::Table(error) => error.reason(),
+            Fault::TimedOut(_) => TIMEOUT,
+            Fault::Sealed(_) | Fault::Structure { .. } => UNREADABLE,
+            Fault::TooLarge(_) => TOO_LARGE,
         };
         self.publish_failures.with_label_values(&[reason]).inc();
     }

@@ -4,8 +4,8 @@ use prometheus::proto::{Metric, MetricFamily, MetricType};
 
 use crate::families::{Bounds, FamilyKey, GaugeMerge, Kind};
 use crate::publish::counted::Reading;
-use crate::publish::ledger::Sample;
 use crate::publish::refusal::Refusal;
+use crate::publish::sample::Sample;
 #[allow(unused_imports, reason = "used if `prometheus` has its feature `protobuf`")]
 use crate::publish::value::Value as _;
 

@@ -20,9 +20,13 @@ pub struct PublishLayer<T = DynamoDbStatsTable> {
     publisher: Publisher<T>,
 }
 
-impl<T> PublishLayer<T> {
-    pub(crate) fn new(publisher: Publisher<T>) -> Self {
-        Self { publisher }
+impl<T: PublishStats> Publisher<T> {
+    /// Returns the layer that publishes after each response. Add it last, so that it is outermost:
+    /// `lambda_http::runtime(handler).layer(publisher.layer())`. Requests may be served one after the other (`run`) or several
+    /// at once (`run_concurrent`).
+    pub fn layer(&self) -> PublishLayer<T> {
+        self.init_is_over();
+        PublishLayer { publisher: self.clone() }
     }
 }
 

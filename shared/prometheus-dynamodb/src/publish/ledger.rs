@@ -10,26 +10,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::families::rules::{check_names, is_summable};
+use crate::families::rules::check_names;
 use crate::families::structure::{FamilyStructure, Structure};
 use crate::families::values::{Builder, Values};
 use crate::families::{FamilyKey, GaugeMerge, Kind};
-use crate::publish::counted::{Counted, Reading};
+use crate::publish::counted::Counted;
 use crate::publish::gathered::Gathered;
 use crate::publish::refusal::{Refusal, Refusals};
+use crate::publish::sample::Sample;
 use crate::scrape::page::{go_together, sample_names};
 
 /// Metrics that change by themselves: that they do is no reason to publish.
 const RESTLESS: [&str; 2] = ["process_", "prometheus_dynamodb_"];
-
-/// One series as the program has it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Sample<'a> {
-    /// Of a counter or histogram.
-    Counted(Reading<'a>),
-    /// Of a gauge.
-    Gauge(f64),
-}
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -366,13 +358,6 @@ fn is_restless(metric: &str) -> bool {
     RESTLESS.iter().any(|prefix| metric.starts_with(prefix))
 }
 
-impl Sample<'_> {
-    /// Whether it can go into a sum of all environments. Gauges always can.
-    fn is_finite(&self) -> bool {
-        !matches!(self, Self::Counted(reading) if !is_summable(reading.sum))
-    }
-}
-
 impl State {
     fn new(sample: Sample<'_>) -> Self {
         match sample {
@@ -399,6 +384,7 @@ impl State {
 mod tests {
     use super::*;
     use crate::families::Bounds;
+    use crate::publish::counted::Reading;
 
     fn counter(name: &str) -> FamilyKey {
         FamilyKey { name: name.into(), kind: Kind::Counter, label_names: vec!["user".into()] }

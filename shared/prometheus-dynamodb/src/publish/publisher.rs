@@ -19,18 +19,17 @@ use crate::publish::content::{Content, content};
 use crate::publish::elapsed::ElapsedClock;
 use crate::publish::encoder::Encoder;
 use crate::publish::environment::EnvironmentMetrics;
-use crate::publish::error::PublishError as PublishFailure;
+use crate::publish::error::{Fault, PublishError};
 use crate::publish::failure_log::FailureLog;
 use crate::publish::gather::Sources;
-use crate::publish::layer::PublishLayer;
 use crate::publish::ledger::Ledger;
 use crate::publish::schedule::{Arm, By, OnTimer, Schedule};
 use crate::scrape::RESERVED;
 use crate::settings::WriterSettings;
-use crate::structures::{StructureError, Structures};
-use crate::table::item::{Encoded, Snapshot, StructureId, WriterId};
-use crate::table::wire::{self, DecodeError, TooLarge};
-use crate::table::{DynamoDbStatsTable, PublishStats, TableError};
+use crate::structures::Structures;
+use crate::table::item::{Encoded, Snapshot, WriterId};
+use crate::table::wire;
+use crate::table::{DynamoDbStatsTable, PublishStats};
 
 /// How long the last publish may take: what Lambda leaves between SIGTERM and SIGKILL, less what the runtime needs.
 const LAST_PUBLISH: Duration = Duration::from_millis(400);
@@ -126,14 +125,6 @@ impl<T: PublishStats> Publisher<T> {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Returns the layer that publishes after each response. Add it last, so that it is outermost:
-    /// `lambda_http::runtime(handler).layer(publisher.layer())`. Requests may be served one after the other (`run`) or several
-    /// at once (`run_concurrent`).
-    pub fn layer(&self) -> PublishLayer<T> {
-        self.inner.metrics.ready(self.inner.started_at.elapsed());
-        PublishLayer::new(self.clone())
-    }
-
     /// Publishes now, whatever the pace: for a loop that has no [`layer`](Self::layer). It takes a second at most, after which it
     /// is given up.
     ///
@@ -141,8 +132,8 @@ impl<T: PublishStats> Publisher<T> {
     ///
     /// When the table could not be used in time. That is logged and counted, too, and the next publish carries what this one
     /// would have, so that a loop may just go on.
-    pub async fn publish(&self) -> Result<(), PublishFailure> {
-        self.publish_now(LONGEST_HOLD).await.map_err(PublishFailure)
+    pub async fn publish(&self) -> Result<(), PublishError> {
+        self.publish_now(LONGEST_HOLD).await.map_err(PublishError)
     }
 
     /// Publishes a last time and marks the snapshot closed: this environment ends. Call it on SIGTERM, which Lambda follows with
@@ -154,6 +145,11 @@ impl<T: PublishStats> Publisher<T> {
         if metrics.invocations.get() > 0 || metrics.has_published() {
             let _ = self.publish_now(LAST_PUBLISH).await;
         }
+    }
+
+    /// The init is over.
+    pub(crate) fn init_is_over(&self) {
+        self.inner.metrics.ready(self.inner.started_at.elapsed());
     }
 
     /// Returns what tells this publisher from others of the process.
@@ -204,7 +200,7 @@ impl<T: PublishStats> Publisher<T> {
 
     /// Publishes whatever the schedule says. It hears of it, or the timer would publish the same again: for an environment that
     /// has ended, and whose item was sealed meanwhile, as a second item.
-    async fn publish_now(&self, limit: Duration) -> Result<(), PublishError> {
+    async fn publish_now(&self, limit: Duration) -> Result<(), Fault> {
         self.schedule(Schedule::begin_publish);
         let mut begun = Begun { publisher: self, by: By::Caller, succeeded: false };
         let result = self.publish_within(limit, Contents::All).await;
@@ -213,10 +209,10 @@ impl<T: PublishStats> Publisher<T> {
     }
 
     /// Publishes, for no longer than `limit`.
-    async fn publish_within(&self, limit: Duration, contents: Contents) -> Result<(), PublishError> {
+    async fn publish_within(&self, limit: Duration, contents: Contents) -> Result<(), Fault> {
         // What is given up in the middle is as a request whose response was lost, which the writer is made for.
         let result = time::timeout(limit, self.try_publish(contents)).await;
-        let result = result.unwrap_or(Err(PublishError::TimedOut(limit)));
+        let result = result.unwrap_or(Err(Fault::TimedOut(limit)));
         if let Err(error) = &result {
             self.inner.metrics.failed(error);
         }
@@ -224,7 +220,7 @@ impl<T: PublishStats> Publisher<T> {
         result
     }
 
-    fn log(&self, result: &Result<(), PublishError>) {
+    fn log(&self, result: &Result<(), Fault>) {
         let mut timing = self.inner.timing.lock().expect("no one panics while holding the lock");
         let now = timing.clock.now();
         match result {
@@ -238,7 +234,7 @@ impl<T: PublishStats> Publisher<T> {
         }
     }
 
-    async fn try_publish(&self, contents: Contents) -> Result<(), PublishError> {
+    async fn try_publish(&self, contents: Contents) -> Result<(), Fault> {
         let inner = &*self.inner;
         let mut publishing = inner.publishing.lock().await;
         let publishing = &mut *publishing;
@@ -282,7 +278,7 @@ struct Attempt<'a, T> {
 }
 
 impl<T: PublishStats> PublishPort<Content> for Attempt<'_, T> {
-    type Error = PublishError;
+    type Error = Fault;
 
     fn now_ms(&self) -> u64 {
         self.inner.table.now_ms()
@@ -294,7 +290,7 @@ impl<T: PublishStats> PublishPort<Content> for Attempt<'_, T> {
         fresh
     }
 
-    fn current(&mut self, baseline: &Content) -> Result<Content, PublishError> {
+    fn current(&mut self, baseline: &Content) -> Result<Content, Fault> {
         let (inner, born_at_ms) = (self.inner, self.born_at_ms);
         let baseline = baseline.families();
         let gather = |ledger: &mut Ledger| content(&inner.sources, ledger, &baseline, born_at_ms, inner.table.now_ms());
@@ -303,7 +299,7 @@ impl<T: PublishStats> PublishPort<Content> for Attempt<'_, T> {
         Ok(if inner.metrics.left_out(self.ledger) { gather(self.ledger) } else { gathered })
     }
 
-    async fn put(&mut self, put: Put<'_, Content>) -> Result<PutOutcome<Content>, PublishError> {
+    async fn put(&mut self, put: Put<'_, Content>) -> Result<PutOutcome<Content>, Fault> {
         let inner = self.inner;
         let shard = put.writer.shard(inner.settings.shards);
         // A fence has nothing in it.
@@ -335,17 +331,17 @@ impl<T: PublishStats> PublishPort<Content> for Attempt<'_, T> {
         })
     }
 
-    async fn grave(&mut self, writer: WriterId) -> Result<Option<Content>, PublishError> {
+    async fn grave(&mut self, writer: WriterId) -> Result<Option<Content>, Fault> {
         let grave = self.inner.table.grave(writer).await?;
         Ok(grave.as_ref().map(wire::decode).transpose()?.map(Content::Families))
     }
 }
 
 impl<T: PublishStats> Attempt<'_, T> {
-    async fn decode(&self, shard: u32, encoded: &Encoded) -> Result<Families, PublishError> {
+    async fn decode(&self, shard: u32, encoded: &Encoded) -> Result<Families, Fault> {
         let Some(id) = wire::structure_of(encoded)? else { return Ok(wire::decode(encoded)?) };
         let structure = Structures::default().get(&self.inner.table, shard, id).await?;
-        Ok(wire::decode_with(encoded, &structure.map_err(|source| PublishError::Structure { id, source })?)?)
+        Ok(wire::decode_with(encoded, &structure.map_err(|source| Fault::Structure { id, source })?)?)
     }
 }
 
@@ -386,25 +382,6 @@ impl<T: PublishStats> Drop for Begun<'_, T> {
 fn random_fraction() -> f64 {
     let (high, _) = uuid::Uuid::new_v4().as_u64_pair();
     high as f64 / u64::MAX as f64
-}
-
-/// Why a publish failed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum PublishError {
-    /// It took longer than an environment may be held.
-    #[error("the publish was not done within {0:?}")]
-    TimedOut(Duration),
-    #[error(transparent)]
-    Table(#[from] TableError),
-    /// What was sealed under this writer's id cannot be decoded, so it is not known what was counted already.
-    #[error("what was published before cannot be decoded: {0}")]
-    Sealed(#[from] DecodeError),
-    /// What was sealed names this structure.
-    #[error("the structure {id} of what was published before cannot be used")]
-    Structure { id: StructureId, source: StructureError },
-    /// It does not fit into an item.
-    #[error("the snapshot is too large: set STATS_MAX_SERIES lower: {0}")]
-    TooLarge(#[from] TooLarge),
 }
 
 /// A request that was received and whose response is not out yet.

@@ -1,11 +1,9 @@
 //! The items of the stats table, as plain data.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use sha2::{Digest, Sha256};
-
-use crate::protocol::compaction::Folded;
-use crate::table::wire;
 
 /// The largest encoded content that is written, in bytes: DynamoDB's limit of 400 KB for an item, less room for keys and
 /// names.
@@ -93,6 +91,9 @@ pub struct Snapshot {
     pub families: Encoded,
 }
 
+/// The writers of which a base has the content, and when they were found buried, in milliseconds since the epoch.
+pub type Folded = BTreeMap<WriterId, Option<u64>>;
+
 /// One shard's folded writers, merged: the whole of it, or what its parts do not hold.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Base {
@@ -117,26 +118,16 @@ pub struct Part {
     pub families: Encoded,
 }
 
-impl Part {
-    /// Returns the id, which follows from what the part holds: parts with one id are one.
-    pub fn id(&self) -> PartId {
-        let mut hash = Sha256::new();
-        for number in [self.version, self.families.format, self.families.bytes.len() as u64] {
-            hash.update(number.to_be_bytes());
-        }
-        hash.update(&self.families.bytes);
-        hash.update(wire::encode_folded(&self.folded));
-        let mut id = [0; 16];
-        id.copy_from_slice(&hash.finalize()[..16]);
-        PartId(id)
-    }
-}
-
 /// A part's id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PartId([u8; 16]);
 
 impl PartId {
+    /// The id of these bytes.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
     /// Returns the id that [`Display`](fmt::Display) wrote: 32 hexadecimal digits.
     pub fn parse(text: &str) -> Option<Self> {
         WriterId::parse(text).map(|WriterId(bytes)| Self(bytes))

@@ -65,12 +65,12 @@ use flate2::Compression;
 use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
 use prost::Message;
+use sha2::{Digest, Sha256};
 
 use crate::families::exact_sum::ExactSum;
 use crate::families::rules::{FamilyFault, check_names, is_summable, normal};
 use crate::families::{Bounds, Families, Family, FamilyKey, GaugeMerge, Kind, Series, Value};
-use crate::protocol::compaction::Folded;
-use crate::table::item::{Encoded, MAX_ENCODED_BYTES, WriterId};
+use crate::table::item::{Encoded, Folded, MAX_ENCODED_BYTES, Part, PartId, WriterId};
 
 /// The version of this encoding, stored beside the bytes as the attribute `format`.
 pub const FORMAT: u64 = 1;
@@ -210,6 +210,21 @@ pub fn decode_folded(bytes: &[u8]) -> Option<Folded> {
     let entry =
         |writer: FoldedWriterMessage| Some((WriterId::from_bytes(writer.id.try_into().ok()?), writer.buried_at_ms));
     message.writer.into_iter().map(entry).collect()
+}
+
+impl Part {
+    /// Returns the id, which follows from what the part holds: parts with one id are one.
+    pub fn id(&self) -> PartId {
+        let mut hash = Sha256::new();
+        for number in [self.version, self.families.format, self.families.bytes.len() as u64] {
+            hash.update(number.to_be_bytes());
+        }
+        hash.update(&self.families.bytes);
+        hash.update(encode_folded(&self.folded));
+        let mut id = [0; 16];
+        id.copy_from_slice(&hash.finalize()[..16]);
+        PartId::from_bytes(id)
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]

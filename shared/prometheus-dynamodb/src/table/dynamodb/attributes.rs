@@ -6,10 +6,9 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::{PART_PREFIX, PARTITION_KEY, PARTS_FORMAT, SORT_KEY, STRUCTURE_PREFIX, shard_key};
-use crate::protocol::compaction::Folded;
 use crate::protocol::condition::StoredHead;
 use crate::table::item::{
-    Base, Encoded, Part, PartId, Snapshot, StoredPart, StoredStructure, StructureId, StructureItem, WriterId,
+    Base, Encoded, Folded, Part, PartId, Snapshot, StoredPart, StoredStructure, StructureId, StructureItem, WriterId,
 };
 use crate::table::{UnreadableItem, WRITER_PREFIX, wire};
 

@@ -1,0 +1,20 @@
+//! One value of a registry.
+
+use crate::families::rules::is_summable;
+use crate::publish::counted::Reading;
+
+/// One series as the program has it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Sample<'a> {
+    /// Of a counter or histogram.
+    Counted(Reading<'a>),
+    /// Of a gauge.
+    Gauge(f64),
+}
+
+impl Sample<'_> {
+    /// Whether it can go into a sum of all environments. Gauges always can.
+    pub fn is_finite(&self) -> bool {
+        !matches!(self, Self::Counted(reading) if !is_summable(reading.sum))
+    }
+}
