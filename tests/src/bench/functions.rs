@@ -9,8 +9,8 @@ use anyhow::{Context, Result, ensure};
 use super::desk::Desk;
 use super::measurement::{milliseconds, peak_memory, quantile};
 use super::report::{Report, Table};
-use super::subject::{self, ENCODE, NODE, NODE_BUNDLED, Subject};
-use super::work::{Ledger, serve};
+use super::subject::{self, NODE, NODE_BUNDLED, Subject, serve};
+use super::work::{ENCODE, Ledger};
 
 /// How often each subject is started.
 const COLD_STARTS: usize = 11;

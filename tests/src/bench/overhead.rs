@@ -7,8 +7,8 @@ use anyhow::Result;
 use super::desk::Desk;
 use super::measurement::{cpu_time, milliseconds, quantile};
 use super::report::{Report, Table};
-use super::subject::{ENCODE, Subject};
-use super::work::{Ledger, serve};
+use super::subject::{Subject, serve};
+use super::work::{ENCODE, Ledger};
 
 /// What differs: the name; and `STATS_PUBLISH_INTERVAL`, `STATS_PUBLISH_BURST` and `STATS_PUBLISH_BUDGET_PERCENT`. Off means
 /// once an hour.

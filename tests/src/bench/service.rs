@@ -8,8 +8,8 @@ use super::desk::Desk;
 use super::express::Express;
 use super::measurement::{cpu_time, milliseconds, peak_memory, quantile};
 use super::report::{Report, Table};
-use super::subject::Subject;
-use super::work::{Ledger, serve};
+use super::subject::{Subject, serve};
+use super::work::Ledger;
 
 /// How many requests of each kind each serves.
 const REQUESTS: usize = 1000;

@@ -1,11 +1,12 @@
 //! What is measured.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
-use super::work::Work;
-use crate::kit::execution_environment::Function;
+use super::work::{ENCODE, Ledger, Work};
+use crate::kit::execution_environment::{ExecutionEnvironment, Function};
 use crate::kit::{functions, workspace};
 
 /// One program.
@@ -18,8 +19,6 @@ pub struct Subject {
     pub work: Work,
 }
 
-/// The function that Node's are compared with.
-pub const ENCODE: &str = "encode";
 /// The function for Node with its packages as they are installed.
 pub const NODE: &str = "encode in Node";
 /// The same with everything in one minified file, which starts faster.
@@ -48,4 +47,17 @@ pub fn all() -> Result<Vec<Subject>> {
         vec![(NODE, ENCODE, node.join("bootstrap.mjs")), (NODE_BUNDLED, ENCODE, node.join("dist/bootstrap.mjs"))];
     programs.extend(functions::ALL.map(|function| (function, function, artifact(function))));
     programs.into_iter().map(|(name, function, program)| Subject::program(name, function, program)).collect()
+}
+
+/// Serves one event, once the environment waits for one. Returns how long it took until there was the response, which is right.
+pub async fn serve(subject: &Subject, environment: &ExecutionEnvironment, ledger: &mut Ledger) -> Result<Duration> {
+    let event = subject.work.event(ledger)?;
+    let api = environment.api();
+    api.asks_for_event().await;
+    let started = Instant::now();
+    let outcome = api.invoke(&event).await;
+    let latency = started.elapsed();
+    let checked = outcome.and_then(|outcome| subject.work.check(subject.name, outcome, ledger));
+    checked.with_context(|| format!("{} does not serve:\n{}", subject.name, environment.process().log_tail(20)))?;
+    Ok(latency)
 }

@@ -1,17 +1,17 @@
 //! What a subject is asked for, and whether its response is right.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
-use super::subject::{ENCODE, Subject};
-use crate::kit::execution_environment::ExecutionEnvironment;
 use crate::kit::exposition::Exposition;
 use crate::kit::lambda_event;
 use crate::kit::runtime_api::Outcome;
 use crate::kit::variables::DEFAULT_METRICS_TOKEN;
+
+/// The function that Node's are compared with.
+pub const ENCODE: &str = "encode";
 
 const SIGILS: &str = "/api/consciousness/sigils";
 
@@ -126,17 +126,4 @@ fn data() -> Value {
 fn body(response: &Value, status: u16) -> Result<Value> {
     ensure!(response["statusCode"] == status, "the response should be {status}: {response}");
     Ok(serde_json::from_str(response["body"].as_str().context("the response has a body")?)?)
-}
-
-/// Serves one event, once the environment waits for one. Returns how long it took until there was the response, which is right.
-pub async fn serve(subject: &Subject, environment: &ExecutionEnvironment, ledger: &mut Ledger) -> Result<Duration> {
-    let event = subject.work.event(ledger)?;
-    let api = environment.api();
-    api.asks_for_event().await;
-    let started = Instant::now();
-    let outcome = api.invoke(&event).await;
-    let latency = started.elapsed();
-    let checked = outcome.and_then(|outcome| subject.work.check(subject.name, outcome, ledger));
-    checked.with_context(|| format!("{} does not serve:\n{}", subject.name, environment.process().log_tail(20)))?;
-    Ok(latency)
 }
