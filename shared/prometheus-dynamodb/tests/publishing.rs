@@ -114,6 +114,21 @@ async fn the_timer_does_not_publish_again_what_an_environment_that_ends_has_publ
     assert_eq!(table.snapshots(0).await.unwrap().len(), 1);
 }
 
+/// A last publish that was not heard of may be stored all the same.
+#[tokio::test(start_paused = true)]
+async fn the_timer_does_not_make_up_for_a_last_publish_that_was_not_heard_of() {
+    let table = FaultyTable { done_all_the_same: true, ..Default::default() };
+    let mut environment = Environment::new(table.clone(), 1, 10);
+    environment.requests(1).await;
+    table.failures.store(1, Ordering::SeqCst);
+    environment.publisher.close().await;
+    let (report, result) = compact(&table.table, &settings(), support::deadline()).await;
+    result.unwrap();
+    assert_eq!(report.folded, 1);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(table.table.snapshots(0).await.unwrap().len(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_publish_on_request_that_fails_is_made_up_for_by_the_timer() {
     let table = FaultyTable::default();

@@ -140,7 +140,7 @@ impl<T: PublishStats> Publisher<T> {
     /// SIGKILL after 500 ms: it takes 400 ms at most. An environment that has neither served a request nor published is not
     /// worth an item, and publishes nothing.
     pub async fn close(&self) {
-        self.inner.closed.store(true, Ordering::SeqCst);
+        self.set_closed(true);
         let metrics = &self.inner.metrics;
         if metrics.invocations.get() > 0 || metrics.has_published() {
             let _ = self.publish_now(LAST_PUBLISH).await;
@@ -150,6 +150,13 @@ impl<T: PublishStats> Publisher<T> {
     /// The init is over.
     pub(crate) fn init_is_over(&self) {
         self.inner.metrics.ready(self.inner.started_at.elapsed());
+    }
+
+    /// Marks snapshots closed, or no longer. Whatever the timer would publish of an environment that has ended might meet an item
+    /// that is sealed by then, and need a second one.
+    fn set_closed(&self, is_closed: bool) {
+        self.inner.closed.store(is_closed, Ordering::SeqCst);
+        self.schedule(|schedule, _| schedule.set_closed(is_closed));
     }
 
     /// Returns what tells this publisher from others of the process.
@@ -180,7 +187,7 @@ impl<T: PublishStats> Publisher<T> {
         loop {
             let (decision, now) = self.schedule(|schedule, now| (schedule.on_timer(now), now));
             match decision {
-                OnTimer::Publish => self.publish_scheduled(By::Timer, Contents::All).await,
+                OnTimer::Publish => self.publish_scheduled(By::Timer, Contents::Pending).await,
                 OnTimer::PublishChanges => self.publish_scheduled(By::Timer, Contents::Changes).await,
                 OnTimer::SleepUntil(later) => tokio::select! {
                     () = time::sleep(later.saturating_duration_since(now)) => {}
@@ -238,6 +245,10 @@ impl<T: PublishStats> Publisher<T> {
         let inner = &*self.inner;
         let mut publishing = inner.publishing.lock().await;
         let publishing = &mut *publishing;
+        // The last publish was faster to take the lock.
+        if contents != Contents::All && inner.closed.load(Ordering::SeqCst) {
+            return Ok(());
+        }
         if contents == Contents::Changes {
             inner.sources.gather(&mut publishing.ledger, inner.table.now_ms());
             if !publishing.ledger.has_changed() {
@@ -350,7 +361,9 @@ impl<T: PublishStats> Attempt<'_, T> {
 enum Contents {
     /// Everything.
     All,
-    /// Everything, or nothing if there is no change since the last publish.
+    /// Everything, or nothing if the environment has ended meanwhile.
+    Pending,
+    /// Everything, or nothing if there is no change since the last publish, or the environment has ended meanwhile.
     Changes,
 }
 

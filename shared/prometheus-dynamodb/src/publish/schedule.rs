@@ -94,6 +94,8 @@ pub struct Schedule {
     timer_due: Instant,
     /// Until when the timer sleeps, if it runs.
     timer_sleeps_until: Option<Instant>,
+    /// Whether the environment ends.
+    is_closed: bool,
 }
 
 impl Schedule {
@@ -113,7 +115,13 @@ impl Schedule {
             not_before: now,
             timer_due: now,
             timer_sleeps_until: None,
+            is_closed: false,
         }
+    }
+
+    /// The environment ends, or goes on in a copy: once it ends, the timer has nothing to do.
+    pub fn set_closed(&mut self, is_closed: bool) {
+        self.is_closed = is_closed;
     }
 
     /// A request has arrived, which Lambda ends at the deadline. Returns the request's number.
@@ -204,6 +212,9 @@ impl Schedule {
 
     /// When the timer has something to do.
     fn timer_at(&self) -> Option<Instant> {
+        if self.is_closed {
+            return None;
+        }
         let to_publish = self.pending || !self.in_flight.is_empty();
         let regularly = to_publish.then(|| self.timer_due.max(self.not_before));
         // A deadline takes no heed of pace and pauses: what it finds unpublished would be lost.

@@ -5,7 +5,6 @@
 //! cold start of their own, and with nothing counted.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use lambda_runtime::{BoxFuture, Error, SnapStartResource};
 
@@ -26,7 +25,7 @@ const ATTEMPTS: u32 = 3;
 impl<T: PublishStats> SnapStartResource for Publisher<T> {
     fn before_snapshot(&self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async {
-            self.inner.closed.store(true, Ordering::SeqCst);
+            self.set_closed(true);
             for _ in 0..ATTEMPTS {
                 if self.publish_now(LONGEST_HOLD).await.is_ok() {
                     return Ok(());
@@ -48,7 +47,7 @@ impl<T: PublishStats> SnapStartResource for Publisher<T> {
             publishing.ledger.continue_in_copy();
             publishing.born_at_ms = now_ms();
             publishing.writer = Some(Writer::of_copy(WriterId::random(), counted_before));
-            inner.closed.store(false, Ordering::SeqCst);
+            self.set_closed(false);
             inner.metrics.restored();
             Ok(())
         })
