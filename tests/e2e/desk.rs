@@ -15,14 +15,14 @@ use harness::kit::{functions, lambda_event, tables, workspace};
 use serde_json::{Value, json};
 
 /// A database, and the functions' programs.
-pub struct Desk {
+pub(crate) struct Desk {
     dynamodb: DynamoDbLocal,
     pub logs: PathBuf,
     programs: BTreeMap<String, PathBuf>,
 }
 
 impl Desk {
-    pub async fn new(name: &str) -> Result<Self> {
+    pub(crate) async fn new(name: &str) -> Result<Self> {
         let logs = workspace::local(&format!("logs/{name}"));
         std::fs::create_dir_all(&logs)?;
         let dynamodb = DynamoDbLocal::start_in_memory(&logs.join("dynamodb.log")).await?;
@@ -31,17 +31,17 @@ impl Desk {
     }
 
     /// One of the functions.
-    pub fn function(&self, name: &'static str) -> Result<Function> {
+    pub(crate) fn function(&self, name: &'static str) -> Result<Function> {
         Ok(Function { name, program: self.programs.get(name).with_context(|| format!("there is a {name}"))?.clone() })
     }
 
     /// Starts an `encode` with a stats table of its own, if it is to have one, and a proxy before the database.
-    pub async fn encode(&self, name: &str, settings: &[(&str, &str)], has_table: bool) -> Result<Running> {
+    pub(crate) async fn encode(&self, name: &str, settings: &[(&str, &str)], has_table: bool) -> Result<Running> {
         self.start(&self.function("encode")?, name, settings, has_table).await
     }
 
     /// The same for another function.
-    pub async fn start(
+    pub(crate) async fn start(
         &self,
         function: &Function,
         name: &str,
@@ -67,18 +67,18 @@ impl Desk {
     }
 
     /// The stats table of this name.
-    pub fn stats(&self, name: &str) -> Stats {
+    pub(crate) fn stats(&self, name: &str) -> Stats {
         Stats::new(self.dynamodb.client(), format!("stats-{name}"))
     }
 
     /// Where the database is.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         self.dynamodb.url()
     }
 }
 
 /// An environment that is up.
-pub struct Running {
+pub(crate) struct Running {
     pub environment: ExecutionEnvironment,
     pub api: Arc<RuntimeApi>,
     pub proxy: FaultProxy,
@@ -87,7 +87,7 @@ pub struct Running {
 
 impl Running {
     /// One request of an `encode` that succeeds. Returns for how long the environment asks for no other after its response.
-    pub async fn request(&self) -> Result<Duration> {
+    pub(crate) async fn request(&self) -> Result<Duration> {
         let outcome = self.api.invoke(&event()).await?;
         let responded = Instant::now();
         let created = matches!(&outcome, Outcome::Response(response) if response["statusCode"] == 201);
@@ -98,7 +98,7 @@ impl Running {
 
     /// Requests one after the other for so long. Returns how many there were, and which share of the time the environment asked for
     /// none.
-    pub async fn closed_loop(&self, duration: Duration) -> Result<(u32, f64)> {
+    pub(crate) async fn closed_loop(&self, duration: Duration) -> Result<(u32, f64)> {
         let (started, mut held, mut requests) = (Instant::now(), Duration::ZERO, 0);
         while started.elapsed() < duration {
             held += self.request().await?;
@@ -110,6 +110,6 @@ impl Running {
 }
 
 /// A request of an `encode`.
-pub fn event() -> Value {
+pub(crate) fn event() -> Value {
     lambda_event::http_request("POST", "/api/consciousness/sigils", &[], Some(&json!({ "data": "publishing" })))
 }

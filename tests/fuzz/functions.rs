@@ -37,7 +37,7 @@ const EVENTS: usize = 1000;
 const SIGILS: &str = "/api/consciousness/sigils";
 
 /// The functions.
-pub struct Functions {
+pub(super) struct Functions {
     runtime: Runtime,
     encode: Encode<MemoryStore>,
     verify: Verify<MemoryStore>,
@@ -48,7 +48,7 @@ pub struct Functions {
 
 impl Functions {
     /// The functions, and one sigil, which is always the same.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let keys = SigningKeys::parse(&json!({ "seed": "s".repeat(32) }).to_string()).unwrap();
         let verifying = Secret::fixed(keys.verifying().clone());
@@ -90,7 +90,7 @@ impl Functions {
     }
 
     /// Has each function answer the event, and checks the answers.
-    pub fn event(&mut self, event: &RawValue) {
+    pub(super) fn event(&mut self, event: &RawValue) {
         self.left -= 1;
         if self.left == 0 {
             *self = Self::new();
@@ -103,7 +103,7 @@ impl Functions {
     }
 
     /// Has the token verified: no other than the one that was made is worth anything.
-    pub fn token(&mut self, token: &str) {
+    pub(super) fn token(&mut self, token: &str) {
         self.left -= 1;
         if self.left == 0 {
             *self = Self::new();
@@ -118,7 +118,7 @@ impl Functions {
     }
 
     /// The one token that is worth something.
-    pub fn valid_token(&self) -> &str {
+    pub(super) fn valid_token(&self) -> &str {
         &self.token
     }
 }
@@ -133,7 +133,7 @@ fn check(answer: &Response<Body>) {
 }
 
 /// A request as API Gateway sends it, below the sigils.
-pub fn request(method: &str, below: &str, body: &str) -> Box<RawValue> {
+pub(super) fn request(method: &str, below: &str, body: &str) -> Box<RawValue> {
     let event = json!({
         "version": "2.0",
         "rawPath": format!("{SIGILS}{below}"),

@@ -11,7 +11,7 @@ use sigil::sweep::{SweepReport, sweep};
 use sigil::timestamp::Timestamp;
 
 /// A garbage collector, with all that a run needs.
-pub struct Collector<S, T> {
+pub(crate) struct Collector<S, T> {
     /// Deletes the records of sigils that are due.
     pub store: S,
     /// Compacts the metrics of all environments.
@@ -24,7 +24,7 @@ pub struct Collector<S, T> {
 
 /// Summary of a run.
 #[derive(Debug, Serialize)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// Of the records of sigils.
     pub sigils: SweepReport,
     /// Of the metrics of environments that are gone.
@@ -33,7 +33,7 @@ pub struct Summary {
 
 /// Error of a run. What the run did before it is done and counted, and the next run goes on.
 #[derive(Debug, thiserror::Error)]
-pub enum CollectError {
+pub(crate) enum CollectError {
     /// The sweep of the sigils failed.
     #[error("the sigils could not all be swept")]
     Sweep(#[from] StorageError),
@@ -56,7 +56,7 @@ impl From<CollectError> for Diagnostic {
 
 impl<S: ListDue + DeleteDue, T: CompactStats> Collector<S, T> {
     /// Runs until all is done or the deadline comes near.
-    pub async fn collect(&self, deadline: Instant) -> Result<Summary, CollectError> {
+    pub(crate) async fn collect(&self, deadline: Instant) -> Result<Summary, CollectError> {
         let _timer = self.metrics.start();
         let now = Timestamp::now();
         // At once, so that much garbage of one kind does not keep the other waiting run after run.

@@ -5,7 +5,7 @@ use prometheus_dynamodb::{TableSettings, WriterSettings};
 
 /// The function's settings.
 #[derive(Debug)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// `SIGILS_TABLE`: name of the table of sigils.
     pub sigils_table: String,
     /// `STATS_…`: how the stats table is compacted.
@@ -16,7 +16,7 @@ pub struct Settings {
 
 impl Settings {
     /// Reads the settings from the process's environment, or reports every fault at once.
-    pub fn read(mut env: EnvReader) -> Result<Self, SettingsError> {
+    pub(crate) fn read(mut env: EnvReader) -> Result<Self, SettingsError> {
         let sigils_table = sigil::settings::table(&mut env);
         let stats_table = function_runtime::settings::table(&mut env);
         let stats = function_runtime::settings::writer(&mut env);

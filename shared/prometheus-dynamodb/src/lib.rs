@@ -46,7 +46,7 @@ pub use {aws_sdk_dynamodb, lambda_runtime, prometheus, tower};
 #[doc(hidden)]
 pub mod internals {
     pub use crate::base::BaseError;
-    pub use crate::compact::compact;
+    pub use crate::compact::{Fault, compact};
     pub use crate::scrape::{ScrapeError, scrape};
     pub use crate::structures::{StructureError, Structures};
 

@@ -1,8 +1,8 @@
 //! A scrape: the whole stats table, read in an order that makes it exact, merged into one page.
 
-pub mod exposition;
-pub mod page;
-pub mod response;
+pub(crate) mod exposition;
+pub(crate) mod page;
+pub(crate) mod response;
 pub(crate) mod total;
 
 use std::collections::BTreeMap;

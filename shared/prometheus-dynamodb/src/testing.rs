@@ -8,7 +8,7 @@ use crate::families::exact_sum::ExactSum;
 use crate::families::{Bounds, Families, Family, FamilyKey, GaugeMerge, Kind, Series, Value};
 
 /// Families that collide often: few names, kinds, labels and bounds.
-pub fn families() -> impl Strategy<Value = Families> {
+pub(crate) fn families() -> impl Strategy<Value = Families> {
     prop::collection::btree_map(key(), Just(()), 0..4).prop_flat_map(|keys| {
         keys.into_keys()
             .map(|key| family(&key).prop_map(move |family| (key.clone(), family)))
@@ -67,13 +67,13 @@ fn value(kind: &Kind) -> BoxedStrategy<Value> {
 }
 
 /// These families as one writer has them: all of them were born when it was.
-pub fn of_one_writer(mut families: Families) -> Families {
+pub(crate) fn of_one_writer(mut families: Families) -> Families {
     families.values_mut().for_each(|family| family.born_at_ms = 1);
     families
 }
 
 /// What another writer of the same structure has.
-pub fn values_like(families: Families) -> impl Strategy<Value = Families> {
+pub(crate) fn values_like(families: Families) -> impl Strategy<Value = Families> {
     let series: Vec<_> =
         families.iter().flat_map(|(key, family)| family.series.values().map(|_| (0u64..4, value(&key.kind)))).collect();
     (0u64..4, series).prop_map(move |(born_at_ms, values)| {
@@ -90,7 +90,7 @@ pub fn values_like(families: Families) -> impl Strategy<Value = Families> {
 }
 
 /// One series of a metric without labels.
-pub fn one(name: &str, kind: Kind, value: Value) -> Families {
+pub(crate) fn one(name: &str, kind: Kind, value: Value) -> Families {
     let key = FamilyKey { name: name.into(), kind, label_names: Vec::new() };
     let series = BTreeMap::from([(Vec::new(), Series { created_at_ms: 0, value })]);
     let family = Family { help: String::new(), born_at_ms: 0, series };

@@ -129,7 +129,7 @@ async fn a_changed_record_is_found_out_on_every_route() {
         ("the request is another's", &|item| drop(item.remove("request_digest"))),
         ("the signature is gone", &|item| drop(item.remove("signature"))),
         ("the signature is another record's", &|item| {
-            drop(item.insert("signature".into(), other["signature"].clone()))
+            drop(item.insert("signature".into(), other["signature"].clone()));
         }),
         ("the signature names no key", &|item| drop(item.insert("signature".into(), AttributeValue::S("x.y".into())))),
         ("the whole record is another's", &|item| {

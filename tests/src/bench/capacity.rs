@@ -12,7 +12,7 @@ use crate::kit::http_server::HttpServer;
 
 /// A running proxy.
 #[derive(Debug)]
-pub struct CapacityMeter {
+pub(super) struct CapacityMeter {
     server: HttpServer,
     used: Arc<Mutex<Used>>,
 }
@@ -22,7 +22,7 @@ type Used = BTreeMap<(String, String), Usage>;
 
 /// What calls have used.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Usage {
+pub(super) struct Usage {
     /// How many there were.
     pub calls: u64,
     /// Read or write units, whichever the operation uses.
@@ -31,7 +31,7 @@ pub struct Usage {
 
 impl CapacityMeter {
     /// Starts it before the database at this address.
-    pub async fn start(dynamodb_url: &str) -> Result<Self> {
+    pub(super) async fn start(dynamodb_url: &str) -> Result<Self> {
         let used = Arc::<Mutex<Used>>::default();
         let (noted, url) = (Arc::clone(&used), dynamodb_url.to_owned());
         let http = reqwest::Client::builder().no_proxy().build()?;
@@ -43,12 +43,12 @@ impl CapacityMeter {
     }
 
     /// Where the function must send its calls.
-    pub fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         self.server.url()
     }
 
     /// What the calls of an operation on a table have used so far.
-    pub fn used(&self, table: &str, operation: &str) -> Usage {
+    pub(super) fn used(&self, table: &str, operation: &str) -> Usage {
         lock(&self.used).get(&(table.to_owned(), operation.to_owned())).copied().unwrap_or_default()
     }
 }

@@ -11,7 +11,7 @@ use crate::kit::variables::{DEFAULT_METRICS_TOKEN, FunctionVariables};
 use crate::kit::{tables, workspace};
 
 /// A database, and how functions are started beside it.
-pub struct Desk {
+pub(super) struct Desk {
     /// The database.
     pub dynamodb: DynamoDbLocal,
     /// The functions' settings.
@@ -22,7 +22,7 @@ pub struct Desk {
 
 impl Desk {
     /// Starts the database and creates the tables.
-    pub async fn start() -> Result<Self> {
+    pub(super) async fn start() -> Result<Self> {
         let logs = workspace::local("logs/bench");
         std::fs::create_dir_all(&logs).with_context(|| logs.display().to_string())?;
         let dynamodb = DynamoDbLocal::start_in_memory(&logs.join("dynamodb.log")).await?;
@@ -35,12 +35,12 @@ impl Desk {
     }
 
     /// Starts an environment of this subject.
-    pub async fn environment(&self, subject: &Subject) -> Result<ExecutionEnvironment> {
+    pub(super) async fn environment(&self, subject: &Subject) -> Result<ExecutionEnvironment> {
         self.environment_with(subject, &self.variables).await
     }
 
     /// Starts an environment of this subject with other settings.
-    pub async fn environment_with(
+    pub(super) async fn environment_with(
         &self,
         subject: &Subject,
         variables: &FunctionVariables,

@@ -17,7 +17,7 @@ use crate::kit::{port, workspace};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running server.
-pub struct Express {
+pub(super) struct Express {
     process: Process,
     http: reqwest::Client,
     url: String,
@@ -25,7 +25,7 @@ pub struct Express {
 
 impl Express {
     /// Starts it, and waits until it answers.
-    pub async fn start(variables: &FunctionVariables, log: &Path) -> Result<Self> {
+    pub(super) async fn start(variables: &FunctionVariables, log: &Path) -> Result<Self> {
         let port = port::free()?;
         let mut command = Command::new("node");
         variables.apply(&mut command);
@@ -43,7 +43,7 @@ impl Express {
     }
 
     /// Sends what an event holds as a request. Its response, in the form that a function's has.
-    pub async fn invoke(&self, event: &Value) -> Result<Outcome> {
+    pub(super) async fn invoke(&self, event: &Value) -> Result<Outcome> {
         let path = event["rawPath"].as_str().context("an event has a path")?;
         let body = event["body"].as_str().context("an event has a body")?.to_owned();
         let request =
@@ -53,7 +53,7 @@ impl Express {
     }
 
     /// Its process.
-    pub fn process(&self) -> &Process {
+    pub(super) fn process(&self) -> &Process {
         &self.process
     }
 }

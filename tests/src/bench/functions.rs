@@ -38,7 +38,7 @@ struct Measurement {
 }
 
 /// Measures the part. A function that does not serve is a failure.
-pub async fn run() -> Result<Report> {
+pub(super) async fn run() -> Result<Report> {
     let desk = Desk::start().await?;
     let mut ledger = Ledger::default();
     let mut rows: Vec<(Subject, Measurement)> =

@@ -29,7 +29,7 @@ const PEERS_UP_TO: usize = 5000;
 const SCRAPES: usize = 3;
 
 /// Measures the part.
-pub async fn run() -> Result<Report> {
+pub(super) async fn run() -> Result<Report> {
     let standard = Shape::of(SERIES);
     let (mut environments, mut series, mut dead) = (Curves::default(), Curves::default(), Curves::default());
     for number in ENVIRONMENTS {

@@ -28,7 +28,7 @@ const AT_ONCE: usize = 16;
 const SCRAPES: usize = 5;
 
 /// Measures the part.
-pub async fn run() -> Result<Report> {
+pub(super) async fn run() -> Result<Report> {
     let desk = Desk::start().await?;
     let template = Template::read()?;
     let client = desk.dynamodb.client();

@@ -34,7 +34,7 @@ struct Measurement {
 }
 
 /// Measures the part.
-pub async fn run() -> Result<Report> {
+pub(super) async fn run() -> Result<Report> {
     let desk = Desk::start().await?;
     let subject = Subject::artifact(ENCODE)?;
     let mut ledger = Ledger::default();

@@ -17,7 +17,7 @@ use crate::kit::workspace;
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A running peer.
-pub struct Peer {
+pub(super) struct Peer {
     /// What it is called in the tables.
     pub name: &'static str,
     stdin: ChildStdin,
@@ -27,13 +27,13 @@ pub struct Peer {
 }
 
 /// Python's multi-process collector.
-pub const PYTHON: &str = "Python's multi-process collector";
+pub(super) const PYTHON: &str = "Python's multi-process collector";
 /// What Node's cluster module has.
-pub const PROM_CLIENT: &str = "prom-client's AggregatorRegistry";
+pub(super) const PROM_CLIENT: &str = "prom-client's AggregatorRegistry";
 
 impl Peer {
     /// Starts Python's client, with the files of so many processes.
-    pub async fn python(processes: usize, shape: Shape) -> Result<Self> {
+    pub(super) async fn python(processes: usize, shape: Shape) -> Result<Self> {
         let folder = TempDir::new_in(scratch()?)?;
         let mut command = Command::new("python3");
         command.env("PYTHONPATH", workspace::tool("bench")?);
@@ -42,7 +42,7 @@ impl Peer {
     }
 
     /// Starts Node's client, with the metrics of so many workers.
-    pub async fn prom_client(workers: usize, shape: Shape) -> Result<Self> {
+    pub(super) async fn prom_client(workers: usize, shape: Shape) -> Result<Self> {
         let mut command = Command::new("node");
         // By default the heap ends at 2 GB or less; 5,000 workers' metrics need more.
         command.arg("--max-old-space-size=6144").arg(workspace::root().join("tests/bench/node/aggregate.mjs"));
@@ -68,13 +68,13 @@ impl Peer {
     }
 
     /// Lets it scrape once: the time of processors that this took, in milliseconds.
-    pub async fn scrape(&mut self) -> Result<f64> {
+    pub(super) async fn scrape(&mut self) -> Result<f64> {
         let answer = self.ask("scrape").await?;
         answer["milliseconds"].as_f64().with_context(|| format!("{} says no time", self.name))
     }
 
     /// Its page.
-    pub async fn page(&mut self) -> Result<String> {
+    pub(super) async fn page(&mut self) -> Result<String> {
         let answer = self.ask("page").await?;
         Ok(answer["page"].as_str().with_context(|| format!("{} has no page", self.name))?.to_owned())
     }

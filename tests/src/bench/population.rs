@@ -23,7 +23,7 @@ const BOUNDS: [f64; 10] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.
 const SERIES_OF_A_HISTOGRAM: usize = BOUNDS.len() + 3;
 
 /// How many series an environment has in most parts.
-pub const SERIES: usize = 150;
+pub(super) const SERIES: usize = 150;
 
 /// An invocation's deadline that is long past, as emulators that know no time-out say: nothing is published for its sake.
 const NO_DEADLINE: u64 = 0;
@@ -36,7 +36,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// What an environment counts: how many label sets of a counter, a gauge and a histogram.
 #[derive(Debug, Clone, Copy)]
-pub struct Shape {
+pub(super) struct Shape {
     counters: usize,
     gauges: usize,
     histograms: usize,
@@ -44,7 +44,7 @@ pub struct Shape {
 
 impl Shape {
     /// So many series as Prometheus counts them: half of them in histograms, a third counters, the others gauges.
-    pub fn of(series: usize) -> Self {
+    pub(super) fn of(series: usize) -> Self {
         let histograms = series / (2 * SERIES_OF_A_HISTOGRAM);
         let rest = series - histograms * SERIES_OF_A_HISTOGRAM;
         let counters = rest * 7 / 10;
@@ -52,12 +52,12 @@ impl Shape {
     }
 
     /// What the peers are told of it.
-    pub fn arguments(self) -> [String; 3] {
+    pub(super) fn arguments(self) -> [String; 3] {
         [self.counters, self.gauges, self.histograms].map(|number| number.to_string())
     }
 
     /// The registry of the environment with this number.
-    pub fn registry(self, environment: usize) -> Result<Registry> {
+    pub(super) fn registry(self, environment: usize) -> Result<Registry> {
         let registry = Registry::new();
         let counter = IntCounterVec::new(Opts::new("bench_requests_total", "Requests by route."), &["route", "code"])?;
         let gauge = GaugeVec::new(Opts::new("bench_in_flight", "Requests that are worked on, by route."), &["route"])?;
@@ -85,7 +85,7 @@ impl Shape {
 
 /// A handler that does nothing, so that what is left is publishing.
 #[derive(Debug, Clone)]
-pub struct Nothing;
+pub(super) struct Nothing;
 
 impl Service<LambdaInvocation> for Nothing {
     type Response = ();
@@ -102,7 +102,7 @@ impl Service<LambdaInvocation> for Nothing {
 }
 
 /// An environment that publishes after each response.
-pub struct Environment<T: PublishStats> {
+pub(super) struct Environment<T: PublishStats> {
     /// Its publisher.
     pub publisher: Publisher<T>,
     service: PublishService<T, Nothing>,
@@ -110,7 +110,7 @@ pub struct Environment<T: PublishStats> {
 
 impl<T: PublishStats> Environment<T> {
     /// One that publishes this registry.
-    pub fn new(table: T, registry: Registry, shards: u32) -> Result<Self> {
+    pub(super) fn new(table: T, registry: Registry, shards: u32) -> Result<Self> {
         // To one table, only the first environment of a process publishes the metrics that every environment has.
         let settings =
             WriterSettings::builder(WriterId::random().to_string(), "bench", "1").shards(shards).max_series(20_000);
@@ -121,12 +121,12 @@ impl<T: PublishStats> Environment<T> {
     }
 
     /// Answers a request, and publishes.
-    pub async fn request(&mut self) {
+    pub(super) async fn request(&mut self) {
         self.service.call(lambda_event::invocation(NO_DEADLINE)).await.expect("the handler does nothing");
     }
 
     /// Publishes until its structure is stored: from then on its snapshots name it, as those of environments that begin later do.
-    pub async fn settle(&mut self) {
+    pub(super) async fn settle(&mut self) {
         for _ in 0..PUBLISHES_UNTIL_SETTLED {
             self.request().await;
         }
@@ -134,7 +134,7 @@ impl<T: PublishStats> Environment<T> {
 }
 
 /// Publishes once for each of these environments, which stay live. The first settles before the others begin.
-pub async fn populate<T: PublishStats + Clone>(
+pub(super) async fn populate<T: PublishStats + Clone>(
     table: &T,
     environments: std::ops::Range<usize>,
     shape: Shape,
@@ -152,12 +152,12 @@ pub async fn populate<T: PublishStats + Clone>(
 }
 
 /// The settings of a scrape or a compaction: environments stay live until they end.
-pub fn settings(grace: Duration) -> Result<TableSettings> {
+pub(super) fn settings(grace: Duration) -> Result<TableSettings> {
     Ok(TableSettings::builder("stats").writer_idle(HOUR).grace(grace).build()?)
 }
 
 /// Reads, merges and renders the page, as text.
-pub async fn page<T: ReadStats>(table: &T) -> Result<String> {
+pub(super) async fn page<T: ReadStats>(table: &T) -> Result<String> {
     // Nothing is known of the structures yet, as at a cold start.
     let structures = Structures::default();
     let page = scrape(table, &structures, &settings(HOUR)?, Instant::now() + Duration::from_secs(60)).await?;

@@ -10,7 +10,7 @@ use super::population::{Environment, SERIES, Shape};
 use super::report::{Report, Table};
 
 /// Measures the part, on a thread of its own.
-pub async fn run() -> Result<Report> {
+pub(super) async fn run() -> Result<Report> {
     let tables = vec![tokio::task::spawn_blocking(publish).await??, tokio::task::spawn_blocking(hot_path).await??];
     Ok(Report { tables, ..Default::default() })
 }

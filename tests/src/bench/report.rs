@@ -4,7 +4,7 @@ use serde::Serialize;
 
 /// The results of one part.
 #[derive(Debug, Default, Serialize)]
-pub struct Report {
+pub(super) struct Report {
     /// Tables of numbers.
     pub tables: Vec<Table>,
     /// Panels of the part's picture.
@@ -14,7 +14,7 @@ pub struct Report {
 
 /// A table of numbers.
 #[derive(Debug, Serialize)]
-pub struct Table {
+pub(super) struct Table {
     /// Its heading.
     pub title: String,
     /// Its columns, without that of the rows' names.
@@ -27,7 +27,7 @@ pub struct Table {
 
 /// A column: all its numbers have one unit.
 #[derive(Debug, Serialize)]
-pub struct Column {
+pub(super) struct Column {
     /// Its heading.
     pub name: String,
     /// The unit, such as `ms`; `×` is a ratio, and none is a count.
@@ -36,7 +36,7 @@ pub struct Column {
 
 /// A row.
 #[derive(Debug, Serialize)]
-pub struct Row {
+pub(super) struct Row {
     /// Its heading.
     pub name: String,
     /// Its numbers; `None` where nothing can be said.
@@ -45,7 +45,7 @@ pub struct Row {
 
 /// One diagram with two logarithmic axes.
 #[derive(Debug, Serialize)]
-pub struct Panel {
+pub(super) struct Panel {
     /// Its heading.
     pub title: String,
     /// What grows.
@@ -58,7 +58,7 @@ pub struct Panel {
 
 /// One curve.
 #[derive(Debug, Serialize)]
-pub struct Line {
+pub(super) struct Line {
     /// Whose it is.
     pub name: String,
     /// Its points, x and y.
@@ -67,25 +67,28 @@ pub struct Line {
 
 impl Table {
     /// A table without rows yet.
-    pub fn new<'a>(title: impl Into<String>, columns: impl IntoIterator<Item = (&'a str, &'static str)>) -> Self {
+    pub(super) fn new<'a>(
+        title: impl Into<String>,
+        columns: impl IntoIterator<Item = (&'a str, &'static str)>,
+    ) -> Self {
         let columns = columns.into_iter().map(|(name, unit)| Column { name: name.to_owned(), unit });
         Self { title: title.into(), columns: columns.collect(), rows: Vec::new(), notes: Vec::new() }
     }
 
     /// Adds a row.
-    pub fn row(&mut self, name: impl Into<String>, cells: impl IntoIterator<Item = f64>) {
+    pub(super) fn row(&mut self, name: impl Into<String>, cells: impl IntoIterator<Item = f64>) {
         self.row_with_gaps(name, cells.into_iter().map(Some));
     }
 
     /// Adds a row that does not say something in each column.
-    pub fn row_with_gaps(&mut self, name: impl Into<String>, cells: impl IntoIterator<Item = Option<f64>>) {
+    pub(super) fn row_with_gaps(&mut self, name: impl Into<String>, cells: impl IntoIterator<Item = Option<f64>>) {
         let row = Row { name: name.into(), cells: cells.into_iter().collect() };
         assert_eq!(row.cells.len(), self.columns.len(), "{} has a cell for each column", row.name);
         self.rows.push(row);
     }
 
     /// Adds a note.
-    pub fn note(&mut self, text: impl Into<String>) {
+    pub(super) fn note(&mut self, text: impl Into<String>) {
         self.notes.push(text.into());
     }
 }

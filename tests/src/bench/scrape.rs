@@ -19,7 +19,7 @@ const SCRAPES: usize = 5;
 const OURS: &str = "this project";
 
 /// Measures the part.
-pub async fn run() -> Result<Report> {
+pub(super) async fn run() -> Result<Report> {
     let columns = ENVIRONMENTS.map(|environments| format!("{environments} environments"));
     let mut table = Table::new(
         format!("A scrape: decode, merge and render, {SERIES} series in each environment"),
@@ -49,7 +49,7 @@ pub async fn run() -> Result<Report> {
 }
 
 /// Lets all scrape the same counts in turns. What each takes of a processor, in milliseconds, ours first.
-pub async fn compare(environments: usize, shape: Shape) -> Result<Vec<(&'static str, f64)>> {
+pub(super) async fn compare(environments: usize, shape: Shape) -> Result<Vec<(&'static str, f64)>> {
     let stats = MemoryStatsTable::default();
     population::populate(&stats, 0..environments, shape, 1).await?;
     let mut peers = [Peer::python(environments, shape).await?, Peer::prom_client(environments, shape).await?];

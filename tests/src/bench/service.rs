@@ -18,7 +18,7 @@ const REQUESTS: usize = 1000;
 const WARM_UP: usize = 300;
 
 /// Measures the part.
-pub async fn run() -> Result<Report> {
+pub(super) async fn run() -> Result<Report> {
     let desk = Desk::start().await?;
     let express = Express::start(&desk.variables, &desk.logs.join("express.log")).await?;
     let mut table = Table::new(

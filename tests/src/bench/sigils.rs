@@ -19,7 +19,7 @@ use super::report::{Report, Table};
 const KILOBYTES: [usize; 2] = [1, 100];
 
 /// Measures the part, on a thread of its own.
-pub async fn run() -> Result<Report> {
+pub(super) async fn run() -> Result<Report> {
     tokio::task::spawn_blocking(measure).await?.map(Report::from)
 }
 
@@ -85,7 +85,7 @@ fn measure() -> Result<Table> {
 }
 
 /// An order with as many items as it takes.
-pub fn document(bytes: usize) -> String {
+pub(super) fn document(bytes: usize) -> String {
     let mut items = Vec::new();
     let mut length = 0;
     while length < bytes {

@@ -10,7 +10,7 @@ use crate::kit::execution_environment::{ExecutionEnvironment, Function};
 use crate::kit::{functions, workspace};
 
 /// One program.
-pub struct Subject {
+pub(super) struct Subject {
     /// What it is called in the table.
     pub name: &'static str,
     /// The program.
@@ -20,13 +20,13 @@ pub struct Subject {
 }
 
 /// The function for Node with its packages as they are installed.
-pub const NODE: &str = "encode in Node";
+pub(super) const NODE: &str = "encode in Node";
 /// The same with everything in one minified file, which starts faster.
-pub const NODE_BUNDLED: &str = "encode in Node, bundled";
+pub(super) const NODE_BUNDLED: &str = "encode in Node, bundled";
 
 impl Subject {
     /// One of the four functions, as it would be deployed.
-    pub fn artifact(function: &'static str) -> Result<Self> {
+    pub(super) fn artifact(function: &'static str) -> Result<Self> {
         Self::program(function, function, artifact(function))
     }
 
@@ -41,7 +41,7 @@ fn artifact(function: &str) -> PathBuf {
 }
 
 /// The four functions as they would be deployed, and the one for Node.
-pub fn all() -> Result<Vec<Subject>> {
+pub(super) fn all() -> Result<Vec<Subject>> {
     let node = workspace::root().join("tests/bench/node");
     let mut programs: Vec<(&'static str, &'static str, PathBuf)> =
         vec![(NODE, ENCODE, node.join("bootstrap.mjs")), (NODE_BUNDLED, ENCODE, node.join("dist/bootstrap.mjs"))];
@@ -50,7 +50,11 @@ pub fn all() -> Result<Vec<Subject>> {
 }
 
 /// Serves one event, once the environment waits for one. Returns how long it took until there was the response, which is right.
-pub async fn serve(subject: &Subject, environment: &ExecutionEnvironment, ledger: &mut Ledger) -> Result<Duration> {
+pub(super) async fn serve(
+    subject: &Subject,
+    environment: &ExecutionEnvironment,
+    ledger: &mut Ledger,
+) -> Result<Duration> {
     let event = subject.work.event(ledger)?;
     let api = environment.api();
     api.asks_for_event().await;

@@ -31,7 +31,7 @@ const RATES: [u32; 3] = [1, 10, 100];
 const ADDED: usize = 250;
 
 /// Measures the part.
-pub async fn run() -> Result<Report> {
+pub(super) async fn run() -> Result<Report> {
     let desk = Desk::start().await?;
     let [one, ten, hundred] = RATES.map(|rate| publish(&desk, rate));
     let (one, ten, hundred) = tokio::try_join!(one, ten, hundred)?;

@@ -11,13 +11,13 @@ use crate::kit::runtime_api::Outcome;
 use crate::kit::variables::DEFAULT_METRICS_TOKEN;
 
 /// The function that Node's are compared with.
-pub const ENCODE: &str = "encode";
+pub(super) const ENCODE: &str = "encode";
 
 const SIGILS: &str = "/api/consciousness/sigils";
 
 /// What a subject does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Work {
+pub(super) enum Work {
     /// Encodes some data, to 201 and a token.
     Encode,
     /// Verifies a token that was made, together with its data, as valid.
@@ -30,7 +30,7 @@ pub enum Work {
 
 /// What has happened so far.
 #[derive(Debug, Default)]
-pub struct Ledger {
+pub(super) struct Ledger {
     /// The last token that each subject has made.
     tokens: BTreeMap<&'static str, String>,
     encoded: u64,
@@ -40,19 +40,19 @@ pub struct Ledger {
 
 impl Ledger {
     /// How many sigils encode has made. Those of Node are not in the metrics' page.
-    pub fn encoded(&self) -> u64 {
+    pub(super) fn encoded(&self) -> u64 {
         self.encoded
     }
 
     /// How many of them the last scrape has counted.
-    pub fn counted(&self) -> u64 {
+    pub(super) fn counted(&self) -> u64 {
         self.counted
     }
 }
 
 impl Work {
     /// The work of this function.
-    pub fn of(function: &str) -> Result<Self> {
+    pub(super) fn of(function: &str) -> Result<Self> {
         Ok(match function {
             ENCODE => Self::Encode,
             "verify" => Self::Verify,
@@ -63,7 +63,7 @@ impl Work {
     }
 
     /// The next event.
-    pub fn event(self, ledger: &Ledger) -> Result<Value> {
+    pub(super) fn event(self, ledger: &Ledger) -> Result<Value> {
         Ok(match self {
             Self::Encode => {
                 let body = json!({ "data": data(), "metadata": { "by": "till 3" } });
@@ -84,7 +84,7 @@ impl Work {
     }
 
     /// An error unless this is the right response.
-    pub fn check(self, subject: &'static str, outcome: Outcome, ledger: &mut Ledger) -> Result<()> {
+    pub(super) fn check(self, subject: &'static str, outcome: Outcome, ledger: &mut Ledger) -> Result<()> {
         let Outcome::Response(response) = outcome else { bail!("an invocation ended with {outcome:?}") };
         match self {
             Self::Encode => {

@@ -41,7 +41,7 @@ const FATES: [(&str, Fate); 16] = [
     ("PrometheusDynamoDbSeriesDropped", Fate::Silent),
 ];
 
-pub async fn check(prometheus: &Prometheus, window: Window, healthy_until: f64) -> Result<()> {
+pub(super) async fn check(prometheus: &Prometheus, window: Window, healthy_until: f64) -> Result<()> {
     let expected: BTreeMap<_, _> = FATES.into_iter().map(|(name, fate)| (name.to_owned(), fate)).collect();
     let names: BTreeSet<_> = expected.keys().cloned().collect();
     ensure!(names == shipped()?, "{:?} are shipped", shipped()?);

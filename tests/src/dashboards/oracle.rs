@@ -11,10 +11,10 @@ use crate::kit::prometheus::{Prometheus, Series};
 use super::Window;
 
 /// Values by the values of some labels.
-pub type Values = BTreeMap<Vec<String>, f64>;
+pub(super) type Values = BTreeMap<Vec<String>, f64>;
 
 /// All samples at the start and at the end of a window.
-pub struct Oracle {
+pub(super) struct Oracle {
     pub window: Window,
     before: Exposition,
     after: Exposition,
@@ -24,7 +24,7 @@ pub struct Oracle {
 }
 
 impl Oracle {
-    pub async fn read(prometheus: &Prometheus, window: Window) -> Result<Self> {
+    pub(super) async fn read(prometheus: &Prometheus, window: Window) -> Result<Self> {
         let all = r#"{job="sigils"}"#;
         let samples = |series: Vec<Series>| Exposition::of(series.into_iter().map(sample));
         let before = samples(prometheus.query_at(all, window.from).await?);
@@ -36,12 +36,12 @@ impl Oracle {
     }
 
     /// By how much a counter has risen, over all series with these labels.
-    pub fn rise(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+    pub(super) fn rise(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.after.sum(name, labels) - self.before.sum(name, labels)
     }
 
     /// The same, for each value of some labels.
-    pub fn rises(&self, name: &str, by: &[&str]) -> Values {
+    pub(super) fn rises(&self, name: &str, by: &[&str]) -> Values {
         let mut rises = grouped(&self.after, name, by);
         for (group, value) in grouped(&self.before, name, by) {
             *rises.entry(group).or_default() -= value;
@@ -50,12 +50,12 @@ impl Oracle {
     }
 
     /// A gauge's sum at the end, for each value of some labels.
-    pub fn gauges(&self, name: &str, by: &[&str]) -> Values {
+    pub(super) fn gauges(&self, name: &str, by: &[&str]) -> Values {
         grouped(&self.after, name, by)
     }
 
     /// A gauge's largest value at the end.
-    pub fn largest(&self, name: &str, by: &[&str]) -> Values {
+    pub(super) fn largest(&self, name: &str, by: &[&str]) -> Values {
         let mut values = Values::new();
         for sample in self.after.samples().iter().filter(|sample| sample.name == name) {
             let largest = values.entry(group(sample, by)).or_insert(f64::NEG_INFINITY);
@@ -65,7 +65,7 @@ impl Oracle {
     }
 
     /// A quantile of what a histogram has observed in the window, for each value of some labels. There is none where nothing was.
-    pub fn quantiles(&self, quantile: f64, name: &str, by: &[&str]) -> Values {
+    pub(super) fn quantiles(&self, quantile: f64, name: &str, by: &[&str]) -> Values {
         let labels: Vec<&str> = by.iter().copied().chain(["le"]).collect();
         let mut histograms: BTreeMap<Vec<String>, Vec<(f64, f64)>> = BTreeMap::new();
         for (mut labels, rise) in self.rises(&format!("{name}_bucket"), &labels) {
@@ -117,7 +117,7 @@ fn sample(series: Series) -> Sample {
 }
 
 /// The values of some labels of a query's result.
-pub fn labels_of(labels: &Value, by: &[&str]) -> Vec<String> {
+pub(super) fn labels_of(labels: &Value, by: &[&str]) -> Vec<String> {
     by.iter().map(|label| labels[*label].as_str().unwrap_or_default().to_owned()).collect()
 }
 

@@ -16,7 +16,7 @@ use super::oracle::Oracle;
 /// Short enough for each phase of the incident to be seen.
 const RATE_INTERVAL_SECONDS: u64 = 10;
 
-pub async fn draw(prometheus: &Prometheus, oracle: &Oracle, window: Window) -> Result<()> {
+pub(super) async fn draw(prometheus: &Prometheus, oracle: &Oracle, window: Window) -> Result<()> {
     let total = |name| oracle.rise(name, &[]);
     let gauge = |name, state: &str| {
         let states = oracle.gauges(name, &["state"]);

@@ -58,7 +58,7 @@ fn phases() -> [(&'static str, u64, Vec<Fault>); 6] {
 
 /// How often each thing was done, by what the answers said.
 #[derive(Debug, Clone, Default)]
-pub struct Sent {
+pub(super) struct Sent {
     encoded: u64,
     revoked: u64,
     verdicts: BTreeMap<String, u64>,
@@ -79,7 +79,7 @@ struct Tokens {
 }
 
 /// A client that keeps an account.
-pub struct Traffic {
+pub(super) struct Traffic {
     client: Client,
     sent: Sent,
     tokens: RefCell<Tokens>,
@@ -87,28 +87,28 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    pub fn new(client: Client) -> Self {
+    pub(super) fn new(client: Client) -> Self {
         Self { client, sent: Sent::default(), tokens: RefCell::default(), healthy_until: 0.0 }
     }
 
-    pub fn sent(&self) -> Sent {
+    pub(super) fn sent(&self) -> Sent {
         self.sent.clone()
     }
 
     /// When the incident began, in seconds since the epoch.
-    pub fn healthy_until(&self) -> f64 {
+    pub(super) fn healthy_until(&self) -> f64 {
         self.healthy_until
     }
 
     /// Once each function.
-    pub async fn warm_up(&mut self) -> Result<()> {
+    pub(super) async fn warm_up(&mut self) -> Result<()> {
         encode(&self.client, 0, &mut self.sent, &self.tokens).await?;
         verify(&self.client, 0, &mut self.sent, &self.tokens).await?;
         collect(&self.client, &mut self.sent).await
     }
 
     /// All phases, one after the other.
-    pub async fn incident(&mut self, dynamodb: &FaultyDynamoDb) -> Result<()> {
+    pub(super) async fn incident(&mut self, dynamodb: &FaultyDynamoDb) -> Result<()> {
         let mut number = 1;
         for (name, seconds, faults) in phases() {
             println!("  {seconds:>3} s: {name}");
@@ -257,7 +257,7 @@ impl Sent {
     }
 
     /// What was sent since then.
-    pub fn since(&self, before: &Self) -> Self {
+    pub(super) fn since(&self, before: &Self) -> Self {
         fn less<K: Ord + Clone>(map: &BTreeMap<K, u64>, before: &BTreeMap<K, u64>) -> BTreeMap<K, u64> {
             map.iter().map(|(key, count)| (key.clone(), count - before.get(key).copied().unwrap_or_default())).collect()
         }
@@ -276,7 +276,7 @@ impl Sent {
 
     /// Queries, and what they must say. Invocations are not among them: the functions were invoked before, to see whether
     /// they answer.
-    pub fn totals(&self) -> Vec<(String, f64)> {
+    pub(super) fn totals(&self) -> Vec<(String, f64)> {
         let sum = |selector: &str, count: u64| (format!("sum({selector})"), count as f64);
         vec![
             sum("sigil_encode_total", self.encoded),
@@ -291,19 +291,19 @@ impl Sent {
     }
 
     /// Requests that failed by the service's fault.
-    pub fn failed(&self) -> f64 {
+    pub(super) fn failed(&self) -> f64 {
         const FAULTS: [&str; 4] = ["throttled", "circuit_open", "unavailable", "damaged"];
         let failed = self.errors.iter().filter(|((_, reason), _)| FAULTS.contains(&reason.as_str()));
         failed.map(|(_, count)| *count as f64).sum()
     }
 
     /// All requests over HTTP.
-    pub fn requests(&self) -> f64 {
+    pub(super) fn requests(&self) -> f64 {
         self.requests.values().map(|count| *count as f64).sum()
     }
 
     /// An error unless the scraped counters have risen by exactly this.
-    pub fn compare(&self, oracle: &Oracle) -> Result<()> {
+    pub(super) fn compare(&self, oracle: &Oracle) -> Result<()> {
         let rises = |name: &str, labels: &[(&str, &str)], count: u64| {
             let rise = oracle.rise(name, labels);
             ensure!(rise == count as f64, "{name}{labels:?} has risen by {rise}, and {count} were sent");

@@ -22,7 +22,7 @@ const GC_PERIOD: Duration = Duration::from_millis(2500);
 
 /// One environment's life.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
+pub(super) struct Plan {
     /// Its function.
     pub function: &'static str,
     /// How many requests it is sent, if it lives to see them.
@@ -37,7 +37,7 @@ pub struct Plan {
 
 /// One freeze.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Freeze {
+pub(super) struct Freeze {
     /// How long after the request's arrival it begins. Between requests if `None`, which is the only time when Lambda
     /// itself freezes; but a process can be stopped at any.
     pub after: Option<Duration>,
@@ -47,7 +47,7 @@ pub struct Freeze {
 
 /// An environment's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub(super) enum End {
     /// SIGKILL this long after the last request's arrival.
     Kill(Duration),
     /// SIGKILL when the last request, whose handler goes on, has taken so long.
@@ -64,7 +64,7 @@ impl Plan {
     /// Every second one is killed or frozen until it was folded, in turn, and of those that are killed every second one runs into
     /// its time-out. Of the others, and of those that are killed at once, some handle several requests at once. The last ones
     /// survive, as many as there are at a time.
-    pub fn new(settings: &Settings, number: u32) -> Self {
+    pub(super) fn new(settings: &Settings, number: u32) -> Self {
         let mut random = fastrand::Rng::with_seed(settings.seed.wrapping_mul(1_000_003).wrapping_add(number.into()));
         let survives = number + Settings::AT_ONCE >= settings.environments;
         let requests = settings.requests.div_ceil(settings.environments);
@@ -98,7 +98,7 @@ impl Plan {
     }
 
     /// Whether it is to be frozen for so long that gc takes it for dead.
-    pub fn is_frozen_past_folding(&self) -> bool {
+    pub(super) fn is_frozen_past_folding(&self) -> bool {
         self.freezes.iter().any(|(_, freeze)| freeze.duration >= Settings::WRITER_IDLE + GC_PERIOD)
     }
 }

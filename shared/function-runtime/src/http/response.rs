@@ -5,7 +5,7 @@ use lambda_http::{Body, Response};
 
 /// Returns the response in payload format 2.0. Load balancers and REST APIs read it as well, so that whoever has put the
 /// function behind one is shown what is wrong.
-pub fn to_payload(response: Response<Body>) -> ApiGatewayV2httpResponse {
+pub(super) fn to_payload(response: Response<Body>) -> ApiGatewayV2httpResponse {
     let (parts, body) = response.into_parts();
     let mut payload = ApiGatewayV2httpResponse::default();
     payload.status_code = i64::from(parts.status.as_u16());

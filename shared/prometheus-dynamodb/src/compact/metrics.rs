@@ -7,7 +7,7 @@ use crate::registered::registered;
 
 /// What compacting does.
 #[derive(Debug, Clone)]
-pub struct CompactMetrics {
+pub(super) struct CompactMetrics {
     folds: IntCounter,
     burials: IntCounter,
     unfolded: IntGauge,
@@ -19,7 +19,7 @@ impl CompactMetrics {
     /// # Errors
     ///
     /// If the registry has metrics of these names.
-    pub fn register(registry: &Registry) -> Result<Self, Error> {
+    pub(super) fn register(registry: &Registry) -> Result<Self, Error> {
         let folds = IntCounter::new(
             "prometheus_dynamodb_folds_total",
             "Execution environments that were gone and whose metrics were added to a base.",
@@ -38,7 +38,7 @@ impl CompactMetrics {
     }
 
     /// Counts what a run did.
-    pub fn compacted(&self, report: &CompactReport) {
+    pub(super) fn compacted(&self, report: &CompactReport) {
         self.folds.inc_by(report.folded);
         self.burials.inc_by(report.buried);
         self.unfolded.set(i64::try_from(report.base_full).unwrap_or(i64::MAX));

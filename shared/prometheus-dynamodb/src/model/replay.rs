@@ -21,7 +21,7 @@ use crate::table::{
 
 /// What a run asks of the table.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Request {
+pub(super) enum Request {
     Snapshots,
     Base,
     Part(PartId),
@@ -42,7 +42,7 @@ pub enum Request {
 
 /// What the table answers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Response {
+pub(super) enum Response {
     Snapshots(Vec<Snapshot>),
     Base(Option<Base>),
     Part(Option<Part>),
@@ -55,7 +55,7 @@ pub enum Response {
 
 /// A request, its answer, and when it was answered.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Exchange {
+pub(super) struct Exchange {
     pub request: Request,
     pub response: Response,
     pub at_ms: u64,
@@ -63,7 +63,7 @@ pub struct Exchange {
 
 /// How far a run has come.
 #[derive(Debug, Clone)]
-pub enum Progress<R> {
+pub(super) enum Progress<R> {
     /// It waits for answers to these.
     Waiting(Vec<Request>),
     Ended(R),
@@ -74,7 +74,7 @@ thread_local! {
 }
 
 /// Runs `run` through these exchanges.
-pub fn replay<F: Future>(exchanges: &[Exchange], run: impl FnOnce(Script) -> F) -> Progress<F::Output> {
+pub(super) fn replay<F: Future>(exchanges: &[Exchange], run: impl FnOnce(Script) -> F) -> Progress<F::Output> {
     let script = Script::default();
     let mut run = pin!(run(script.clone()));
     let mut context = Context::from_waker(Waker::noop());
@@ -92,7 +92,7 @@ pub fn replay<F: Future>(exchanges: &[Exchange], run: impl FnOnce(Script) -> F) 
 
 /// A table that answers what it is told to.
 #[derive(Debug, Clone, Default)]
-pub struct Script {
+pub(super) struct Script {
     state: Arc<Mutex<State>>,
     /// Whether there are structures. If not, then no one asks for them, so that there are fewer states.
     structures: bool,
@@ -106,7 +106,7 @@ struct State {
 
 impl Script {
     /// The same with structures.
-    pub fn with_structures(self) -> Self {
+    pub(super) fn with_structures(self) -> Self {
         Self { structures: true, ..self }
     }
 
@@ -257,21 +257,21 @@ impl CompactStats for Script {
 
 /// What a publish waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum PublishStep {
+pub(super) enum PublishStep {
     Put { writer: WriterId, seq: u64, condition: PutCondition, sealed: bool, content: u64 },
     Grave(WriterId),
 }
 
 /// What a publish is answered.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum PublishAnswer {
+pub(super) enum PublishAnswer {
     Put(PutOutcome<u64>),
     Grave(Option<u64>),
 }
 
 /// What a publish gets of its environment.
 #[derive(Debug)]
-pub struct Publishing<'a> {
+pub(super) struct Publishing<'a> {
     pub answers: std::slice::Iter<'a, PublishAnswer>,
     pub counted: u64,
     pub now_ms: u64,
@@ -293,7 +293,7 @@ impl Publishing<'_> {
     }
 
     /// Publishes as far as the answers go. The writer is then as it is if the next answer never comes.
-    pub fn publish(&mut self, writer: &mut Writer<u64>) -> Option<PublishStep> {
+    pub(super) fn publish(&mut self, writer: &mut Writer<u64>) -> Option<PublishStep> {
         self.waiting = None;
         let _ = pin!(publish(writer, self)).poll(&mut Context::from_waker(Waker::noop()));
         self.waiting

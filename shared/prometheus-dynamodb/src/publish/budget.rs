@@ -14,11 +14,11 @@ const CAPACITY: Duration = Duration::from_millis(250);
 
 /// The longest that a publish may take, and so the most that one takes out of the bucket: a freeze in the midst of it must not
 /// count as hours of work.
-pub const LONGEST_HOLD: Duration = Duration::from_secs(1);
+pub(super) const LONGEST_HOLD: Duration = Duration::from_secs(1);
 
 /// A bucket of time to spend.
 #[derive(Debug)]
-pub struct Budget {
+pub(super) struct Budget {
     /// How much of the time that passes may be spent, from 0 to 1.
     share: f64,
     /// What is left, in seconds; less than nothing after a publish that took longer.
@@ -29,18 +29,18 @@ pub struct Budget {
 
 impl Budget {
     /// A full bucket that fills by this percentage of the time that passes.
-    pub fn new(percent: u8, now: Instant) -> Self {
+    pub(super) fn new(percent: u8, now: Instant) -> Self {
         Self { share: f64::from(percent) / 100.0, left: CAPACITY.as_secs_f64(), at: now }
     }
 
     /// Whether something is left to spend.
-    pub fn has_some(&mut self, now: Instant) -> bool {
+    pub(super) fn has_some(&mut self, now: Instant) -> bool {
         self.fill(now, CAPACITY.as_secs_f64());
         self.left > 0.0
     }
 
     /// Takes out what a publish took.
-    pub fn spend(&mut self, took: Duration, now: Instant) {
+    pub(super) fn spend(&mut self, took: Duration, now: Instant) {
         let took = took.min(LONGEST_HOLD).as_secs_f64();
         // What came in meanwhile is not cut off before it is spent: with a share of all time there is no bound.
         self.fill(now, CAPACITY.as_secs_f64() + self.share * took);

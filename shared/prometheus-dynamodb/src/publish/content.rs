@@ -109,9 +109,9 @@ fn admitted(families: &Families, ledger: &Ledger, claims: &[FamilyKey]) -> usize
     let mut tried = claims.len();
     while most + 1 < too_many {
         if fits(tried) {
-            most = tried
+            most = tried;
         } else {
-            too_many = tried
+            too_many = tried;
         }
         tried = most + (too_many - most) / 2;
     }
@@ -143,7 +143,7 @@ mod tests {
         let mut random = fastrand::Rng::with_seed(1);
         let (own, registry) = (Registry::new(), Registry::new());
         let alive = IntCounter::new("zzz_alive_total", "Alive.").unwrap();
-        own.register(Box::new(alive.clone())).unwrap();
+        own.register(Box::new(alive)).unwrap();
         let vec = |name: &str| {
             let vec = IntCounterVec::new(Opts::new(name, "By user."), &["user"]).unwrap();
             registry.register(Box::new(vec.clone())).unwrap();

@@ -10,7 +10,7 @@ use crate::families::values::Builder;
 
 /// The numbers of a counter or histogram as the program has them.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Reading<'a> {
+pub(crate) struct Reading<'a> {
     /// A histogram's observations in each bucket alone, not cumulated; none of a counter.
     pub counts: &'a [u64],
     /// A counter's value, or the sum of a histogram's observations.
@@ -19,7 +19,7 @@ pub struct Reading<'a> {
 
 /// One series of a counter or histogram.
 #[derive(Debug, Clone)]
-pub struct Counted {
+pub(super) struct Counted {
     /// What was counted before the last reset.
     counts_before: Vec<u64>,
     sum_before: ExactSum,
@@ -30,7 +30,7 @@ pub struct Counted {
 
 impl Counted {
     /// A series with so many buckets, in which nothing was seen yet.
-    pub fn new(buckets: usize) -> Self {
+    pub(super) fn new(buckets: usize) -> Self {
         Self {
             counts_before: vec![0; buckets],
             sum_before: ExactSum::default(),
@@ -42,7 +42,7 @@ impl Counted {
     /// Takes a reading. Returns whether anything has changed since the last one.
     ///
     /// A sum that is not finite never will be again, unless the program resets it. It stands still until then.
-    pub fn see(&mut self, reading: Reading<'_>) -> bool {
+    pub(super) fn see(&mut self, reading: Reading<'_>) -> bool {
         if self.is_reset_by(reading) {
             self.reset();
         }
@@ -68,7 +68,7 @@ impl Counted {
     }
 
     /// The program has reset or removed it.
-    pub fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
         for (before, last) in self.counts_before.iter_mut().zip(&mut self.last_counts) {
             *before = before.saturating_add(std::mem::take(last));
         }
@@ -76,7 +76,7 @@ impl Counted {
     }
 
     /// Lays out all that was counted.
-    pub fn lay_out(&self, values: &mut Builder) {
+    pub(super) fn lay_out(&self, values: &mut Builder) {
         for (before, last) in self.counts_before.iter().zip(&self.last_counts) {
             values.count(before.saturating_add(*last));
         }

@@ -12,7 +12,7 @@ const SLACK: Duration = Duration::from_millis(500);
 
 /// Tells the time by the monotonic clock, and by the system's where that has gone further.
 #[derive(Debug)]
-pub struct ElapsedClock {
+pub(super) struct ElapsedClock {
     now: Instant,
     monotonic: Instant,
     system: SystemTime,
@@ -20,13 +20,13 @@ pub struct ElapsedClock {
 
 impl ElapsedClock {
     /// A clock that starts now.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let monotonic = Instant::now();
         Self { now: monotonic, monotonic, system: SystemTime::now() }
     }
 
     /// The present time. It never goes back; a jump of the system's clock forward looks as a freeze does.
-    pub fn now(&mut self) -> Instant {
+    pub(super) fn now(&mut self) -> Instant {
         self.at(Instant::now(), SystemTime::now())
     }
 

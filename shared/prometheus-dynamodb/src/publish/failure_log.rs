@@ -16,7 +16,7 @@ const MOST_CAUSES: usize = 16;
 
 /// Decides which failures are logged.
 #[derive(Debug, Default)]
-pub struct FailureLog {
+pub(super) struct FailureLog {
     causes: BTreeMap<String, Cause>,
     /// Whether a failure was logged, and no recovery since.
     failing: bool,
@@ -32,7 +32,7 @@ struct Cause {
 
 impl FailureLog {
     /// A publish has failed for this cause. If that is to be logged: how often it did since it was last.
-    pub fn failed(&mut self, cause: &str, now: Instant) -> Option<u64> {
+    pub(super) fn failed(&mut self, cause: &str, now: Instant) -> Option<u64> {
         // What has not come back for as long as the longest silence is new again.
         self.causes.retain(|_, cause| now.saturating_duration_since(cause.last) <= SILENCES[SILENCES.len() - 1]);
         let known = self.causes.contains_key(cause) || self.causes.len() < MOST_CAUSES;
@@ -51,7 +51,7 @@ impl FailureLog {
     }
 
     /// A publish has succeeded. Whether that is to be logged.
-    pub fn succeeded(&mut self) -> bool {
+    pub(super) fn succeeded(&mut self) -> bool {
         std::mem::take(&mut self.failing)
     }
 }

@@ -11,19 +11,19 @@ use crate::publish::value::Value as _;
 
 /// One gathering of some registries.
 #[derive(Debug, Default)]
-pub struct Gathered {
+pub(crate) struct Gathered {
     /// The families of each registry.
     pub registries: Vec<Vec<MetricFamily>>,
 }
 
 impl Gathered {
     /// All metrics, in order.
-    pub fn metrics(&self) -> impl Iterator<Item = &Metric> {
+    pub(crate) fn metrics(&self) -> impl Iterator<Item = &Metric> {
         self.families().flat_map(MetricFamily::get_metric)
     }
 
     /// Whether the other lists the same series with the same help texts, types and bounds, in the same order.
-    pub fn lists_the_same_as(&self, other: &Self) -> bool {
+    pub(crate) fn lists_the_same_as(&self, other: &Self) -> bool {
         self.registries.len() == other.registries.len()
             && self.registries.iter().zip(&other.registries).all(|(own, other)| own.len() == other.len())
             && self.families().zip(other.families()).all(|(own, other)| is_same_family(own, other))
@@ -53,7 +53,11 @@ fn bounds(metric: &Metric) -> impl Iterator<Item = f64> {
 ///
 /// Summaries and untyped metrics cannot be merged and are refused; `prometheus` itself makes neither, only a hand-written collector
 /// could.
-pub fn key(family: &MetricFamily, metric: &Metric, merge: GaugeMerge) -> Result<(FamilyKey, Vec<String>), Refusal> {
+pub(super) fn key(
+    family: &MetricFamily,
+    metric: &Metric,
+    merge: GaugeMerge,
+) -> Result<(FamilyKey, Vec<String>), Refusal> {
     let kind = match family.get_field_type() {
         MetricType::COUNTER => Kind::Counter,
         MetricType::GAUGE => Kind::Gauge(merge),
@@ -74,7 +78,7 @@ pub fn key(family: &MetricFamily, metric: &Metric, merge: GaugeMerge) -> Result<
 }
 
 /// What a metric of this kind holds. A histogram's buckets are put into `counts`.
-pub fn sample<'a>(metric: &Metric, kind: &Kind, counts: &'a mut Vec<u64>) -> Sample<'a> {
+pub(super) fn sample<'a>(metric: &Metric, kind: &Kind, counts: &'a mut Vec<u64>) -> Sample<'a> {
     counts.clear();
     match kind {
         Kind::Counter => Sample::Counted(Reading { counts, sum: metric.get_counter().get_value() }),

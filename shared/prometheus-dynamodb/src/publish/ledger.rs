@@ -25,7 +25,7 @@ const RESTLESS: [&str; 2] = ["process_", "prometheus_dynamodb_"];
 
 /// See the [module](self).
 #[derive(Debug)]
-pub struct Ledger {
+pub(crate) struct Ledger {
     max_series: usize,
     /// Whether no series are admitted, even if others go.
     is_full: bool,
@@ -78,7 +78,7 @@ enum State {
 
 impl Ledger {
     /// An empty ledger for so many series, none of which may have one of the reserved names.
-    pub fn new(max_series: usize, reserved: &'static [&'static str]) -> Self {
+    pub(crate) fn new(max_series: usize, reserved: &'static [&'static str]) -> Self {
         Self {
             max_series,
             is_full: false,
@@ -99,7 +99,7 @@ impl Ledger {
     /// Goes on in a copy of the environment: what was gathered until now was gathered in another one. When series came up is
     /// forgotten. If any were left out for lack of room, no more are admitted: they would bring what they had counted before
     /// into each copy.
-    pub fn continue_in_copy(&mut self) {
+    pub(crate) fn continue_in_copy(&mut self) {
         self.is_full |= self.dropped > 0;
         self.began_at_ms = [None; 2];
         let lines = self.families.values_mut().flat_map(|entry| entry.series.values_mut());
@@ -107,19 +107,23 @@ impl Ledger {
     }
 
     /// The last gathering: one that lists the same series may be entered by [`enter_again`](Self::enter_again).
-    pub fn last(&self) -> Option<&Gathered> {
+    pub(crate) fn last(&self) -> Option<&Gathered> {
         self.last.as_ref()
     }
 
     /// Forgets the last gathering, so that the next one is entered by its names, whatever it lists.
     #[cfg(test)]
-    pub fn forget_last(&mut self) {
+    pub(crate) fn forget_last(&mut self) {
         self.last = None;
     }
 
     /// Enters a gathering at `now_ms`, in milliseconds since the epoch, that lists the same series as the last one, in the same
     /// order. `read` reads the sample at a position; it may use the buffer for buckets.
-    pub fn enter_again(&mut self, now_ms: u64, read: impl for<'a> Fn(usize, &Kind, &'a mut Vec<u64>) -> Sample<'a>) {
+    pub(crate) fn enter_again(
+        &mut self,
+        now_ms: u64,
+        read: impl for<'a> Fn(usize, &Kind, &'a mut Vec<u64>) -> Sample<'a>,
+    ) {
         self.next_gathering(now_ms);
         // What else was refused or dropped is so again.
         self.refusals.begin_only(Refusal::NotFinite);
@@ -138,7 +142,7 @@ impl Ledger {
     }
 
     /// Begins a gathering at `now_ms`, in milliseconds since the epoch.
-    pub fn begin(&mut self, now_ms: u64) {
+    pub(crate) fn begin(&mut self, now_ms: u64) {
         self.next_gathering(now_ms);
         (self.listed, self.last) = (0, None);
         self.dropped = 0;
@@ -151,7 +155,14 @@ impl Ledger {
     }
 
     /// Enters what the program says of one series, or refuses it.
-    pub fn enter(&mut self, key: FamilyKey, label_values: Vec<String>, help: &str, first: bool, sample: Sample<'_>) {
+    pub(crate) fn enter(
+        &mut self,
+        key: FamilyKey,
+        label_values: Vec<String>,
+        help: &str,
+        first: bool,
+        sample: Sample<'_>,
+    ) {
         let name = key.name.clone();
         match self.try_enter(key, label_values, help, first, sample) {
             Ok(()) => self.listed += 1,
@@ -160,13 +171,13 @@ impl Ledger {
     }
 
     /// Counts a series of this metric as refused.
-    pub fn refuse(&mut self, metric: &str, refusal: Refusal) {
+    pub(crate) fn refuse(&mut self, metric: &str, refusal: Refusal) {
         self.listed += 1;
         self.refusals.add(metric, refusal, 1);
     }
 
     /// Ends the gathering: what the program does not have any more is a count that stands still, or a gauge that is gone.
-    pub fn end(&mut self, gathered: Gathered) {
+    pub(crate) fn end(&mut self, gathered: Gathered) {
         let gathering = self.gathering;
         let before = self.series;
         for entry in self.families.values_mut() {
@@ -190,7 +201,7 @@ impl Ledger {
     }
 
     /// The structure of everything in it.
-    pub fn structure(&mut self) -> &Arc<Structure> {
+    pub(crate) fn structure(&mut self) -> &Arc<Structure> {
         let families = &self.families;
         self.structure.get_or_insert_with(|| {
             let entries = families.iter().filter(|(_, entry)| !entry.series.is_empty());
@@ -204,7 +215,7 @@ impl Ledger {
     }
 
     /// The values of everything in it, as of now, in the order of its structure. Both times are in milliseconds since the epoch.
-    pub fn values(&self, born_at_ms: u64, now_ms: u64) -> Values {
+    pub(crate) fn values(&self, born_at_ms: u64, now_ms: u64) -> Values {
         let mut values = Builder::new(born_at_ms);
         for (key, entry) in &self.families {
             for line in entry.series.values() {
@@ -221,7 +232,7 @@ impl Ledger {
     }
 
     /// The families that have series without a place, those with the first claim first.
-    pub fn without_place(&self) -> Vec<FamilyKey> {
+    pub(crate) fn without_place(&self) -> Vec<FamilyKey> {
         let mut claims: Vec<_> = self
             .families
             .iter()
@@ -234,17 +245,17 @@ impl Ledger {
     }
 
     /// Whether this series has a place.
-    pub fn has_place(&self, key: &FamilyKey, label_values: &[String]) -> bool {
+    pub(crate) fn has_place(&self, key: &FamilyKey, label_values: &[String]) -> bool {
         self.families.get(key).and_then(|entry| entry.series.get(label_values)).is_some_and(|line| line.placed)
     }
 
     /// Gives a place to each series that is there, once and for all.
-    pub fn place_all(&mut self) {
+    pub(crate) fn place_all(&mut self) {
         self.families.values_mut().flat_map(|entry| entry.series.values_mut()).for_each(|line| line.placed = true);
     }
 
     /// Refuses this family's series that have no place, and all that may be new later.
-    pub fn close(&mut self, key: &FamilyKey) {
+    pub(crate) fn close(&mut self, key: &FamilyKey) {
         let Some(entry) = self.families.get_mut(key) else { return };
         let before = entry.series.len();
         entry.series.retain(|_, line| line.placed);
@@ -257,22 +268,22 @@ impl Ledger {
     }
 
     /// How many series the present gathering left out because there are too many.
-    pub fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.dropped
     }
 
     /// What the present gathering refused.
-    pub fn refusals(&self) -> &Refusals {
+    pub(crate) fn refusals(&self) -> &Refusals {
         &self.refusals
     }
 
     /// Whether anything has changed since the last publish.
-    pub fn has_changed(&self) -> bool {
+    pub(crate) fn has_changed(&self) -> bool {
         self.changed
     }
 
     /// What is in it was published.
-    pub fn published(&mut self) {
+    pub(crate) fn published(&mut self) {
         self.changed = false;
     }
 

@@ -17,7 +17,7 @@ const CPU_HELP: &str = "Total user and system CPU time spent in seconds.";
 
 /// The metrics `process_*`. On systems other than Linux there is only the CPU time.
 #[derive(Debug)]
-pub struct ProcessMetrics {
+pub(crate) struct ProcessMetrics {
     #[cfg(target_os = "linux")]
     others: ProcessCollector,
     cpu: Desc,
@@ -25,7 +25,7 @@ pub struct ProcessMetrics {
 
 impl ProcessMetrics {
     /// Those of this process.
-    pub fn new() -> Result<Self, prometheus::Error> {
+    pub(crate) fn new() -> Result<Self, prometheus::Error> {
         Ok(Self {
             #[cfg(target_os = "linux")]
             others: ProcessCollector::for_self(),
@@ -68,7 +68,7 @@ fn cpu_family() -> MetricFamily {
 }
 
 /// Returns how long this process has run, to a hundredth of a second, where the system tells.
-pub fn age() -> Option<Duration> {
+pub(crate) fn age() -> Option<Duration> {
     #[cfg(target_os = "linux")]
     {
         let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
@@ -89,13 +89,13 @@ static CLAIMED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 /// The right to publish the environment's and the process's metrics to a table: two publishers of one process must not count
 /// them twice.
 #[derive(Debug)]
-pub struct ProcessClaim {
+pub(crate) struct ProcessClaim {
     table: String,
 }
 
 impl ProcessClaim {
     /// Claims the table, unless another publisher of this process has.
-    pub fn of(table: &str) -> Option<Self> {
+    pub(crate) fn of(table: &str) -> Option<Self> {
         claimed().insert(table.to_owned()).then(|| Self { table: table.to_owned() })
     }
 }

@@ -399,7 +399,7 @@ fn random_fraction() -> f64 {
 
 /// A request that was received and whose response is not out yet.
 #[derive(Debug)]
-pub struct RequestInFlight<T: PublishStats> {
+pub(crate) struct RequestInFlight<T: PublishStats> {
     publisher: Publisher<T>,
     number: u64,
     is_out: bool,

@@ -9,7 +9,7 @@ const MOST_NAMED: usize = 100;
 
 /// Why a series is not published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// The metric's name is not allowed, for instance because its registry's prefix is not.
     MetricName,
     /// A label's name is not allowed, or stands twice: once from the metric and once from its registry.
@@ -32,7 +32,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All reasons.
-    pub const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::MetricName,
         Self::LabelNames,
         Self::Bounds,
@@ -45,7 +45,7 @@ impl Refusal {
     ];
 
     /// The reason as a label's value.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::MetricName => "metric_name",
             Self::LabelNames => "label_names",
@@ -74,24 +74,24 @@ impl From<FamilyFault> for Refusal {
 
 /// Counts refusals, and names each metric once in the log.
 #[derive(Debug, Default)]
-pub struct Refusals {
+pub(crate) struct Refusals {
     series: BTreeMap<Refusal, u64>,
     named: BTreeSet<(String, Refusal)>,
 }
 
 impl Refusals {
     /// Begins to count anew.
-    pub fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         self.series.clear();
     }
 
     /// Begins to count those of this reason anew.
-    pub fn begin_only(&mut self, refusal: Refusal) {
+    pub(crate) fn begin_only(&mut self, refusal: Refusal) {
         self.series.remove(&refusal);
     }
 
     /// So many series of this metric are refused.
-    pub fn add(&mut self, metric: &str, refusal: Refusal, series: u64) {
+    pub(crate) fn add(&mut self, metric: &str, refusal: Refusal, series: u64) {
         *self.series.entry(refusal).or_default() += series;
         if self.named.len() < MOST_NAMED && self.named.insert((metric.to_owned(), refusal)) {
             tracing::warn!(metric, reason = refusal.as_str(), "series of this metric are not published");
@@ -99,7 +99,7 @@ impl Refusals {
     }
 
     /// How many series are refused for this reason.
-    pub fn series(&self, refusal: Refusal) -> u64 {
+    pub(crate) fn series(&self, refusal: Refusal) -> u64 {
         self.series.get(&refusal).copied().unwrap_or_default()
     }
 }

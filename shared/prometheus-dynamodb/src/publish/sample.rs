@@ -5,7 +5,7 @@ use crate::publish::counted::Reading;
 
 /// One series as the program has it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Sample<'a> {
+pub(crate) enum Sample<'a> {
     /// Of a counter or histogram.
     Counted(Reading<'a>),
     /// Of a gauge.
@@ -14,7 +14,7 @@ pub enum Sample<'a> {
 
 impl Sample<'_> {
     /// Whether it can go into a sum of all environments. Gauges always can.
-    pub fn is_finite(&self) -> bool {
+    pub(crate) fn is_finite(&self) -> bool {
         !matches!(self, Self::Counted(reading) if !is_summable(reading.sum))
     }
 }

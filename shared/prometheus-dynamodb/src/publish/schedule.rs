@@ -27,7 +27,7 @@ const BEFORE_DEADLINE: Duration = Duration::from_millis(300);
 
 /// The token bucket's size and pace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pace {
+pub(crate) struct Pace {
     /// How long a token takes to come back; zero for a publish after every response.
     pub interval: Duration,
     /// How many tokens there are at most.
@@ -38,7 +38,7 @@ pub struct Pace {
 
 /// Who publishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum By {
+pub(crate) enum By {
     /// A response is out, and the environment takes no event meanwhile.
     Response,
     /// The timer, beside whatever else the environment does.
@@ -49,7 +49,7 @@ pub enum By {
 
 /// What is to be done when the timer fires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnTimer {
+pub(crate) enum OnTimer {
     /// Publish now, then ask again.
     Publish,
     /// Publish now if anything has changed since the last publish, then ask again.
@@ -62,7 +62,7 @@ pub enum OnTimer {
 
 /// What the timer needs after something has happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Arm {
+pub(crate) enum Arm {
     /// It must be started; it then asks [`Schedule::on_timer`] until that says [`OnTimer::End`].
     Start,
     /// It sleeps for too long and must be woken.
@@ -73,7 +73,7 @@ pub enum Arm {
 
 /// Decides when to publish.
 #[derive(Debug)]
-pub struct Schedule {
+pub(crate) struct Schedule {
     pace: Pace,
     tokens: u32,
     /// When the bucket was last as full as `tokens` says.
@@ -100,7 +100,7 @@ pub struct Schedule {
 
 impl Schedule {
     /// A schedule with a full bucket.
-    pub fn new(pace: Pace, now: Instant) -> Self {
+    pub(crate) fn new(pace: Pace, now: Instant) -> Self {
         Self {
             pace,
             tokens: pace.burst,
@@ -120,12 +120,12 @@ impl Schedule {
     }
 
     /// The environment ends, or goes on in a copy: once it ends, the timer has nothing to do.
-    pub fn set_closed(&mut self, is_closed: bool) {
+    pub(crate) fn set_closed(&mut self, is_closed: bool) {
         self.is_closed = is_closed;
     }
 
     /// A request has arrived, which Lambda ends at the deadline. Returns the request's number.
-    pub fn begin_request(&mut self, now: Instant, deadline: Option<Instant>) -> u64 {
+    pub(crate) fn begin_request(&mut self, now: Instant, deadline: Option<Instant>) -> u64 {
         if self.in_flight.is_empty() && !self.pending {
             self.timer_due = now + self.timer_pause();
         }
@@ -139,13 +139,13 @@ impl Schedule {
     }
 
     /// A request was abandoned before its response was out.
-    pub fn abandon_request(&mut self, request: u64) {
+    pub(crate) fn abandon_request(&mut self, request: u64) {
         self.in_flight.remove(&request);
         self.pending = true;
     }
 
     /// A response is out. Returns whether a publish is to follow it.
-    pub fn end_request(&mut self, request: u64, now: Instant) -> bool {
+    pub(crate) fn end_request(&mut self, request: u64, now: Instant) -> bool {
         self.in_flight.remove(&request);
         self.pending = true;
         // One at a time. To wait for the timer's publish is worth it only where the environment may be frozen next.
@@ -160,7 +160,7 @@ impl Schedule {
     }
 
     /// A publish has ended. `jitter`, from 0 to 1, spreads the pauses of environments that fail together.
-    pub fn published(&mut self, by: By, succeeded: bool, now: Instant, jitter: f64) {
+    pub(crate) fn published(&mut self, by: By, succeeded: bool, now: Instant, jitter: f64) {
         match by {
             By::Timer => self.timer_publishes = false,
             By::Response => {
@@ -180,7 +180,7 @@ impl Schedule {
     }
 
     /// Something has happened: see to it that the timer asks in time.
-    pub fn arm_timer(&mut self, now: Instant) -> Arm {
+    pub(crate) fn arm_timer(&mut self, now: Instant) -> Arm {
         let Some(at) = self.timer_at() else { return Arm::Nothing };
         match self.timer_sleeps_until.replace(at.max(now)) {
             None => Arm::Start,
@@ -193,7 +193,7 @@ impl Schedule {
     }
 
     /// The timer asks what to do.
-    pub fn on_timer(&mut self, now: Instant) -> OnTimer {
+    pub(crate) fn on_timer(&mut self, now: Instant) -> OnTimer {
         let at = self.timer_at();
         self.timer_sleeps_until = at.map(|at| at.max(now));
         match at {
@@ -222,7 +222,7 @@ impl Schedule {
     }
 
     /// A publish begins, and carries all that is unpublished.
-    pub fn begin_publish(&mut self, now: Instant) {
+    pub(crate) fn begin_publish(&mut self, now: Instant) {
         self.pending = false;
         self.timer_due = now + self.timer_pause();
     }

@@ -9,7 +9,7 @@ use prometheus::proto::{Counter, Gauge};
 /// Gives both types both methods. A type's own method comes before a trait's, so each of these reads by the one that the type
 /// has, either at once or through the other.
 #[allow(dead_code, reason = "one of the two is the type's own")]
-pub trait Value {
+pub(super) trait Value {
     /// Returns the value.
     fn value(&self) -> f64;
 

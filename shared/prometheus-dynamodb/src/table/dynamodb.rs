@@ -28,9 +28,9 @@ use attributes::{
 use failure::{Cause, Failure};
 
 /// The table's partition key.
-pub const PARTITION_KEY: &str = "pk";
+pub(super) const PARTITION_KEY: &str = "pk";
 /// The table's sort key.
-pub const SORT_KEY: &str = "sk";
+pub(super) const SORT_KEY: &str = "sk";
 
 const SHARD_PREFIX: &str = "shard#";
 const PART_PREFIX: &str = "part#";

@@ -15,7 +15,7 @@ use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement
 use prometheus_dynamodb::DynamoDbStatsTable;
 
 /// The name of its stats table.
-pub const TABLE: &str = "stats";
+pub(crate) const TABLE: &str = "stats";
 
 /// Java takes two seconds to start, and several times that on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -25,7 +25,7 @@ const SCRIPT: &str = r#"exec 3<&0; "$@" 3<&- & pid=$!; (read -r _ <&3; kill "$pi
 
 /// A running DynamoDB Local, which keeps everything in memory.
 #[derive(Debug)]
-pub struct DynamoDbLocal {
+pub(crate) struct DynamoDbLocal {
     shell: Child,
     port: u16,
     folder: tempfile::TempDir,
@@ -33,7 +33,7 @@ pub struct DynamoDbLocal {
 
 impl DynamoDbLocal {
     /// Starts it on a free port, waits until it answers, and creates the stats table.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let port = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap().local_addr().unwrap().port();
         let folder = tempfile::tempdir().unwrap();
         let log = File::create(folder.path().join("log")).unwrap();
@@ -65,17 +65,17 @@ impl DynamoDbLocal {
     }
 
     /// Returns its address.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
     /// Returns a client of it.
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Self::client_of(&self.url())
     }
 
     /// Returns a client of the one at this address, which another process has started.
-    pub fn client_of(url: &str) -> Client {
+    pub(crate) fn client_of(url: &str) -> Client {
         let config = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("us-east-1"))
@@ -87,7 +87,7 @@ impl DynamoDbLocal {
     }
 
     /// Returns its stats table.
-    pub fn table(&self) -> DynamoDbStatsTable {
+    pub(crate) fn table(&self) -> DynamoDbStatsTable {
         DynamoDbStatsTable::new(self.client(), TABLE)
     }
 }

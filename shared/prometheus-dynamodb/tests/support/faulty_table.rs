@@ -11,7 +11,7 @@ use prometheus_dynamodb::internals::table::{PublishStats, ReadStructures, TableE
 
 /// A table whose puts fail a given number of times.
 #[derive(Debug, Clone, Default)]
-pub struct FaultyTable {
+pub(crate) struct FaultyTable {
     pub table: MemoryStatsTable,
     pub failures: Arc<AtomicU32>,
     /// Whether a put that fails is done all the same, and only its response is lost.

@@ -1,8 +1,8 @@
 //! What the integration tests share: an environment that counts its requests, and reading a page. Each test uses a part of it.
 #![allow(dead_code)]
 
-pub mod dynamodb_local;
-pub mod faulty_table;
+pub(crate) mod dynamodb_local;
+pub(crate) mod faulty_table;
 
 use std::time::{Duration, Instant};
 
@@ -16,13 +16,13 @@ use prometheus_dynamodb::{PublishService, Publisher, Sources, TableSettings, Wri
 use tower::{Layer, Service};
 
 /// An environment whose handler counts its requests.
-pub struct Environment<T: PublishStats> {
+pub(crate) struct Environment<T: PublishStats> {
     pub publisher: Publisher<T>,
     pub service: PublishService<T, Handler>,
 }
 
 #[derive(Clone)]
-pub struct Handler(IntCounter);
+pub(crate) struct Handler(IntCounter);
 
 impl Service<LambdaInvocation> for Handler {
     type Response = ();
@@ -40,12 +40,12 @@ impl Service<LambdaInvocation> for Handler {
 }
 
 impl<T: PublishStats> Environment<T> {
-    pub fn new(table: T, shards: u32, burst: u32) -> Self {
+    pub(crate) fn new(table: T, shards: u32, burst: u32) -> Self {
         Self::with(Registry::new(), table, shards, burst)
     }
 
     /// One that has more metrics.
-    pub fn with(registry: Registry, table: T, shards: u32, burst: u32) -> Self {
+    pub(crate) fn with(registry: Registry, table: T, shards: u32, burst: u32) -> Self {
         Self::with_settings(
             registry,
             table,
@@ -54,7 +54,7 @@ impl<T: PublishStats> Environment<T> {
     }
 
     /// One that has more metrics and publishes in this format.
-    pub fn with_format(format: u64, registry: Registry, table: T) -> Self {
+    pub(crate) fn with_format(format: u64, registry: Registry, table: T) -> Self {
         Self::with_settings(
             registry,
             table,
@@ -63,7 +63,7 @@ impl<T: PublishStats> Environment<T> {
     }
 
     /// One that has more metrics and these settings.
-    pub fn with_settings(registry: Registry, table: T, settings: WriterSettings) -> Self {
+    pub(crate) fn with_settings(registry: Registry, table: T, settings: WriterSettings) -> Self {
         let requests = IntCounter::new("requests_total", "Requests.").unwrap();
         registry.register(Box::new(requests.clone())).unwrap();
         let publisher = Publisher::new(table, Sources::new(registry), settings, Instant::now()).unwrap();
@@ -71,7 +71,7 @@ impl<T: PublishStats> Environment<T> {
         Self { publisher, service }
     }
 
-    pub async fn requests(&mut self, number: u32) {
+    pub(crate) async fn requests(&mut self, number: u32) {
         for _ in 0..number {
             self.service.call(invocation(0)).await.unwrap();
         }
@@ -79,7 +79,7 @@ impl<T: PublishStats> Environment<T> {
 }
 
 /// An event as the runtime hands it to the layers around a handler. The deadline is in milliseconds since the epoch.
-pub fn invocation(deadline_ms: u64) -> LambdaInvocation {
+pub(crate) fn invocation(deadline_ms: u64) -> LambdaInvocation {
     let (parts, ()) = hyper::Response::new(()).into_parts();
     let mut context = Context::default();
     context.deadline = deadline_ms;
@@ -87,26 +87,26 @@ pub fn invocation(deadline_ms: u64) -> LambdaInvocation {
 }
 
 /// Settings under which a busy machine, on which publishing takes long, publishes after the same responses as an idle one.
-pub fn writer_settings(table: &str, shards: u32, burst: u32) -> WriterSettingsBuilder {
+pub(crate) fn writer_settings(table: &str, shards: u32, burst: u32) -> WriterSettingsBuilder {
     let settings = WriterSettings::builder(table, "encode", "1").shards(shards).max_series(20_000);
     settings.pace(Duration::from_secs(1), burst).budget_percent(100)
 }
 
-pub fn settings() -> TableSettings {
+pub(crate) fn settings() -> TableSettings {
     TableSettings::builder("stats").build().unwrap()
 }
 
 /// A minute from now: longer than anything here takes.
-pub fn deadline() -> Instant {
+pub(crate) fn deadline() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }
 
-pub async fn page<T: ReadStats>(table: &T) -> Page {
+pub(crate) async fn page<T: ReadStats>(table: &T) -> Page {
     scrape(table, &Structures::default(), &settings(), deadline()).await.unwrap()
 }
 
 /// The sum over the series of this name that have all of these labels.
-pub fn value(page: &Page, name: &str, labels: &[(&str, &str)]) -> f64 {
+pub(crate) fn value(page: &Page, name: &str, labels: &[(&str, &str)]) -> f64 {
     let family =
         page.families.iter().find(|family| family.name == name).unwrap_or_else(|| panic!("no {name}: {page:?}"));
     let has = |series: &&prometheus_dynamodb::internals::page::PageSeries| {

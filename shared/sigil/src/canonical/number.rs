@@ -12,7 +12,7 @@ const EXACT_DIGITS: usize = 15;
 const SPELLED_DIGITS: usize = 17;
 
 /// Returns the canonical spelling of a JSON number, if it has the same decimal value.
-pub fn canonical(spelling: &str) -> Option<Cow<'_, str>> {
+pub(super) fn canonical(spelling: &str) -> Option<Cow<'_, str>> {
     let digits = spelling.strip_prefix('-').unwrap_or(spelling);
     if digits.len() <= EXACT_DIGITS && digits != "0" && digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some(Cow::Borrowed(spelling));

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::{CanonicalFault, CanonicalReason, MAX_DEPTH, MAX_FAULTS, MAX_POINTER_CHARACTERS, number, push_token};
 
 /// A document as it was written.
-pub struct Written {
+pub(super) struct Written {
     /// The canonical text, if there are no faults.
     pub text: String,
     /// The first faults.
@@ -22,7 +22,7 @@ pub struct Written {
 
 /// Reads a document and writes its canonical text. After a fault the text is of no use, and reading goes on to find the
 /// others.
-pub fn write(raw: &RawValue) -> Written {
+pub(super) fn write(raw: &RawValue) -> Written {
     let mut writer = Writer {
         input: raw.get(),
         at: 0,

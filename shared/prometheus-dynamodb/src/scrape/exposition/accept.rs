@@ -2,7 +2,7 @@
 
 /// One alternative of a list.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Alternative<'a> {
+pub(super) struct Alternative<'a> {
     /// The media range or the coding.
     pub value: &'a str,
     /// How much it is liked, from 0 (not at all) to 1.
@@ -12,14 +12,14 @@ pub struct Alternative<'a> {
 
 impl<'a> Alternative<'a> {
     /// A parameter's value.
-    pub fn parameter(&self, name: &str) -> Option<&'a str> {
+    pub(super) fn parameter(&self, name: &str) -> Option<&'a str> {
         self.parameters.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
     }
 }
 
 /// The alternatives of a header's value, those that are liked best first, and in the header's order among equals. One
 /// whose quality cannot be read is left out.
-pub fn alternatives(header: &str) -> Vec<Alternative<'_>> {
+pub(super) fn alternatives(header: &str) -> Vec<Alternative<'_>> {
     let mut alternatives: Vec<_> = header.split(',').filter_map(alternative).collect();
     alternatives.sort_by(|a, b| b.quality.total_cmp(&a.quality));
     alternatives

@@ -21,14 +21,14 @@ use crate::record::{SigilId, SigilRecord};
 use crate::store::{EXPIRY_AFTER_DUE_SECONDS, Loaded, PageStart, gc_shard};
 use crate::timestamp::Timestamp;
 
-pub type Item = HashMap<String, AttributeValue>;
+pub(super) type Item = HashMap<String, AttributeValue>;
 
-pub const ID: &str = "id";
-pub const TTL: &str = "ttl";
-pub const SIGNATURE: &str = "signature";
-pub const DUE_INDEX: &str = "due-index";
+pub(super) const ID: &str = "id";
+pub(super) const TTL: &str = "ttl";
+pub(super) const SIGNATURE: &str = "signature";
+pub(super) const DUE_INDEX: &str = "due-index";
 
-pub fn from_record(record: &SigilRecord) -> Item {
+pub(super) fn from_record(record: &SigilRecord) -> Item {
     let text = |text: &str| AttributeValue::S(text.to_owned());
     [
         (ID, Some(id(record.id))),
@@ -51,7 +51,7 @@ pub fn from_record(record: &SigilRecord) -> Item {
 
 /// Returns the record of an item, or that the item is damaged: that no function of this project can have written it.
 /// Only the signature tells whether one has.
-pub fn to_record(item: &Item) -> Loaded {
+pub(super) fn to_record(item: &Item) -> Loaded {
     // An attribute more is as suspicious as one less; a record written back without its damage has exactly these.
     read(item).filter(|record| from_record(record) == *item).map_or(Loaded::Damaged, Loaded::Record)
 }
@@ -75,28 +75,28 @@ fn read(item: &Item) -> Option<SigilRecord> {
     })
 }
 
-pub fn id(id: SigilId) -> AttributeValue {
+pub(super) fn id(id: SigilId) -> AttributeValue {
     AttributeValue::S(id.to_string())
 }
 
-pub fn id_of(item: &Item) -> Option<SigilId> {
+pub(super) fn id_of(item: &Item) -> Option<SigilId> {
     SigilId::parse(item.get(ID)?.as_s().ok()?)
 }
 
-pub fn time(at: Timestamp) -> AttributeValue {
+pub(super) fn time(at: Timestamp) -> AttributeValue {
     AttributeValue::N(at.seconds().to_string())
 }
 
-pub fn ttl(due: Timestamp) -> AttributeValue {
+pub(super) fn ttl(due: Timestamp) -> AttributeValue {
     time(due.after(EXPIRY_AFTER_DUE_SECONDS))
 }
 
-pub fn revoked_at(item: &Item) -> Option<Timestamp> {
+pub(super) fn revoked_at(item: &Item) -> Option<Timestamp> {
     timestamp(item, "revoked_at")
 }
 
 /// Returns the values of an update that revokes.
-pub fn revocation(revoked: &SigilRecord, read: &str) -> Item {
+pub(super) fn revocation(revoked: &SigilRecord, read: &str) -> Item {
     let text = |text: &str| AttributeValue::S(text.to_owned());
     [
         (":at", revoked.revoked_at.map(time)),
@@ -110,19 +110,19 @@ pub fn revocation(revoked: &SigilRecord, read: &str) -> Item {
     .collect()
 }
 
-pub fn page_start(in_shard: u8, start: PageStart) -> Item {
+pub(super) fn page_start(in_shard: u8, start: PageStart) -> Item {
     [(ID, id(start.id)), ("gc_shard", shard(in_shard)), ("due", time(start.due))]
         .map(|(name, value)| (name.to_owned(), value))
         .into()
 }
 
-pub fn to_page_start(item: &Item) -> Option<PageStart> {
+pub(super) fn to_page_start(item: &Item) -> Option<PageStart> {
     Some(PageStart { due: timestamp(item, "due")?, id: id_of(item)? })
 }
 
 /// Returns the size of an item in bytes, by the rules of
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>.
-pub fn size(item: &Item) -> usize {
+pub(super) fn size(item: &Item) -> usize {
     let value_size = |value: &AttributeValue| match value {
         AttributeValue::S(text) => text.len(),
         // About one byte for two digits, and one more.
