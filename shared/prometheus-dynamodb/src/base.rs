@@ -1,13 +1,13 @@
-//! A shard's base as a whole, whether it stands in one item or in parts.
+//! Reads, decodes and packs a shard's base as a whole, whether it is stored in one item or in parts.
 //!
-//! What many writers counted merges into few numbers, so that nearly always one item holds it. After a day on which very
-//! many writers died, the list of who is folded outgrows an item for two graces, and series that differ from writer to
-//! writer can do so for good. Then the `base` item is a root that names *parts*:
+//! What many writers counted merges into few numbers, so nearly always one item holds a base. There are two exceptions.
+//! After a day on which very many writers died, the list of folded writers outgrows an item for two graces. And series that
+//! differ from writer to writer can outgrow an item for good. Then the `base` item is a root that names *parts*:
 //!
-//! - a part never changes, and is stored before a root names it;
-//! - the one conditional put of the root is what commits all of them;
-//! - a part has the version of the one root that may name it, so that once a later root stands, no delayed put can;
-//! - it is deleted a grace after it was found unnamed, which outlasts whoever read a root that named it.
+//! - A part never changes, and is stored before a root names it.
+//! - The one conditional put of the root commits all of its parts.
+//! - Only the root of the same version may name a part. So once a later root is stored, no delayed put can name the part.
+//! - A part is deleted a grace after it was found unnamed, which outlasts every reader that has read a root that named it.
 
 use crate::families::Families;
 use crate::families::merge::merge;
@@ -15,16 +15,17 @@ use crate::table::item::{Base, Encoded, Folded, Part, PartId};
 use crate::table::wire::{self, DecodeError, TooLarge};
 use crate::table::{ReadStats, TableError};
 
-/// How many folded writers one item names at most: at 27 bytes each, that leaves room for the families of an ordinary base.
+/// Maximum number of folded writers that one item names. At 27 bytes each, they leave room for the families of an ordinary
+/// base.
 pub(crate) const WRITERS_IN_ITEM: usize = 8192;
 
-/// Why a base cannot be used.
+/// Error returned when a base cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BaseError {
-    /// What it holds cannot be decoded.
+    /// The content of the base cannot be decoded.
     #[error("what it holds cannot be decoded")]
     Decode(#[from] DecodeError),
-    /// It names a part that is not stored.
+    /// The base names a part that is not stored.
     #[error("its part {0} is missing")]
     PartMissing(PartId),
 }
@@ -36,7 +37,8 @@ pub(crate) struct StoredBase {
     parts: Vec<(PartId, Option<Part>)>,
 }
 
-/// Reads a base: first its root, then the parts that it names, for these are stored before and deleted long after.
+/// Reads a base. The root is read first and then the parts that it names, since parts are stored before a root names them
+/// and deleted long after.
 pub(crate) async fn read<T: ReadStats>(table: &T, shard: u32) -> Result<Option<StoredBase>, TableError> {
     let Some(root) = table.base(shard).await? else { return Ok(None) };
     let mut parts = Vec::new();
@@ -46,7 +48,7 @@ pub(crate) async fn read<T: ReadStats>(table: &T, shard: u32) -> Result<Option<S
     Ok(Some(StoredBase { root, parts }))
 }
 
-/// What a base holds.
+/// Content of a base.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Content {
     pub(crate) families: Families,
@@ -54,7 +56,7 @@ pub(crate) struct Content {
 }
 
 impl StoredBase {
-    /// Decodes all of it. Without any of it counters would fall, so that all must be there.
+    /// Decodes the root and all parts. No part may be missing, since counters would fall without it.
     pub(crate) fn content(self) -> Result<Content, BaseError> {
         let mut content = Content { families: wire::decode(&self.root.families)?, folded: self.root.folded };
         for (id, part) in self.parts {
@@ -67,8 +69,8 @@ impl StoredBase {
 }
 
 impl Content {
-    /// Divides it into a root and the parts that the root names: none, if one item holds it. An item names at most so many
-    /// writers.
+    /// Divides the content into a root and the parts that the root names. There are no parts if one item holds all of it. An
+    /// item names at most `writers_in_item` writers.
     pub(crate) fn pack(&self, version: u64, writers_in_item: usize) -> Result<(Base, Vec<Part>), TooLarge> {
         let folded_bytes = wire::encode_folded(&self.folded).len();
         if self.folded.len() <= writers_in_item
@@ -89,7 +91,7 @@ impl Content {
     }
 }
 
-/// Encodes families in as many pieces as it takes. Whatever is cut apart is merged again by whoever reads all pieces.
+/// Encodes families in as many pieces as it takes. A reader of all pieces merges again what was divided.
 fn pieces(families: &Families) -> Result<Vec<Encoded>, TooLarge> {
     match wire::encode(families, 0) {
         Ok(piece) => Ok(vec![piece]),
@@ -100,7 +102,8 @@ fn pieces(families: &Families) -> Result<Vec<Encoded>, TooLarge> {
     }
 }
 
-/// Divides families by their keys, and a single one by its series. A single series cannot be divided.
+/// Divides families by their keys, or a single family by its series. Returns `None` for a single series, which cannot be
+/// divided.
 fn halves(families: &Families) -> Option<(Families, Families)> {
     let mut first = families.clone();
     if let Some(middle) = families.keys().nth(families.len() / 2).filter(|_| families.len() > 1) {
@@ -122,7 +125,7 @@ mod tests {
     use crate::table::item::WriterId;
     use std::collections::BTreeMap;
 
-    /// So many series of one metric, whose names cannot be compressed.
+    /// Returns one metric with this many series, whose random label values hardly compress.
     fn wide(series: usize) -> Families {
         let key = FamilyKey { name: "wide_total".into(), kind: Kind::Counter, label_names: vec!["id".into()] };
         let one = |_| {

@@ -1,4 +1,4 @@
-//! Compacting the stats table: one gc run.
+//! Compacts the stats table: one gc run.
 //!
 //! ```text
 //! compact ─▶ shard: base, then page after page of snapshots: seal, bury, add ─▶ commit ─▶ parts that no base names
@@ -18,14 +18,14 @@ use crate::structures::Structures;
 use crate::table::item::WriterId;
 use crate::table::{CompactStats, TableError};
 
-/// No further step is begun within this time before the deadline, so that what was added until then can be committed.
+/// Time before the deadline in which no further step begins, so that whatever was added before can be committed.
 const MARGIN: Duration = Duration::from_millis(1000);
 
-/// What is still under way at this time before the deadline is given up, as a crash would: a call can take longer than is
-/// left, and the run has yet to report.
+/// Time before the deadline at which the run gives up whatever is still under way, as a crash would. A call can take longer
+/// than is left, and the run has yet to report.
 const LAST_MOMENT: Duration = Duration::from_millis(200);
 
-/// Reports what a run of a [`Compactor`] did.
+/// Report of what a run of a [`Compactor`] did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct CompactReport {
@@ -42,11 +42,11 @@ pub struct CompactReport {
     pub base_full: u64,
     /// Items that could not be read, and were left alone.
     pub unreadable: u64,
-    /// Whether all was done that was due. If not, the next run goes on.
+    /// `true` if all work that was due was done. If not, the next run goes on.
     pub finished: bool,
 }
 
-/// Why a run could not be finished.
+/// Error returned when a run could not be finished.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// The table could not be used.
@@ -57,12 +57,13 @@ pub enum Fault {
     Base {
         /// The base's shard.
         shard: u32,
-        /// What is wrong with it.
+        /// The fault of the base.
         source: BaseError,
     },
 }
 
-/// Does what is due, until it is done or the deadline comes near. What was done is in the report even when a step failed.
+/// Does the work that is due, until it is done or the deadline comes near. The report says what was done, even if a step
+/// failed.
 pub async fn compact<T: CompactStats>(
     table: &T,
     settings: &TableSettings,
@@ -74,7 +75,8 @@ pub async fn compact<T: CompactStats>(
     (run.report, ended.unwrap_or(Ok(())))
 }
 
-/// The same without a deadline, and with bases of which an item names at most so many writers: for the model check.
+/// Compacts as [`compact`] does, but without a deadline, and with at most `writers_in_item` writers named in an item. For
+/// the model check.
 #[cfg(test)]
 pub(crate) async fn compact_whole<T: CompactStats>(
     table: &T,
@@ -102,7 +104,7 @@ impl<'a, T: CompactStats> Run<'a, T> {
 
     async fn all_shards(&mut self) -> Result<(), Fault> {
         let shards = self.table.shards().await?;
-        // Which one is first is left to chance, so that one that takes all the time does not starve the others.
+        // The first shard is left to chance, so that a shard that takes all the time does not starve the others.
         let first = WriterId::random().shard(shards);
         for shard in (first..shards).chain(0..first) {
             if self.is_late() {
@@ -113,21 +115,22 @@ impl<'a, T: CompactStats> Run<'a, T> {
         Ok(())
     }
 
-    /// Whether the deadline is too near for a further step. Notes that something is left.
+    /// Returns whether the deadline is too near for a further step, and if so, notes that work is left.
     fn is_late(&mut self) -> bool {
         let late = is_late(self.deadline)();
         self.report.finished &= !late;
         late
     }
 
-    /// One bad item does not keep the others from being compacted; a later version of this crate may be able to read it.
+    /// Counts and logs an item that cannot be compacted. One bad item does not keep the others from being compacted; a later
+    /// version of this crate may be able to read it.
     fn leave_alone(&mut self, error: &(dyn std::error::Error + 'static)) {
         self.report.unreadable += 1;
         tracing::warn!(error, "an item of the stats table cannot be compacted");
     }
 }
 
-/// Tells whether the deadline is too near for a further step.
+/// Returns a function that returns whether the deadline is too near for a further step.
 fn is_late(deadline: Instant) -> impl Fn() -> bool {
     move || Instant::now() + MARGIN >= deadline
 }

@@ -6,7 +6,7 @@
 //! publish/   registries ─gather─▶ ledger ─▶ families ─▶ snapshot      in each environment, after the response
 //! protocol/  decides under which id and condition it is put
 //! table/     ─wire─▶ items of DynamoDB ─▶
-//! compact/   sums the snapshots of environments that are gone up in a base for each shard
+//! compact/   adds up the snapshots of environments that are gone, in one base for each shard
 //! scrape/    snapshots, base ─merge─▶ page ─exposition─▶ response     in the function that is scraped
 //! ```
 //!
@@ -39,10 +39,10 @@ pub use settings::{
 };
 pub use table::{CompactStats, DynamoDbStatsTable, MemoryStatsTable, PublishStats, ReadStats};
 
-/// The crates whose types are in signatures here, in the versions that fit.
+/// Crates whose types appear in this crate's signatures, in the versions that it uses.
 pub use {aws_sdk_dynamodb, lambda_runtime, prometheus, tower};
 
-/// What the tests, the fuzzer and the benchmarks look at. Nothing here is promised from version to version.
+/// Items that the tests, the fuzzer and the benchmarks use. They may change in any version.
 #[doc(hidden)]
 pub mod internals {
     pub use crate::base::BaseError;

@@ -1,4 +1,4 @@
-//! Publishing: an execution environment's registries into its item of the stats table, after the response.
+//! Publishes an execution environment's registries as its item of the stats table, after the response.
 //!
 //! ```text
 //! layer, timer ─▶ schedule, budget: is it time? ─▶ publisher ─▶ content ─▶ protocol::writer ─▶ table

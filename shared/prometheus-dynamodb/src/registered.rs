@@ -1,9 +1,9 @@
-//! Registering a metric.
+//! Registers metrics.
 
 use prometheus::core::Collector;
 use prometheus::{Error, Registry};
 
-/// Adds a metric to a registry and gives it back.
+/// Registers a metric and returns it.
 pub(crate) fn registered<M: Collector + Clone + 'static>(
     registry: &Registry,
     metric: Result<M, Error>,

@@ -1,4 +1,4 @@
-//! Structures that were read, kept for the next scrape.
+//! Reads the structures that snapshots name, keeps them for the next scrape, and decodes snapshots with them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard};
@@ -10,14 +10,14 @@ use crate::table::item::{Snapshot, StructureId, WriterId};
 use crate::table::wire::{self, DecodeError, NamedStructure};
 use crate::table::{ReadStructures, TableError};
 
-/// How many structures are read at once.
+/// Maximum number of structures that are read at once.
 const READS_AT_ONCE: usize = 16;
 
-/// The sizes of the messages of all structures that are kept, in bytes. In memory they take several times that. Those of the
-/// environments of one function are one structure, of a few kilobytes.
+/// Maximum total size of the messages of all kept structures before compression, in bytes. In memory they take several times
+/// as much. The environments of one function share one structure, of a few kilobytes.
 const KEPT_BYTES: usize = 2 << 20;
 
-/// Structures by their ids. What was read once is not read again, as long as there is room for it: a structure never changes.
+/// Structures by their ids. A structure never changes, so it is read only once, as long as there is room to keep it.
 #[derive(Debug, Default)]
 pub struct Structures {
     kept: Mutex<Kept>,
@@ -26,7 +26,7 @@ pub struct Structures {
 #[derive(Debug, Default)]
 struct Kept {
     structures: HashMap<StructureId, (NamedStructure, u64)>,
-    /// Counts the uses.
+    /// Number of look-ups so far, which serves as the time of a use.
     use_count: u64,
     bytes: usize,
 }
@@ -34,13 +34,13 @@ struct Kept {
 /// The structures that some snapshots name.
 pub(crate) type Named = BTreeMap<StructureId, Result<NamedStructure, StructureError>>;
 
-/// Why a structure that a snapshot names cannot be used.
+/// Error returned when a structure that a snapshot names cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StructureError {
-    /// It is not stored.
+    /// The structure is not stored.
     #[error("it is missing")]
     Missing,
-    /// It cannot be decoded.
+    /// The structure cannot be decoded.
     #[error("it cannot be decoded")]
     Damaged(#[from] DecodeError),
 }
@@ -53,7 +53,7 @@ impl Structures {
         shard: u32,
         snapshots: impl IntoIterator<Item = &Snapshot>,
     ) -> Result<Named, TableError> {
-        // What names none, or cannot tell, is found out where it is decoded.
+        // A snapshot that names no structure is skipped, and so is one that is damaged: decoding it reports the damage.
         let ids: BTreeSet<_> = snapshots
             .into_iter()
             .filter_map(|snapshot| wire::structure_of(&snapshot.families).ok().flatten())
@@ -96,7 +96,7 @@ impl Kept {
         Some(structure.clone())
     }
 
-    /// Keeps one more, and gives up those whose last use is longest ago.
+    /// Keeps a structure, and drops the least recently used ones until all fit.
     fn keep(&mut self, structure: NamedStructure) {
         self.bytes += structure.message_bytes();
         if let Some((same, _)) = self.structures.insert(structure.id(), (structure, self.use_count)) {
@@ -111,7 +111,8 @@ impl Kept {
     }
 }
 
-/// The structure that a snapshot names, if it names one, given those that it may name.
+/// Returns the structure that a snapshot names, if it names one. `named` must have all structures that the snapshot may
+/// name.
 pub(crate) fn structure_of<'a>(
     snapshot: &Snapshot,
     named: &'a Named,
@@ -125,7 +126,7 @@ pub(crate) fn structure_of<'a>(
     }
 }
 
-/// Decodes what a snapshot holds, given the structures that it may name.
+/// Decodes the families of a snapshot. `named` must have all structures that the snapshot may name.
 pub(crate) fn decode(snapshot: &Snapshot, named: &Named) -> Result<Families, UnusableSnapshot> {
     let families = match structure_of(snapshot, named)? {
         None => wire::decode(&snapshot.families),
@@ -134,7 +135,7 @@ pub(crate) fn decode(snapshot: &Snapshot, named: &Named) -> Result<Families, Unu
     families.map_err(|source| UnusableSnapshot::Damaged { writer: snapshot.writer, source })
 }
 
-/// Why a snapshot cannot be used.
+/// Error returned when a snapshot cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UnusableSnapshot {
     #[error("the snapshot of writer {writer} cannot be decoded")]

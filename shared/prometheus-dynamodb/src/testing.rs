@@ -1,4 +1,4 @@
-//! What the unit tests share.
+//! Helpers that the unit tests share.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use crate::families::exact_sum::ExactSum;
 use crate::families::{Bounds, Families, Family, FamilyKey, GaugeMerge, Kind, Series, Value};
 
-/// Families that collide often: few names, kinds, labels and bounds.
+/// Returns families that collide often, since there are few names, kinds, labels and bounds.
 pub(crate) fn families() -> impl Strategy<Value = Families> {
     prop::collection::btree_map(key(), Just(()), 0..4).prop_flat_map(|keys| {
         keys.into_keys()
@@ -48,7 +48,8 @@ fn family(key: &FamilyKey) -> impl Strategy<Value = Family> + use<> {
 }
 
 fn value(kind: &Kind) -> BoxedStrategy<Value> {
-    // Of very different magnitude, so that plain addition would lose digits; halves among them, so that ties occur.
+    // The numbers differ so much in magnitude that plain addition would lose digits. There are halves among them, so that
+    // ties occur.
     let number = prop_oneof![-4.0f64..4.0, (0u32..8).prop_map(|n| f64::from(n) / 2.0), -1e30f64..1e30, Just(1e-30)];
     match kind {
         Kind::Counter | Kind::Gauge(GaugeMerge::LiveSum) => {
@@ -66,13 +67,13 @@ fn value(kind: &Kind) -> BoxedStrategy<Value> {
     }
 }
 
-/// These families as one writer has them: all of them were born when it was.
+/// Returns these families as one writer has them: all of them were born when the writer was.
 pub(crate) fn of_one_writer(mut families: Families) -> Families {
     families.values_mut().for_each(|family| family.born_at_ms = 1);
     families
 }
 
-/// What another writer of the same structure has.
+/// Returns the families of another writer that has the same structure.
 pub(crate) fn values_like(families: Families) -> impl Strategy<Value = Families> {
     let series: Vec<_> =
         families.iter().flat_map(|(key, family)| family.series.values().map(|_| (0u64..4, value(&key.kind)))).collect();
@@ -89,7 +90,7 @@ pub(crate) fn values_like(families: Families) -> impl Strategy<Value = Families>
     })
 }
 
-/// One series of a metric without labels.
+/// Returns one series of a metric without labels.
 pub(crate) fn one(name: &str, kind: Kind, value: Value) -> Families {
     let key = FamilyKey { name: name.into(), kind, label_names: Vec::new() };
     let series = BTreeMap::from([(Vec::new(), Series { created_at_ms: 0, value })]);

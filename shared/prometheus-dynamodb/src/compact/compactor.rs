@@ -1,4 +1,4 @@
-//! Compacting as a function does it: with what it did in its metrics.
+//! Compacts the stats table, and counts in metrics what was done.
 
 use std::time::Instant;
 
@@ -9,9 +9,10 @@ use crate::compact::{CompactReport, Fault, compact};
 use crate::settings::TableSettings;
 use crate::table::{CompactStats, DynamoDbStatsTable};
 
-/// Compacts the table: adds what environments that are gone have counted to a sum for all of them, and deletes their items.
+/// A compactor of the stats table. It adds the counts of environments that are gone to a sum for all of them, and deletes
+/// their items.
 ///
-/// What it does is counted in `prometheus_dynamodb_folds_total`, `prometheus_dynamodb_burials_total` and
+/// It counts what it does in `prometheus_dynamodb_folds_total`, `prometheus_dynamodb_burials_total` and
 /// `prometheus_dynamodb_base_full_writers` of the registry, which the function should publish.
 #[derive(Debug)]
 pub struct Compactor<T = DynamoDbStatsTable> {
@@ -20,7 +21,8 @@ pub struct Compactor<T = DynamoDbStatsTable> {
     metrics: CompactMetrics,
 }
 
-/// Why a run could not be finished: the table could not be used, or something in it is damaged. What was done until then stays.
+/// Error returned when a run could not be finished: the table could not be used, or something in it is damaged. What was done
+/// before stays done.
 #[derive(Debug, thiserror::Error)]
 #[error("the stats table could not be compacted")]
 pub struct CompactError(#[source] Fault);
@@ -30,13 +32,13 @@ impl<T: CompactStats> Compactor<T> {
     ///
     /// # Errors
     ///
-    /// If the registry has metrics of these names, as it has after another compactor.
+    /// If the registry already has metrics of these names, for instance those of another compactor.
     pub fn new(table: T, settings: TableSettings, registry: &Registry) -> Result<Self, prometheus::Error> {
         Ok(Self { table, settings, metrics: CompactMetrics::register(registry)? })
     }
 
-    /// Does what is due, until it is done or the deadline comes near. What was done is in the report even when a step failed.
-    /// Runs may overlap, and end at any point.
+    /// Does the work that is due, until it is done or the deadline comes near. The report says what was done, even if a step
+    /// failed. Runs may overlap, and may end at any point.
     pub async fn run(&self, deadline: Instant) -> (CompactReport, Result<(), CompactError>) {
         let (report, result) = compact(&self.table, &self.settings, deadline).await;
         self.metrics.compacted(&report);

@@ -5,7 +5,7 @@ use prometheus::{Error, IntCounter, IntGauge, Registry};
 use crate::compact::CompactReport;
 use crate::registered::registered;
 
-/// What compacting does.
+/// Metrics of what compacting does.
 #[derive(Debug, Clone)]
 pub(super) struct CompactMetrics {
     folds: IntCounter,
@@ -18,7 +18,7 @@ impl CompactMetrics {
     ///
     /// # Errors
     ///
-    /// If the registry has metrics of these names.
+    /// If the registry already has metrics of these names.
     pub(super) fn register(registry: &Registry) -> Result<Self, Error> {
         let folds = IntCounter::new(
             "prometheus_dynamodb_folds_total",

@@ -1,4 +1,4 @@
-//! Compacting one shard.
+//! Compacts one shard.
 
 use std::collections::BTreeSet;
 use std::future::ready;
@@ -18,13 +18,13 @@ use crate::structures::{Named, decode};
 use crate::table::item::{Folded, PartId, Snapshot, StoredPart, StoredStructure, StructureId, WriterId};
 use crate::table::{CompactStats, TableError, wire};
 
-/// How many conditional writes are under way at once.
+/// Maximum number of conditional writes that are under way at once.
 const WRITES_AT_ONCE: usize = 16;
 
-/// After so many writers were added the base is committed, so that a run that crashes has not worked in vain.
+/// Number of added writers after which the base is committed, so that a run that crashes has not worked in vain.
 const COMMIT_AFTER: usize = 16_384;
 
-/// The base of a shard as it is stored, and what is to be added to it by the next commit.
+/// Base of a shard as it is stored, and what the next commit adds to it.
 struct Progress {
     version: u64,
     base: Content,
@@ -33,11 +33,11 @@ struct Progress {
     writers: Vec<WriterId>,
 }
 
-/// The structures that the snapshots of a shard name.
+/// Ids of the structures that the snapshots of a shard name.
 #[derive(Default)]
 struct NamedIds {
     ids: BTreeSet<StructureId>,
-    /// Whether there are snapshots of which it is not known.
+    /// `true` if there may be snapshots that name structures beyond `ids`.
     unknown: bool,
 }
 
@@ -55,7 +55,7 @@ impl NamedIds {
 impl<T: CompactStats> Run<'_, T> {
     /// Compacts a shard. It never holds more than one page of snapshots.
     pub(super) async fn shard(&mut self, shard: u32) -> Result<(), Fault> {
-        // First the base, then the snapshots: see `still_folded`.
+        // The base must be read before the snapshots: see `Present`.
         let stored = base::read(self.table, shard).await?;
         let (version, parts) =
             stored.as_ref().map_or((0, Vec::new()), |base| (base.root.version, base.root.parts.clone()));
@@ -79,7 +79,8 @@ impl<T: CompactStats> Run<'_, T> {
                         snapshots.push(snapshot);
                     }
                     Err(error) => {
-                        // It is known whose it is: no one else's burial has to wait until it can be read.
+                        // The item's key still tells whose it is. So this writer is not taken for buried, and no other
+                        // writer's burial has to wait until the item can be read.
                         present.writers.extend(error.writer());
                         named.unknown = true;
                         self.leave_alone(&error);
@@ -107,7 +108,8 @@ impl<T: CompactStats> Run<'_, T> {
         named.unknown |= !present.complete;
 
         let kept = still_folded(&progress.base.folded, &present, self.table.answered_at_ms(), self.settings.grace);
-        // A part that a run has left behind might still be named by its delayed root, unless another root comes first.
+        // A part that an earlier run has left behind might still be named by that run's delayed root, unless another root
+        // comes first.
         let overtakes = stored_parts.iter().any(|part| part.version > progress.version);
         if (kept != progress.base.folded || !progress.writers.is_empty() || overtakes)
             && !self.commit(shard, kept, &mut progress).await?
@@ -123,14 +125,14 @@ impl<T: CompactStats> Run<'_, T> {
         Ok(())
     }
 
-    /// Seals whom it is time to seal, and marks in `snapshots` who is.
+    /// Seals the snapshots that are due, and marks them in `snapshots` as sealed.
     async fn seal(&mut self, snapshots: &mut [Snapshot]) -> Result<(), TableError> {
         let (table, idle) = (self.table, self.settings.writer_idle);
-        // The table's time when the snapshots were read, or later: whatever was under way then is older.
+        // The table's time at which the snapshots were read, or a later one: whatever was under way then is older.
         let now_ms = table.answered_at_ms();
         let due: Vec<_> = snapshots.iter_mut().filter(|snapshot| is_to_be_sealed(snapshot, now_ms, idle)).collect();
         let late = is_late(self.deadline);
-        // Boxed, here and below, for otherwise the compiler cannot tell that the whole can be sent between threads.
+        // Boxed, here and below, since otherwise the compiler cannot tell that the whole future is `Send`.
         let mut sealing = stream::iter(due)
             .take_while(|_| ready(!late()))
             .map(|snapshot| async move {
@@ -146,7 +148,7 @@ impl<T: CompactStats> Run<'_, T> {
         Ok(())
     }
 
-    /// Buries whom a stored base has folded and whose grace is over.
+    /// Buries the snapshots whose writers the stored base has folded and whose grace is over.
     async fn bury(&mut self, snapshots: &[Snapshot], structures: &Named, folded: &Folded) -> Result<(), TableError> {
         let table = self.table;
         let (now_ms, grace) = (table.answered_at_ms(), self.settings.grace);
@@ -161,7 +163,7 @@ impl<T: CompactStats> Run<'_, T> {
         let mut burials = stream::iter(due)
             .take_while(|_| ready(!late()))
             .map(|snapshot| async move {
-                // The grave first: a writer that thaws in between must find its content in one place or the other.
+                // The grave is put first: a writer that thaws in between must find its content in one place or the other.
                 table.put_grave(&snapshot, now_ms).await?;
                 table.delete_snapshot(&snapshot).await
             })
@@ -173,7 +175,7 @@ impl<T: CompactStats> Run<'_, T> {
         Ok(())
     }
 
-    /// Adds up what is sealed and not folded.
+    /// Adds up the content of the snapshots that are sealed and not folded, for the next commit.
     fn add(&mut self, snapshots: Vec<Snapshot>, structures: &Named, progress: &mut Progress) {
         for snapshot in snapshots {
             if !is_to_be_folded(&snapshot, &progress.base.folded) {
@@ -189,8 +191,8 @@ impl<T: CompactStats> Run<'_, T> {
         }
     }
 
-    /// Replaces the base by one that names these as folded, and with what was added. Returns whether no other run was
-    /// faster; what that one left, the next run does.
+    /// Replaces the base by one that names the writers in `kept` as folded, adds what was added up since the last commit,
+    /// and names its writers too. Returns `false` if another run was faster; the next run then does the work that is left.
     async fn commit(&mut self, shard: u32, kept: Folded, progress: &mut Progress) -> Result<bool, Fault> {
         let version = progress.version + 1;
         let forgotten = progress.base.folded.len() - kept.len();
@@ -209,7 +211,7 @@ impl<T: CompactStats> Run<'_, T> {
         });
         let Ok((root, parts)) = packed else { return Ok(true) };
         let table = self.table;
-        // The parts first: a root names only what is stored. One that is stored already is the same.
+        // The parts are put first, since a root may name only what is stored. A part that is stored already is the same one.
         stream::iter(&parts)
             .map(|part| table.put_part(shard, part))
             .buffer_unordered(WRITES_AT_ONCE)
@@ -226,7 +228,7 @@ impl<T: CompactStats> Run<'_, T> {
         Ok(true)
     }
 
-    /// Notes which parts no base names any more, and deletes those of which that was noted a grace ago.
+    /// Notes the parts that no base names any more, and deletes those that were noted a grace ago.
     async fn sweep_parts(
         &mut self,
         shard: u32,
@@ -246,7 +248,7 @@ impl<T: CompactStats> Run<'_, T> {
         Ok(())
     }
 
-    /// Deletes the structures that no snapshot names and that no one has renewed for long.
+    /// Deletes the structures that no snapshot names and that no writer has renewed for a long time.
     async fn sweep_structures(
         &mut self,
         shard: u32,
@@ -263,7 +265,7 @@ impl<T: CompactStats> Run<'_, T> {
     }
 }
 
-/// The snapshot with what it counted as it is, without a structure: a grave stays when structures are long gone.
+/// Returns the snapshot with its families in full, without a structure: a grave stays when structures are long gone.
 fn standing_alone(snapshot: &Snapshot, structures: &Named) -> Result<Snapshot, Box<dyn std::error::Error>> {
     if wire::structure_of(&snapshot.families)?.is_none() {
         return Ok(snapshot.clone());
