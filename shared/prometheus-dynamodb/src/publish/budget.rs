@@ -1,4 +1,4 @@
-//! The share of its time that an environment spends on publishing.
+//! Bounds the share of its time that an environment spends on publishing.
 //!
 //! An environment that publishes after a response takes no event meanwhile, so a table that is slow or hangs would take the
 //! service down with it. A bucket of time fills by a share of the time that passes, and each publish that held the environment
@@ -8,41 +8,41 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What the bucket holds at first and at most. With a publish of [`LONGEST_HOLD`] it costs at most 1.25 s beyond the share: with
-/// 2 %, 4.1 % of any minute.
+/// Size of the bucket, which is full at first. With a publish of [`LONGEST_HOLD`], it allows at most 1.25 s beyond the
+/// share: with 2 %, 4.1 % of any minute.
 const CAPACITY: Duration = Duration::from_millis(250);
 
-/// The longest that a publish may take, and so the most that one takes out of the bucket: a freeze in the midst of it must not
-/// count as hours of work.
+/// Longest time that a publish may take, and so the most that one publish takes out of the bucket: a freeze in the middle of
+/// a publish must not count as hours of work.
 pub(super) const LONGEST_HOLD: Duration = Duration::from_secs(1);
 
 /// A bucket of time to spend.
 #[derive(Debug)]
 pub(super) struct Budget {
-    /// How much of the time that passes may be spent, from 0 to 1.
+    /// Share of the passing time that may be spent, from 0 to 1.
     share: f64,
-    /// What is left, in seconds; less than nothing after a publish that took longer.
+    /// Time that is left, in seconds; negative after a publish that took longer than was left.
     left: f64,
-    /// When that was left.
+    /// Time at which `left` was last computed.
     at: Instant,
 }
 
 impl Budget {
-    /// A full bucket that fills by this percentage of the time that passes.
+    /// Creates a full bucket that fills by this percentage of the time that passes.
     pub(super) fn new(percent: u8, now: Instant) -> Self {
         Self { share: f64::from(percent) / 100.0, left: CAPACITY.as_secs_f64(), at: now }
     }
 
-    /// Whether something is left to spend.
+    /// Returns whether any time is left to spend.
     pub(super) fn has_some(&mut self, now: Instant) -> bool {
         self.fill(now, CAPACITY.as_secs_f64());
         self.left > 0.0
     }
 
-    /// Takes out what a publish took.
+    /// Takes out the time that a publish took.
     pub(super) fn spend(&mut self, took: Duration, now: Instant) {
         let took = took.min(LONGEST_HOLD).as_secs_f64();
-        // What came in meanwhile is not cut off before it is spent: with a share of all time there is no bound.
+        // Time that came in during the publish is not cut off before it is spent. So a share of 100 % is no bound.
         self.fill(now, CAPACITY.as_secs_f64() + self.share * took);
         self.left -= took;
     }
@@ -58,7 +58,7 @@ impl Budget {
 mod tests {
     use super::*;
 
-    /// Spends as often as it may for a minute, and gives the share of the minute that was spent.
+    /// Spends as often as allowed for a minute, and returns the share of the minute that was spent.
     fn spent_in_a_minute(percent: u8, each: Duration) -> f64 {
         let start = Instant::now();
         let mut budget = Budget::new(percent, start);

@@ -1,4 +1,4 @@
-//! What goes into an environment's next snapshot.
+//! Gathers the content of an environment's next snapshot.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -12,28 +12,28 @@ use crate::publish::gather::Sources;
 use crate::publish::ledger::Ledger;
 use crate::table::wire;
 
-/// How much the numbers of a counter's series may grow once it is admitted, in bytes.
+/// Room for the numbers of a counter's or gauge's series to grow once it is admitted, in bytes.
 const COUNTER_GROWTH: usize = 8;
-/// How much the numbers of a histogram's series may grow: its sum, and for each bucket.
+/// Room for the numbers of a histogram's series to grow, in bytes: for its sum, and for each bucket.
 const SUM_GROWTH: usize = 16;
 const BUCKET_GROWTH: usize = 4;
 
-/// What an environment has counted.
+/// Counts of an environment.
 #[derive(Debug, Clone)]
 pub(crate) enum Content {
-    /// As it was gathered.
+    /// Counts as they were gathered.
     Gathered {
-        /// The structure, the same one as long as it does not change.
+        /// Structure of the values: the same `Arc` as long as the structure does not change.
         structure: Arc<Structure>,
-        /// The values in its order.
+        /// Values in the order of the structure.
         values: Values,
     },
-    /// As it was read from the table, or added up.
+    /// Counts as they were read from the table, or added up.
     Families(Families),
 }
 
 impl Content {
-    /// All of it as families.
+    /// Returns all counts as families.
     pub(crate) fn families(&self) -> Cow<'_, Families> {
         match self {
             Self::Gathered { structure, values } => Cow::Owned(structure.families_of(values)),
@@ -58,8 +58,8 @@ impl writer::Content for Content {
 
 /// Gathers what the environment has counted, less the baseline. Both times are in milliseconds since the epoch.
 ///
-/// Series that are new must leave room for the numbers of all to grow. Where not all of them fit, whole families are left out, the
-/// largest first; those that have been published stay.
+/// New series must leave room for the numbers of all series to grow. Where not all of the new series fit, whole families of
+/// them are left out, the largest first. Series that have been published stay.
 pub(crate) fn content(
     sources: &Sources,
     ledger: &mut Ledger,
@@ -85,7 +85,7 @@ pub(crate) fn content(
     Content::Gathered { structure, values }
 }
 
-/// Everything in the ledger, less the baseline.
+/// Returns everything in the ledger, less the baseline.
 fn less_baseline(ledger: &mut Ledger, baseline: &Families, born_at_ms: u64, now_ms: u64) -> Families {
     let values = ledger.values(born_at_ms, now_ms);
     let mut families = ledger.structure().families_of(&values);
@@ -93,7 +93,7 @@ fn less_baseline(ledger: &mut Ledger, baseline: &Families, born_at_ms: u64, now_
     families
 }
 
-/// How many of these claims fit: all of them, nearly always.
+/// Returns the number of claims that fit, in their order. Nearly always all of them fit.
 fn admitted(families: &Families, ledger: &Ledger, claims: &[FamilyKey]) -> usize {
     let fits = |admitted: usize| {
         let mut families = families.clone();
@@ -104,7 +104,8 @@ fn admitted(families: &Families, ledger: &Ledger, claims: &[FamilyKey]) -> usize
         families.retain(|_, family| !family.series.is_empty());
         wire::fits(&families, growth(&families))
     };
-    // Of these so many fit, or none does because what had a place needs the room by now; and so many do not.
+    // A binary search: `most` claims fit and `too_many` do not, or are more than there are. `most` stays 0 if none fits,
+    // which also happens if the series that have a place need all the room by now.
     let (mut most, mut too_many) = (0, claims.len() + 1);
     let mut tried = claims.len();
     while most + 1 < too_many {
@@ -118,7 +119,7 @@ fn admitted(families: &Families, ledger: &Ledger, claims: &[FamilyKey]) -> usize
     most
 }
 
-/// By how much the numbers of these families may grow.
+/// Returns by how many bytes the numbers of these families may grow.
 fn growth(families: &Families) -> usize {
     let of_series = |kind: &Kind| match kind {
         Kind::Counter | Kind::Gauge(_) => COUNTER_GROWTH,
@@ -133,7 +134,7 @@ mod tests {
     use crate::publish::refusal::Refusal;
     use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
-    /// A label's value of 1,000 characters that do not compress.
+    /// Returns a label value of 1,000 random characters, which hardly compress.
     fn long(random: &mut fastrand::Rng) -> String {
         std::iter::repeat_with(|| random.alphanumeric()).take(1000).collect()
     }
@@ -169,7 +170,7 @@ mod tests {
         let all = found(&[("a_total", 20), ("b_total", 10), ("zzz_alive_total", 1)]);
         assert_eq!(published(&mut ledger), all);
         assert_eq!(ledger.refusals().series(Refusal::TooLarge), 1300);
-        // Nor is there a second try, which would cost as much each time.
+        // There is no second try, which would cost as much each time.
         assert_eq!(published(&mut ledger), all);
         assert_eq!(ledger.refusals().series(Refusal::TooLarge), 1300);
     }

@@ -1,8 +1,9 @@
-//! What an environment has counted in one series, also when its program resets or removes the metric.
+//! Counts what an environment has seen in one series, even if its program resets or removes the metric.
 //!
-//! A program may reset a counter, or remove a label's values and bring them back. Prometheus takes any decrease for a restart and
-//! goes on adding. This does the same for each environment, since on the page, where many add up, a decrease of one could not be
-//! told from a restart of all. What lies between the last gathering and a reset is lost, as it is between two scrapes.
+//! A program may reset a counter, or remove a label's values and bring them back. Prometheus takes any decrease for a
+//! restart and goes on adding. This module does the same for each environment: on the page, which adds up many of them, a
+//! decrease in one environment could not be told from a restart of all. Counts between the last gathering and a reset are
+//! lost, as they are between two scrapes.
 
 use crate::families::exact_sum::ExactSum;
 use crate::families::rules::is_summable;
@@ -11,7 +12,7 @@ use crate::families::values::Builder;
 /// The numbers of a counter or histogram as the program has them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Reading<'a> {
-    /// A histogram's observations in each bucket alone, not cumulated; none of a counter.
+    /// Observations in each bucket of a histogram alone, not cumulated; empty for a counter.
     pub counts: &'a [u64],
     /// A counter's value, or the sum of a histogram's observations.
     pub sum: f64,
@@ -20,16 +21,16 @@ pub(crate) struct Reading<'a> {
 /// One series of a counter or histogram.
 #[derive(Debug, Clone)]
 pub(super) struct Counted {
-    /// What was counted before the last reset.
+    /// Counts and sum from before the last reset.
     counts_before: Vec<u64>,
     sum_before: ExactSum,
-    /// What was counted since, as it was last seen. The sum is always finite.
+    /// Counts and sum since the last reset, as of the last reading. The sum is always finite.
     last_counts: Vec<u64>,
     last_sum: f64,
 }
 
 impl Counted {
-    /// A series with so many buckets, in which nothing was seen yet.
+    /// Creates a series with this many buckets, in which nothing was counted yet.
     pub(super) fn new(buckets: usize) -> Self {
         Self {
             counts_before: vec![0; buckets],
@@ -41,7 +42,7 @@ impl Counted {
 
     /// Takes a reading. Returns whether anything has changed since the last one.
     ///
-    /// A sum that is not finite never will be again, unless the program resets it. It stands still until then.
+    /// A sum that is not finite stays so unless the program resets it. Until then the sum of the series stands still.
     pub(super) fn see(&mut self, reading: Reading<'_>) -> bool {
         if self.is_reset_by(reading) {
             self.reset();
@@ -57,17 +58,17 @@ impl Counted {
         changed
     }
 
-    /// Whether a reset lies between what was last seen and this.
+    /// Returns whether the program has reset the series between the last reading and this one.
     fn is_reset_by(&self, reading: Reading<'_>) -> bool {
         if self.last_counts.is_empty() {
             reading.sum < self.last_sum
         } else {
-            // The sum tells nothing: it falls with each negative observation.
+            // The sum does not show a reset, since it also falls with each negative observation.
             reading.counts.iter().zip(&self.last_counts).any(|(now, earlier)| now < earlier)
         }
     }
 
-    /// The program has reset or removed it.
+    /// Notes that the program has reset or removed the series.
     pub(super) fn reset(&mut self) {
         for (before, last) in self.counts_before.iter_mut().zip(&mut self.last_counts) {
             *before = before.saturating_add(std::mem::take(last));
@@ -75,7 +76,7 @@ impl Counted {
         self.sum_before.add(std::mem::take(&mut self.last_sum));
     }
 
-    /// Lays out all that was counted.
+    /// Adds everything that was counted to `values`.
     pub(super) fn lay_out(&self, values: &mut Builder) {
         for (before, last) in self.counts_before.iter().zip(&self.last_counts) {
             values.count(before.saturating_add(*last));
@@ -94,7 +95,7 @@ impl Counted {
 mod tests {
     use super::*;
 
-    /// The counts and the sum that are laid out.
+    /// Returns the counts and the sum that are laid out.
     fn all(counted: &Counted) -> (Vec<u64>, f64) {
         let mut values = Builder::new(0);
         counted.lay_out(&mut values);

@@ -1,16 +1,18 @@
 //! A clock that a freeze cannot stop.
 //!
-//! Between requests Lambda freezes an environment. Whether the monotonic clock runs on meanwhile is not documented; the system's
-//! clock is right again after it. An environment that is asked once a minute must not look as if it were asked without a pause.
+//! Between requests Lambda freezes an environment. Whether the monotonic clock runs on meanwhile is not documented; the
+//! system's clock is right again after the freeze. An environment that is invoked once a minute must not look as if it were
+//! invoked without a pause.
 
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-/// Differences below this are not freezes but how the system's clock is corrected, and the time between reading both clocks.
+/// Largest difference between the clocks that is not taken for a freeze. It covers corrections of the system's clock, and
+/// the time between reading both clocks.
 const SLACK: Duration = Duration::from_millis(500);
 
-/// Tells the time by the monotonic clock, and by the system's where that has gone further.
+/// A clock that follows the monotonic clock, or the system's clock where that has gone further.
 #[derive(Debug)]
 pub(super) struct ElapsedClock {
     now: Instant,
@@ -19,13 +21,13 @@ pub(super) struct ElapsedClock {
 }
 
 impl ElapsedClock {
-    /// A clock that starts now.
+    /// Creates a clock that starts now.
     pub(super) fn new() -> Self {
         let monotonic = Instant::now();
         Self { now: monotonic, monotonic, system: SystemTime::now() }
     }
 
-    /// The present time. It never goes back; a jump of the system's clock forward looks as a freeze does.
+    /// Returns the present time. It never goes back. A jump of the system's clock forward looks like a freeze.
     pub(super) fn now(&mut self) -> Instant {
         self.at(Instant::now(), SystemTime::now())
     }

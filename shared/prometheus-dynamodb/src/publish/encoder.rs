@@ -1,10 +1,11 @@
-//! How an environment's snapshots are encoded: with a structure that they name, or as they are.
+//! Encodes an environment's snapshots: with a structure that they name, or in full.
 //!
-//! A snapshot that names a structure has little more than its numbers. But a structure must be stored first, and that is only
-//! worth it for one that stays as it is, or that other environments have as well. So an environment begins with the structure of
-//! its first snapshot if that is stored already, as another environment of the same function will have seen to. Otherwise its
-//! snapshots have all in them, as those of format 1, until their structure has been the same for a while. Series that come up later
-//! are added to the numbers as they are, and become part of a new structure only where that saves a unit of what DynamoDB charges.
+//! A snapshot that names a structure has little more than its numbers. But a structure must be stored first, which is only
+//! worth it for a structure that stays as it is, or that other environments have as well. So an environment begins with the
+//! structure of its first snapshot if it is stored already; another environment of the same function will usually have
+//! stored it. Otherwise the environment's snapshots are in full, as in format 1, until their structure has been the same for
+//! a while. Series that come up later are added to the numbers in full, and become part of a new structure only where that
+//! saves one of DynamoDB's write units.
 
 use std::sync::Arc;
 
@@ -17,31 +18,32 @@ use crate::table::item::{Encoded, StructureItem, WriterId};
 use crate::table::wire::{self, NamedStructure, Structured, TooLarge};
 use crate::table::{PublishStats, TableError};
 
-/// After so many publishes with the same structure it is taken for one that stays.
+/// Number of publishes with the same structure after which it is expected to stay.
 const STABLE_AFTER: u32 = 10;
 
-/// After a structure could not be stored or looked for, so many publishes do without.
+/// Number of publishes without a structure, after one could not be stored or looked for.
 const PAUSE: u32 = 10;
 
-/// What DynamoDB charges a write by, in bytes.
+/// Size of the unit by which DynamoDB charges a write, in bytes.
 const WRITE_UNIT: usize = 1024;
 
-/// What an item has besides its encoded content, in bytes, more or less: names of attributes and functions.
+/// Approximate size of what an item holds besides its encoded content, in bytes: names of attributes and functions.
 const OTHER_ATTRIBUTES: usize = 200;
 
 /// See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Encoder {
     format: u64,
-    /// What snapshots name.
+    /// Structure that snapshots name.
     named: Option<Known>,
-    /// What they might name if it stays as it is.
+    /// Structure that snapshots might name if it stays as it is.
     next: Option<Known>,
-    /// Whether the first structure was looked for.
+    /// `true` once the first structure was looked for.
     begun: bool,
-    /// For which writer, and when, the named structure was last known to be stored.
+    /// Writer for which the named structure was last known to be stored, and the time of that, in milliseconds since the
+    /// epoch.
     seen: Option<(WriterId, u64)>,
-    /// So many publishes do without a structure.
+    /// Number of publishes that are still to do without a structure.
     pause: u32,
 }
 
@@ -49,9 +51,9 @@ pub(crate) struct Encoder {
 struct Known {
     structure: NamedStructure,
     stored: Encoded,
-    /// How many publishes in a row it was the structure of.
+    /// Number of publishes in a row that had this structure.
     publishes: u32,
-    /// How what was published last divides into this structure and the rest.
+    /// Structure that was published last, and how it divides into this one and the rest.
     split: Option<(Arc<Structure>, Option<Split>)>,
 }
 
@@ -61,7 +63,7 @@ impl Known {
         Some(Self { structure, stored, publishes: 0, split: None })
     }
 
-    /// How values of this structure divide. Returns `None` if they have not all that is known.
+    /// Returns how values of `whole` divide. Returns `None` if `whole` lacks something of this structure.
     fn split(&mut self, whole: &Arc<Structure>) -> Option<&Split> {
         if !self.split.as_ref().is_some_and(|(of, _)| Arc::ptr_eq(of, whole)) {
             self.split = Some((Arc::clone(whole), Split::of(whole, self.structure.structure())));
@@ -76,16 +78,17 @@ impl Known {
     }
 }
 
-/// What was gathered: a structure, and the values in its order.
+/// Gathered content: a structure, and the values in its order.
 type Gathered<'a> = (&'a Arc<Structure>, &'a Values);
 
 impl Encoder {
-    /// An encoder for this format that has seen nothing.
+    /// Creates an encoder for this format that has seen nothing.
     pub(crate) fn new(format: u64) -> Self {
         Self { format, named: None, next: None, begun: false, seen: None, pause: 0 }
     }
 
-    /// Encodes this for a snapshot of this writer, in this shard. If it names a structure, then that is stored.
+    /// Encodes the content for a snapshot of this writer, in this shard. If the snapshot names a structure, then that
+    /// structure is stored.
     pub(crate) async fn encode<T: PublishStats>(
         &mut self,
         table: &T,
@@ -118,7 +121,8 @@ impl Encoder {
         self.named.as_mut()?.encode(gathered)
     }
 
-    /// Decides which structure is named, given what naming the present one gives. Returns whether it is another one from now on.
+    /// Decides which structure snapshots name. `structured` is the encoding that names the present one. Returns whether
+    /// another structure was chosen.
     async fn choose<T: PublishStats>(
         &mut self,
         table: &T,
@@ -130,7 +134,7 @@ impl Encoder {
         let at_present = structured.map(|structured| units(&structured.encoded));
         match at_present {
             None => (self.named, self.seen) = (None, None),
-            // Less than one is not charged.
+            // DynamoDB charges at least one unit.
             Some(1) => {
                 self.next = None;
                 return false;
@@ -159,7 +163,7 @@ impl Encoder {
         true
     }
 
-    /// Watches how long the structure of what is published stays the same.
+    /// Counts the publishes for which the structure stays the same. Returns `None` if the structure cannot be stored.
     fn watch(&mut self, structure: &Arc<Structure>) -> Option<&mut Known> {
         let is_same = |known: &mut Known| known.split(structure).is_some_and(Split::has_no_rest);
         if !self.next.as_mut().is_some_and(is_same) {
@@ -170,7 +174,7 @@ impl Encoder {
         Some(next)
     }
 
-    /// Sees to it that the named structure is stored in the shard.
+    /// Ensures that the named structure is stored in the shard.
     async fn see_to_named<T: PublishStats>(
         &mut self,
         table: &T,
@@ -195,7 +199,7 @@ impl Encoder {
     }
 }
 
-/// Sees to it that this structure is stored in the shard, and was renewed lately: a snapshot may name it then.
+/// Ensures that this structure is stored in the shard and was renewed lately, so that a snapshot may name it.
 pub(crate) async fn see_to<T: PublishStats>(
     table: &T,
     shard: u32,
@@ -209,14 +213,14 @@ pub(crate) async fn see_to<T: PublishStats>(
     table.put_structure(shard, structure.id(), &item).await
 }
 
-/// What a writer finds that looks for its structure.
+/// Result of looking for a structure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Found {
-    /// It is stored, and was renewed lately.
+    /// The structure is stored, and was renewed lately.
     Fresh,
-    /// It is stored, and has to be renewed.
+    /// The structure is stored, and has to be renewed.
     Old,
-    /// It is missing or damaged.
+    /// The structure is missing or damaged.
     Nothing,
 }
 
@@ -231,7 +235,7 @@ async fn look<T: PublishStats>(table: &T, shard: u32, structure: &NamedStructure
     })
 }
 
-/// How many units DynamoDB charges for writing a snapshot with this content.
+/// Returns the number of units that DynamoDB charges for writing a snapshot with this content.
 fn units(encoded: &Encoded) -> usize {
     (encoded.bytes.len() + OTHER_ATTRIBUTES).div_ceil(WRITE_UNIT)
 }

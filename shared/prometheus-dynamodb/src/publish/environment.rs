@@ -14,7 +14,7 @@ use crate::publish::process::{ProcessClaim, ProcessMetrics};
 use crate::publish::refusal::Refusal;
 use crate::registered::registered;
 
-/// Why a publish can fail, as the values of the label `reason`.
+/// Reasons why a publish can fail, as the values of the label `reason`.
 const FAILURE_REASONS: [&str; 5] = ["throttled", TIMEOUT, "failed", UNREADABLE, TOO_LARGE];
 const TIMEOUT: &str = "timeout";
 const UNREADABLE: &str = "unreadable";
@@ -36,12 +36,12 @@ pub(crate) struct EnvironmentMetrics {
 }
 
 impl EnvironmentMetrics {
-    /// The metrics of an environment of this function, which publishes to this table.
+    /// Creates the metrics of an environment of this function, which publishes to this table.
     pub(crate) fn new(function: &str, table: &str) -> Result<Self, prometheus::Error> {
         let labels = HashMap::from([("function".to_owned(), function.to_owned())]);
         let registry = Registry::new_custom(None, Some(labels))?;
         let claim = ProcessClaim::of(table);
-        // What is told of the environment is published by one publisher alone.
+        // The metrics that are about the environment itself are published by one publisher alone.
         let environment = if claim.is_some() { registry.clone() } else { Registry::new() };
         let metrics = Self {
             invocations: registered(
@@ -138,8 +138,8 @@ impl EnvironmentMetrics {
         self.init_duration.observe(init.as_secs_f64());
     }
 
-    /// Counts the cold start of an environment that was restored from an image. How long Lambda took to restore it is not to be
-    /// known here; its own report says it.
+    /// Counts the cold start of an environment that was restored from an image. The time that Lambda took to restore it
+    /// cannot be known here; Lambda's own report has it.
     pub(crate) fn restored(&self) {
         self.cold_starts.inc();
     }
@@ -153,7 +153,8 @@ impl EnvironmentMetrics {
         self.snapshot_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
-    /// Counts what the ledger leaves out. What it left out before is not counted again. Returns whether there is more now.
+    /// Counts the series that the ledger leaves out, but not again those that it left out before. Returns whether there are
+    /// more now.
     pub(crate) fn left_out(&self, ledger: &Ledger) -> bool {
         let refused = |refusal: Refusal| {
             (self.refused_series.with_label_values(&[refusal.as_str()]), ledger.refusals().series(refusal))

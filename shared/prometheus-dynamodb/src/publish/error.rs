@@ -1,4 +1,4 @@
-//! What a caller is told of a publish that failed.
+//! The errors of publishing.
 
 use std::time::Duration;
 
@@ -7,27 +7,28 @@ use crate::table::TableError;
 use crate::table::item::StructureId;
 use crate::table::wire::{DecodeError, TooLarge};
 
-/// Why a publish failed: the table could not be used in time, or the snapshot does not fit into an item. What it would have
-/// published goes with the next one.
+/// Error returned when a publish failed: the table could not be used in time, what was published before cannot be read, or
+/// the snapshot does not fit into an item. The next publish carries what this one would have.
 #[derive(Debug, thiserror::Error)]
 #[error("the metrics could not be published")]
 pub struct PublishError(#[source] pub(super) Fault);
 
-/// What made a publish fail.
+/// Cause of a failed publish.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
-    /// It took longer than an environment may be held.
+    /// The publish took longer than this.
     #[error("the publish was not done within {0:?}")]
     TimedOut(Duration),
     #[error(transparent)]
     Table(#[from] TableError),
-    /// What was sealed under this writer's id cannot be decoded, so it is not known what was counted already.
+    /// The content that was sealed or buried under this writer's id cannot be decoded, so it is not known what was counted
+    /// already.
     #[error("what was published before cannot be decoded: {0}")]
     Sealed(#[from] DecodeError),
-    /// What was sealed names this structure.
+    /// The sealed content names this structure, which cannot be used.
     #[error("the structure {id} of what was published before cannot be used")]
     Structure { id: StructureId, source: StructureError },
-    /// It does not fit into an item.
+    /// The snapshot does not fit into an item.
     #[error("the snapshot is too large: set STATS_MAX_SERIES lower: {0}")]
     TooLarge(#[from] TooLarge),
 }

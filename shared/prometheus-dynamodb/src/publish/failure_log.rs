@@ -1,24 +1,24 @@
-//! How often a failure that repeats itself is logged.
+//! Decides how often a failure that repeats itself is logged.
 //!
-//! A hot environment whose table is gone fails many times an hour, and there may be a thousand of them. The log names each cause
-//! when it first comes, and after that rarely.
+//! A hot environment whose table is gone fails many times an hour, and there may be a thousand such environments. The log
+//! names each cause when it first comes, and rarely after that.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long a cause is not named again after it was: the first, the second, and every further time.
+/// Times for which a cause is not named again after it was named: the first, the second, and every further time.
 const SILENCES: [Duration; 3] = [Duration::from_secs(60), Duration::from_secs(10 * 60), Duration::from_secs(60 * 60)];
 
-/// So many causes are told apart; further ones count as the last of them.
+/// Maximum number of causes that are told apart. All further causes count as one.
 const MOST_CAUSES: usize = 16;
 
-/// Decides which failures are logged.
+/// A filter that decides which failures are logged.
 #[derive(Debug, Default)]
 pub(super) struct FailureLog {
     causes: BTreeMap<String, Cause>,
-    /// Whether a failure was logged, and no recovery since.
+    /// `true` if a failure was logged and no publish has succeeded since.
     failing: bool,
 }
 
@@ -31,9 +31,10 @@ struct Cause {
 }
 
 impl FailureLog {
-    /// A publish has failed for this cause. If that is to be logged: how often it did since it was last.
+    /// Notes that a publish has failed for this cause. If that is to be logged, returns the number of failures for this
+    /// cause since it was last logged, this one included.
     pub(super) fn failed(&mut self, cause: &str, now: Instant) -> Option<u64> {
-        // What has not come back for as long as the longest silence is new again.
+        // A cause that has not come back for as long as the longest silence is new again.
         self.causes.retain(|_, cause| now.saturating_duration_since(cause.last) <= SILENCES[SILENCES.len() - 1]);
         let known = self.causes.contains_key(cause) || self.causes.len() < MOST_CAUSES;
         let key = if known { cause } else { "other" };
@@ -50,7 +51,7 @@ impl FailureLog {
         Some(std::mem::take(&mut cause.unnamed))
     }
 
-    /// A publish has succeeded. Whether that is to be logged.
+    /// Notes that a publish has succeeded. Returns whether that is to be logged.
     pub(super) fn succeeded(&mut self) -> bool {
         std::mem::take(&mut self.failing)
     }

@@ -1,4 +1,4 @@
-//! What registries have said, as the `prometheus` crate says it.
+//! The families that registries report, in the types of the `prometheus` crate.
 
 use prometheus::proto::{Metric, MetricFamily, MetricType};
 
@@ -17,12 +17,12 @@ pub(crate) struct Gathered {
 }
 
 impl Gathered {
-    /// All metrics, in order.
+    /// Returns all metrics, in order.
     pub(crate) fn metrics(&self) -> impl Iterator<Item = &Metric> {
         self.families().flat_map(MetricFamily::get_metric)
     }
 
-    /// Whether the other lists the same series with the same help texts, types and bounds, in the same order.
+    /// Returns whether `other` lists the same series with the same help texts, types and bounds, in the same order.
     pub(crate) fn lists_the_same_as(&self, other: &Self) -> bool {
         self.registries.len() == other.registries.len()
             && self.registries.iter().zip(&other.registries).all(|(own, other)| own.len() == other.len())
@@ -44,15 +44,16 @@ fn is_same_family(one: &MetricFamily, other: &MetricFamily) -> bool {
         })
 }
 
-/// The upper bounds of a histogram's buckets. Other metrics have none.
+/// Returns the upper bounds of a histogram's buckets. Other metrics have none.
 fn bounds(metric: &Metric) -> impl Iterator<Item = f64> {
     metric.get_histogram().get_bucket().iter().map(|bucket| bucket.upper_bound())
 }
 
-/// What tells the metric's family from others, and the values of the metric's labels. `merge` says how it merges if it is a gauge.
+/// Returns the key of the metric's family, and the values of the metric's labels. `merge` says how the metric merges if it
+/// is a gauge.
 ///
-/// Summaries and untyped metrics cannot be merged and are refused; `prometheus` itself makes neither, only a hand-written collector
-/// could.
+/// Refuses summaries and untyped metrics, which cannot be merged. `prometheus` itself makes neither; only a hand-written
+/// collector could.
 pub(super) fn key(
     family: &MetricFamily,
     metric: &Metric,
@@ -61,7 +62,7 @@ pub(super) fn key(
     let kind = match family.get_field_type() {
         MetricType::COUNTER => Kind::Counter,
         MetricType::GAUGE => Kind::Gauge(merge),
-        // A collector may list the bucket up to +Inf; its count is that of all observations.
+        // A collector may list the bucket up to +Inf. Its count is the number of all observations, which stands elsewhere.
         MetricType::HISTOGRAM => {
             let finite = bounds(metric).filter(|bound| *bound != f64::INFINITY);
             Kind::Histogram(Bounds::new(finite.collect()).ok_or(Refusal::Bounds)?)
@@ -70,14 +71,14 @@ pub(super) fn key(
     };
     let mut labels: Vec<_> =
         metric.get_label().iter().map(|pair| (pair.name().to_owned(), pair.value().to_owned())).collect();
-    // A label without a value is none.
+    // A label whose value is empty counts as no label.
     labels.retain(|(_, value)| !value.is_empty());
     labels.sort();
     let (label_names, label_values) = labels.into_iter().unzip();
     Ok((FamilyKey { name: family.name().to_owned(), kind, label_names }, label_values))
 }
 
-/// What a metric of this kind holds. A histogram's buckets are put into `counts`.
+/// Returns the sample of a metric of this kind. Puts the counts of a histogram's buckets into `counts`.
 pub(super) fn sample<'a>(metric: &Metric, kind: &Kind, counts: &'a mut Vec<u64>) -> Sample<'a> {
     counts.clear();
     match kind {

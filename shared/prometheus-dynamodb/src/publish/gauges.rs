@@ -1,4 +1,5 @@
-//! Finds out that a declared gauge does not exist: misspelt, it would merge by the default, and nobody would notice.
+//! Checks that each declared gauge exists. A gauge whose name is misspelt would merge by the default, and nobody would
+//! notice.
 
 use prometheus::proto::MetricType;
 use prometheus::{Error, IntGauge, Registry};
@@ -31,8 +32,8 @@ impl Sources {
     }
 }
 
-/// Tells whether a registry has a metric of this name, also one that has no label values yet and so is not gathered. A registry
-/// lists no names, but refuses another metric under one that it has.
+/// Returns whether a registry has a metric of this name, even one that has no label values yet and so is not gathered. A
+/// registry does not list its names, but refuses another metric under a name that it has.
 fn is_registered(registry: &Registry, name: &str) -> bool {
     let Ok(probe) = IntGauge::new(name, "Whether there is a metric of this name.") else { return false };
     if registry.register(Box::new(probe.clone())).is_err() {

@@ -1,7 +1,7 @@
-//! The tower layer that publishes after the response, on nobody's time.
+//! The tower layer that publishes after the response, when no client waits any more.
 //!
-//! The runtime's outermost service posts the response before its future ends, and asks for the next event only after
-//! that. What a layer does in between costs the client nothing.
+//! The service inside this layer posts the response before its future ends, and the runtime asks for the next event only
+//! after the future of the layer has ended. So the time that the layer takes in between costs the client nothing.
 
 use std::fmt;
 use std::future::Future;
@@ -15,7 +15,7 @@ use tower::{Layer, Service};
 use crate::publish::publisher::{Publisher, RequestInFlight};
 use crate::table::{DynamoDbStatsTable, PublishStats};
 
-/// Adds publishing to a Lambda runtime; see [`Publisher::layer`].
+/// A layer that adds publishing to a Lambda runtime; see [`Publisher::layer`].
 pub struct PublishLayer<T = DynamoDbStatsTable> {
     publisher: Publisher<T>,
 }
@@ -50,7 +50,7 @@ impl<T, S> Layer<S> for PublishLayer<T> {
     }
 }
 
-/// Publishes after each response of the service inside; see [`Publisher::layer`].
+/// A service that publishes after each response of the service inside; see [`Publisher::layer`].
 #[derive(Debug)]
 pub struct PublishService<T, S> {
     publisher: Publisher<T>,
@@ -63,7 +63,7 @@ impl<T, S: Clone> Clone for PublishService<T, S> {
     }
 }
 
-/// The publishers that have counted an invocation: where a layer was added twice, the inner one lets it pass.
+/// Publishers that have counted an invocation. Where a layer was added twice, the inner one does not count it again.
 #[derive(Debug, Clone, Default)]
 struct CountedBy(Vec<usize>);
 
@@ -90,7 +90,7 @@ where
 }
 
 pin_project! {
-    /// Answers an invocation and then publishes. It can be sent between threads if the inner service's future can, which a
+    /// A future that answers an invocation and then publishes. It is `Send` if the inner service's future is, which a
     /// runtime that serves several requests at once needs.
     #[must_use = "futures do nothing unless polled"]
     pub struct PublishFuture<T: PublishStats, F, O> {
@@ -135,7 +135,8 @@ where
                 }
                 Projection::Publishing { publish, result } => {
                     ready!(publish.as_mut().poll(context));
-                    // The inner result as it is: an error of our own would end the runtime's loop and with it the process.
+                    // The inner result is returned as it is: an error of this crate would end the runtime's loop and with it
+                    // the process.
                     return Poll::Ready(result.take().expect("the future is not polled again"));
                 }
             }

@@ -24,7 +24,7 @@ pub(crate) struct ProcessMetrics {
 }
 
 impl ProcessMetrics {
-    /// Those of this process.
+    /// Creates the metrics of this process.
     pub(crate) fn new() -> Result<Self, prometheus::Error> {
         Ok(Self {
             #[cfg(target_os = "linux")]
@@ -48,7 +48,7 @@ impl Collector for ProcessMetrics {
         let others = self.others.collect();
         #[cfg(not(target_os = "linux"))]
         let others = Vec::new();
-        // That of `prometheus` counts whole seconds, which an environment may never reach.
+        // The CPU time of `prometheus` has whole seconds, of which an environment may never use one.
         others.into_iter().filter(|family: &MetricFamily| family.name() != CPU_NAME).chain([cpu_family()]).collect()
     }
 }
@@ -67,7 +67,7 @@ fn cpu_family() -> MetricFamily {
     family
 }
 
-/// Returns how long this process has run, to a hundredth of a second, where the system tells.
+/// Returns how long this process has run, to a hundredth of a second, or `None` if the system does not tell.
 pub(crate) fn age() -> Option<Duration> {
     #[cfg(target_os = "linux")]
     {
@@ -94,7 +94,7 @@ pub(crate) struct ProcessClaim {
 }
 
 impl ProcessClaim {
-    /// Claims the table, unless another publisher of this process has.
+    /// Claims the table, unless another publisher of this process has claimed it.
     pub(crate) fn of(table: &str) -> Option<Self> {
         claimed().insert(table.to_owned()).then(|| Self { table: table.to_owned() })
     }

@@ -1,13 +1,13 @@
-//! What is not published, and why.
+//! The reasons why series are not published, and the counts of these series.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::families::rules::FamilyFault;
 
-/// So many metrics are named in the log; the counter counts all of them.
+/// Maximum number of pairs of metric and reason that the log names. The counter counts all series.
 const MOST_NAMED: usize = 100;
 
-/// Why a series is not published.
+/// Reason why a series is not published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Refusal {
     /// The metric's name is not allowed, for instance because its registry's prefix is not.
@@ -20,7 +20,7 @@ pub(crate) enum Refusal {
     Kind,
     /// The environment has a metric of this name and another type already.
     TypeConflict,
-    /// Samples would be called as those of another metric, such as those of a histogram `x` and a counter `x_count`.
+    /// The samples would have the names of another metric's, such as those of a histogram `x` and a counter `x_count`.
     NameConflict,
     /// Another registry has the same series already.
     Duplicate,
@@ -44,7 +44,7 @@ impl Refusal {
         Self::TooLarge,
     ];
 
-    /// The reason as a label's value.
+    /// Returns the reason as a label's value.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::MetricName => "metric_name",
@@ -72,7 +72,7 @@ impl From<FamilyFault> for Refusal {
     }
 }
 
-/// Counts refusals, and names each metric once in the log.
+/// Counts of refusals. The log names each metric once for each reason.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals {
     series: BTreeMap<Refusal, u64>,
@@ -80,17 +80,17 @@ pub(crate) struct Refusals {
 }
 
 impl Refusals {
-    /// Begins to count anew.
+    /// Resets all counts.
     pub(crate) fn begin(&mut self) {
         self.series.clear();
     }
 
-    /// Begins to count those of this reason anew.
+    /// Resets the count of this reason.
     pub(crate) fn begin_only(&mut self, refusal: Refusal) {
         self.series.remove(&refusal);
     }
 
-    /// So many series of this metric are refused.
+    /// Counts this many series of the metric as refused, and logs the metric if it is new.
     pub(crate) fn add(&mut self, metric: &str, refusal: Refusal, series: u64) {
         *self.series.entry(refusal).or_default() += series;
         if self.named.len() < MOST_NAMED && self.named.insert((metric.to_owned(), refusal)) {
@@ -98,7 +98,7 @@ impl Refusals {
         }
     }
 
-    /// How many series are refused for this reason.
+    /// Returns the number of series that are refused for this reason.
     pub(crate) fn series(&self, refusal: Refusal) -> u64 {
         self.series.get(&refusal).copied().unwrap_or_default()
     }

@@ -6,14 +6,14 @@ use crate::publish::counted::Reading;
 /// One series as the program has it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Sample<'a> {
-    /// Of a counter or histogram.
+    /// The numbers of a counter or histogram.
     Counted(Reading<'a>),
-    /// Of a gauge.
+    /// The value of a gauge.
     Gauge(f64),
 }
 
 impl Sample<'_> {
-    /// Whether it can go into a sum of all environments. Gauges always can.
+    /// Returns whether the sample can go into a sum of all environments. Gauges always can.
     pub(crate) fn is_finite(&self) -> bool {
         !matches!(self, Self::Counted(reading) if !is_summable(reading.sum))
     }

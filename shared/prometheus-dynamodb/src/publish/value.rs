@@ -1,13 +1,13 @@
-//! The value of a counter or gauge, whichever features `prometheus` is built with.
+//! Reads the value of a counter or gauge, whichever features `prometheus` is built with.
 //!
-//! Its types are called alike with its default feature `protobuf` and without, but a counter's and a gauge's value is `value()`
-//! with it and `get_value()` without. A crate cannot tell which features another one has: whoever depends on both may turn them
-//! on.
+//! The types of `prometheus` have the same names with its default feature `protobuf` and without it. But the value of a
+//! counter or gauge is `value()` with the feature, and `get_value()` without it. A crate cannot tell which features another
+//! crate has, since whoever depends on both may turn them on.
 
 use prometheus::proto::{Counter, Gauge};
 
-/// Gives both types both methods. A type's own method comes before a trait's, so each of these reads by the one that the type
-/// has, either at once or through the other.
+/// Gives both types both methods. A type's own method comes before a trait's. So each method here calls the one that the
+/// type has, either at once or through the other method.
 #[allow(dead_code, reason = "one of the two is the type's own")]
 pub(super) trait Value {
     /// Returns the value.
