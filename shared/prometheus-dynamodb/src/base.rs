@@ -1,6 +1,6 @@
 //! Reads, decodes and packs a shard's base as a whole, whether it is stored in one item or in parts.
 //!
-//! What many writers counted merges into few numbers, so nearly always one item holds a base. There are two exceptions.
+//! The counts of many writers merge into few numbers, so nearly always one item holds a base. There are two exceptions.
 //! After a day on which very many writers died, the list of folded writers outgrows an item for two graces. And series that
 //! differ from writer to writer can outgrow an item for good. Then the `base` item is a root that names *parts*:
 //!

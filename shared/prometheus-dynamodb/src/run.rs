@@ -31,9 +31,10 @@ use crate::table::DynamoDbStatsTable;
 /// Runs a function whose metrics are published: after each response as the pace allows, shortly before a request's deadline, and
 /// a last time on SIGTERM.
 ///
-/// It reads [`WriterSettings::from_env`], and makes a client of DynamoDB that gives a publish a second at most. As many requests
-/// run at once as `AWS_LAMBDA_MAX_CONCURRENCY` says, which Lambda sets on managed instances. Log events have the span of
-/// their request, as with [`lambda_runtime::run`]; set up a subscriber first, or nothing is said of a table that is missing.
+/// It reads [`WriterSettings::from_env`], and makes a client of DynamoDB that gives a publish a second at most. As many
+/// requests run at once as `AWS_LAMBDA_MAX_CONCURRENCY` says, which Lambda sets on managed instances. Log events have the
+/// span of their request, as with [`lambda_runtime::run`]. Set up a subscriber first: without one, nothing reports a table
+/// that is missing.
 ///
 /// ```no_run
 /// use lambda_runtime::{Error, LambdaEvent, service_fn};
@@ -61,7 +62,7 @@ use crate::table::DynamoDbStatsTable;
 ///
 /// # Panics
 ///
-/// As [`lambda_runtime::run_concurrent`] does, outside of Lambda.
+/// Outside of Lambda, as [`lambda_runtime::run_concurrent`] does.
 pub async fn run<F, A, R, B, S, D, E>(handler: F, sources: impl Into<Sources>) -> Result<(), Error>
 where
     F: Service<LambdaEvent<A>, Response = R> + Clone + Send + 'static,
@@ -83,9 +84,9 @@ where
         .await
 }
 
-/// Makes a publisher as the environment's variables say, which publishes a last time on SIGTERM.
+/// Creates a publisher with the settings in the environment's variables, which publishes a last time on SIGTERM.
 async fn publisher(sources: Sources) -> Result<Publisher, Error> {
-    // Without the time before this call on systems that do not tell how long a process has run.
+    // On systems that do not tell how long a process has run, the time before this call is left out.
     let started_at = process::age().and_then(|age| Instant::now().checked_sub(age)).unwrap_or_else(Instant::now);
     let settings = WriterSettings::from_env()?;
     let table = DynamoDbStatsTable::new(client::for_publishing().await, settings.table());

@@ -1,5 +1,5 @@
-//! The settings of publishing and reading: from the environment, or by builders. Both check every value, and report all
-//! that is wrong at once.
+//! The settings of publishing and reading, from the environment or from builders. Both check every value, and report all
+//! faults at once.
 
 pub(crate) mod faults;
 
@@ -14,13 +14,13 @@ use crate::table::wire;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The most partition keys that writers can be spread over. A scrape reads each of them.
+/// Maximum number of partition keys that writers can be spread over. A scrape reads each of them.
 pub(crate) const MAX_SHARDS: u32 = 256;
 
-/// The shortest grace that outlasts every put that AWS still takes. It takes a request whose signature's time is at most 15
-/// minutes before or after its own. So once a put was taken, copies of it can be taken for 30 minutes: it was signed 15
-/// minutes ahead at most, and is refused 15 minutes after that. Five more are for the whole seconds of the table's times,
-/// and for the differences between AWS's own clocks.
+/// Shortest grace that outlasts every put that AWS still takes. AWS takes a request whose signature's time is at most 15
+/// minutes before or after AWS's own time. So once a put was taken, copies of it can be taken for 30 minutes: it was signed
+/// 15 minutes ahead at most, and is refused 15 minutes after that. Five more minutes are for the whole seconds of the
+/// table's times, and for the differences between AWS's own clocks.
 pub(crate) const SAFE_GRACE: Duration = Duration::from_secs(35 * 60);
 
 const SHARDS: RangeInclusive<u32> = 1..=MAX_SHARDS;
@@ -30,7 +30,7 @@ const MAX_SERIES: RangeInclusive<u32> = 1..=20_000;
 const FORMATS: RangeInclusive<u64> = wire::FORMAT..=wire::FORMAT_STRUCTURED;
 const ANY_TIME: RangeInclusive<Duration> = Duration::ZERO..=DAY;
 
-/// What a publishing function needs to know.
+/// Settings of a function that publishes.
 ///
 /// ```
 /// use prometheus_dynamodb::WriterSettings;
@@ -52,7 +52,7 @@ pub struct WriterSettings {
 }
 
 impl WriterSettings {
-    /// Reads the process's environment.
+    /// Reads the settings from the process's environment.
     ///
     /// | variable | default | |
     /// |---|---|---|
@@ -66,16 +66,16 @@ impl WriterSettings {
     ///
     /// # Errors
     ///
-    /// Every variable that is missing or out of range, by name and with what is allowed.
+    /// Returns every variable that is missing or out of range, by name and with what is allowed.
     pub fn from_env() -> Result<Self, SettingsError> {
         Self::from_variables(process_variable)
     }
 
-    /// Reads the variables of [`from_env`](Self::from_env) as `variable` returns them.
+    /// Reads the settings from the variables of [`from_env`](Self::from_env), as `variable` returns them.
     ///
     /// # Errors
     ///
-    /// As [`from_env`](Self::from_env).
+    /// Fails as [`from_env`](Self::from_env) does.
     pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let mut faults = Faults::default();
         let mut builder = Self::builder(
@@ -118,7 +118,7 @@ impl WriterSettings {
     }
 }
 
-/// Builds [`WriterSettings`].
+/// A builder of [`WriterSettings`].
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct WriterSettingsBuilder {
@@ -127,44 +127,44 @@ pub struct WriterSettingsBuilder {
 
 impl WriterSettingsBuilder {
     /// Spreads environments over this many partition keys, 1 to 256. DynamoDB takes about 1,000 write units a second under
-    /// one. It may be raised and lowered at any time: readers know the highest that was ever used.
+    /// one key. The number may be raised and lowered at any time, since readers know the highest one that was ever used.
     pub fn shards(mut self, shards: u32) -> Self {
         self.settings.shards = shards;
         self
     }
 
-    /// Publishes at most `burst` times at once, 1 to 1000, and in the long run once an `interval`, at most a day; zero
-    /// publishes after every response.
+    /// Publishes at most `burst` times at once, 1 to 1000, and in the long run once every `interval`, which is at most a day.
+    /// With an interval of zero, a publish follows every response.
     pub fn pace(mut self, interval: Duration, burst: u32) -> Self {
         (self.settings.pace.interval, self.settings.pace.burst) = (interval, burst);
         self
     }
 
-    /// Spends at most this share of an environment's time on publishing after responses, 1 to 100 %: while it publishes it
-    /// takes no event. 100 is no bound.
+    /// Spends at most this share of an environment's time on publishing after responses, 1 to 100 %. An environment takes no
+    /// event while it publishes. 100 is no bound.
     pub fn budget_percent(mut self, percent: u8) -> Self {
         self.settings.pace.budget_percent = percent;
         self
     }
 
-    /// Publishes at most this many series, 1 to 20,000. Those beyond are left out and counted.
+    /// Publishes at most this many series, 1 to 20,000. Series beyond that are left out and counted.
     pub fn max_series(mut self, max_series: u32) -> Self {
         self.settings.max_series = max_series;
         self
     }
 
-    /// Writes snapshots in this format: 2, in which what environments have in common is stored once, or 1, which versions of
-    /// this crate that know no other can read. Both are always read.
+    /// Writes snapshots in this format. Format 2, the default, stores once what environments have in common. Format 1 can
+    /// also be read by versions of this crate that know no other. Both formats are always read.
     pub fn format(mut self, format: u64) -> Self {
         self.settings.format = format;
         self
     }
 
-    /// Checks the values.
+    /// Checks the values, and returns the settings.
     ///
     /// # Errors
     ///
-    /// Every value that is out of range, by the name of its variable.
+    /// Returns every value that is out of range, by the name of its variable.
     pub fn build(self) -> Result<WriterSettings, SettingsError> {
         let settings = self.settings;
         let mut faults = Faults::default();
@@ -181,7 +181,7 @@ impl WriterSettingsBuilder {
     }
 }
 
-/// What the functions need to know that read the page and that compact the table.
+/// Settings of a function that reads the page or compacts the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableSettings {
     pub(crate) table: String,
@@ -191,7 +191,7 @@ pub struct TableSettings {
 }
 
 impl TableSettings {
-    /// Reads the process's environment.
+    /// Reads the settings from the process's environment.
     ///
     /// | variable | default | |
     /// |---|---|---|
@@ -202,16 +202,16 @@ impl TableSettings {
     ///
     /// # Errors
     ///
-    /// Every variable that is missing or out of range, by name and with what is allowed.
+    /// Returns every variable that is missing or out of range, by name and with what is allowed.
     pub fn from_env() -> Result<Self, SettingsError> {
         Self::from_variables(process_variable)
     }
 
-    /// Reads the variables of [`from_env`](Self::from_env) as `variable` returns them.
+    /// Reads the settings from the variables of [`from_env`](Self::from_env), as `variable` returns them.
     ///
     /// # Errors
     ///
-    /// As [`from_env`](Self::from_env).
+    /// Fails as [`from_env`](Self::from_env) does.
     pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let mut faults = Faults::default();
         let mut settings = Self::builder(faults.required(&variable, "STATS_TABLE")).settings;
@@ -243,7 +243,7 @@ impl TableSettings {
     }
 }
 
-/// Builds [`TableSettings`].
+/// A builder of [`TableSettings`].
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct TableSettingsBuilder {
@@ -251,32 +251,32 @@ pub struct TableSettingsBuilder {
 }
 
 impl TableSettingsBuilder {
-    /// Takes an environment for gone that has been silent for longer, at most a day: it no longer counts as live and may
-    /// be compacted. One that was only frozen goes on exactly.
+    /// Takes an environment for gone once it has been silent for longer than this, at most a day: it no longer counts as
+    /// live and may be compacted. An environment that was only frozen goes on exactly.
     pub fn writer_idle(mut self, writer_idle: Duration) -> Self {
         self.settings.writer_idle = writer_idle;
         self
     }
 
-    /// Waits this long, at most a day, before what was folded is deleted and forgotten. It must outlast every put that is
-    /// still under way: less than 35 minutes is for tests, where nothing is delayed for so long, and is logged.
+    /// Waits this long, at most a day, before what was folded is deleted and forgotten. The grace must outlast every put
+    /// that is still under way. Less than 35 minutes is for tests, where nothing is delayed for so long, and is logged.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.settings.grace = grace;
         self
     }
 
     /// Shows in OpenMetrics since when each counter and histogram counts, as a sample `…_created` beside it. A scraper that
-    /// makes nothing of it stores it as a series of its own. The protobuf format always says it.
+    /// does not know such samples stores them as series of their own. The protobuf format always has these times.
     pub fn created_series(mut self, created_series: bool) -> Self {
         self.settings.created_series = created_series;
         self
     }
 
-    /// Checks the values.
+    /// Checks the values, and returns the settings.
     ///
     /// # Errors
     ///
-    /// Every value that is out of range, by the name of its variable.
+    /// Returns every value that is out of range, by the name of its variable.
     pub fn build(self) -> Result<TableSettings, SettingsError> {
         let settings = self.settings;
         let mut faults = Faults::default();
@@ -288,8 +288,8 @@ impl TableSettingsBuilder {
     }
 }
 
-/// Returns a variable of the process. What is not Unicode in it becomes replacement characters, which no parser accepts
-/// where it matters.
+/// Returns a variable of the process. Whatever is not Unicode becomes replacement characters, which no parser accepts where
+/// it matters.
 pub(crate) fn process_variable(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }

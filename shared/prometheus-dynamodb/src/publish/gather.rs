@@ -1,4 +1,4 @@
-//! From ordinary `prometheus` registries to families.
+//! Gathers the metrics of ordinary `prometheus` registries into the ledger.
 
 use std::collections::BTreeMap;
 
@@ -12,14 +12,14 @@ use crate::publish::ledger::Ledger;
 /// Registries whose metrics are published, and how their gauges merge.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
-    /// The metrics that every environment has, if they are among these.
+    /// Registry of the metrics that every environment has, if they are among these.
     own: Option<Registry>,
     pub(super) registries: Vec<Registry>,
     pub(super) gauge_merges: BTreeMap<String, GaugeMerge>,
 }
 
 impl Sources {
-    /// Publishes the metrics of one registry.
+    /// Creates sources from the metrics of one registry.
     pub fn new(registry: Registry) -> Self {
         Self { registries: vec![registry], ..Self::default() }
     }
@@ -31,7 +31,7 @@ impl Sources {
         self
     }
 
-    /// Adds another registry's metrics, before all others where there is not room for all.
+    /// Adds another registry's metrics, which come before all others where there is not room for all.
     #[must_use]
     pub(crate) fn led_by(mut self, registry: Registry) -> Self {
         self.own = Some(registry);
@@ -97,7 +97,7 @@ mod tests {
     use proptest::prelude::*;
     use std::sync::{Arc, Mutex};
 
-    /// Everything that is in the ledger.
+    /// Returns everything that is in the ledger.
     fn families_of(ledger: &mut Ledger) -> Families {
         let values = ledger.values(10, 20);
         ledger.structure().families_of(&values)
@@ -146,7 +146,7 @@ mod tests {
         assert!(families.values().all(|family| family.born_at_ms == 10));
     }
 
-    /// A collector that says what it is told to.
+    /// A collector that reports the families that it is given.
     #[derive(Debug, Clone, Default)]
     struct Told(Arc<Mutex<Vec<MetricFamily>>>);
 
@@ -160,7 +160,7 @@ mod tests {
         }
     }
 
-    /// What there is to one family, but for its numbers: its name, help text and type, its series' labels, and its bounds.
+    /// A family without its numbers: its name, help text and type, its series' labels, and its bounds.
     type Shape = (&'static str, &'static str, MetricType, Vec<[&'static str; 2]>, Vec<f64>);
 
     fn shape() -> impl Strategy<Value = Shape> {

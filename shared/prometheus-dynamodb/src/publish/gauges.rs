@@ -39,7 +39,7 @@ fn is_registered(registry: &Registry, name: &str) -> bool {
     if registry.register(Box::new(probe.clone())).is_err() {
         return true;
     }
-    // It was registered a moment ago, so it can be taken back.
+    // The probe was registered a moment ago, so it can be taken back.
     let _ = registry.unregister(Box::new(probe));
     false
 }

@@ -1,11 +1,11 @@
-//! All series that an environment publishes, and what it has counted in them.
+//! Keeps all series that an environment publishes, and what it has counted in them.
 //!
-//! What was published once always is: a series that vanished from a snapshot would make a counter fall. So the ledger keeps each
-//! counter and histogram that it has admitted, whatever the program does with it, and admits new series only while there is room:
-//! up to a number of series, and up to what fits into an item.
+//! A series that was published once is published for good: if it vanished from a snapshot, a counter would fall. So the
+//! ledger keeps each counter and histogram that it has admitted, whatever the program does with it. It admits new series
+//! only while there is room: up to a number of series, and up to what fits into an item.
 //!
-//! From one gathering to the next hardly ever more than numbers change. A gathering that lists the same series in the same order as
-//! the last one is entered by their positions, without a look at a name.
+//! From one gathering to the next, hardly ever more than numbers change. A gathering that lists the same series in the same
+//! order as the last one is entered by position, without a look at a name.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,28 +20,29 @@ use crate::publish::refusal::{Refusal, Refusals};
 use crate::publish::sample::Sample;
 use crate::scrape::page::{go_together, sample_names};
 
-/// Metrics that change by themselves: that they do is no reason to publish.
+/// Prefixes of metrics that change by themselves. Their changes are no reason to publish.
 const RESTLESS: [&str; 2] = ["process_", "prometheus_dynamodb_"];
 
 /// See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Ledger {
     max_series: usize,
-    /// Whether no series are admitted, even if others go.
+    /// Set if no series are admitted, even if others go.
     is_full: bool,
     series: usize,
     families: BTreeMap<FamilyKey, Entry>,
     /// Names that the page itself needs.
     reserved: &'static [&'static str],
-    /// Counts the gatherings.
+    /// Number of gatherings so far, which is also the present one's number.
     gathering: u64,
-    /// How many series the present gathering has listed so far.
+    /// Number of series that the present gathering has listed so far.
     listed: usize,
-    /// The last gathering, unless it has made room: then one that lists the same could end otherwise.
+    /// Last gathering. It is absent if that gathering has made room, since another one of the same series could then end
+    /// otherwise.
     last: Option<Gathered>,
-    /// The structure of what is there, once it was asked for.
+    /// Structure of all series, once it was asked for.
     structure: Option<Arc<Structure>>,
-    /// When the present gathering and the one before it began, in milliseconds since the epoch.
+    /// Times at which the present gathering and the one before it began, in milliseconds since the epoch.
     began_at_ms: [Option<u64>; 2],
     dropped: u64,
     refusals: Refusals,
@@ -51,22 +52,23 @@ pub(crate) struct Ledger {
 #[derive(Debug, Default)]
 struct Entry {
     help: String,
-    /// Whether it was gathered among the first, which have the first claim on room.
+    /// Set if the family is among the environment's own metrics, which have the first claim on room.
     first: bool,
-    /// Whether no new series are admitted, since some did not fit into an item.
+    /// Set if no new series are admitted, since some did not fit into an item.
     full: bool,
     series: BTreeMap<Vec<String>, Line>,
 }
 
 #[derive(Debug)]
 struct Line {
-    /// When the gathering before the one that first had it began, unless that was the first one.
+    /// Time at which the gathering before the series' first one began. It is absent if the very first gathering had the
+    /// series.
     absent_at_ms: Option<u64>,
     state: State,
-    /// The last gathering in which the program had it, and at which position of that.
+    /// Number of the last gathering in which the program had the series; the next field is its position in that gathering.
     seen: u64,
     position: usize,
-    /// Whether it has its place in the snapshot, and keeps it.
+    /// Set once the series has its place in the snapshot, which it keeps.
     placed: bool,
 }
 
@@ -77,7 +79,7 @@ enum State {
 }
 
 impl Ledger {
-    /// An empty ledger for so many series, none of which may have one of the reserved names.
+    /// Creates an empty ledger for at most `max_series` series, none of which may have one of the reserved names.
     pub(crate) fn new(max_series: usize, reserved: &'static [&'static str]) -> Self {
         Self {
             max_series,
@@ -96,9 +98,9 @@ impl Ledger {
         }
     }
 
-    /// Goes on in a copy of the environment: what was gathered until now was gathered in another one. When series came up is
-    /// forgotten. If any were left out for lack of room, no more are admitted: they would bring what they had counted before
-    /// into each copy.
+    /// Goes on in a copy of the environment, for which everything until now was gathered in another environment. Forgets
+    /// when series came up. If any series were left out for lack of room, no more are admitted: they would bring what they
+    /// had counted before into each copy.
     pub(crate) fn continue_in_copy(&mut self) {
         self.is_full |= self.dropped > 0;
         self.began_at_ms = [None; 2];
@@ -106,7 +108,7 @@ impl Ledger {
         lines.for_each(|line| line.absent_at_ms = None);
     }
 
-    /// The last gathering: one that lists the same series may be entered by [`enter_again`](Self::enter_again).
+    /// Returns the last gathering. One that lists the same series may be entered by [`enter_again`](Self::enter_again).
     pub(crate) fn last(&self) -> Option<&Gathered> {
         self.last.as_ref()
     }
@@ -125,7 +127,7 @@ impl Ledger {
         read: impl for<'a> Fn(usize, &Kind, &'a mut Vec<u64>) -> Sample<'a>,
     ) {
         self.next_gathering(now_ms);
-        // What else was refused or dropped is so again.
+        // The other refusals, and the dropped series, are the same again.
         self.refusals.begin_only(Refusal::NotFinite);
         let mut buckets = Vec::new();
         for (key, entry) in &mut self.families {
@@ -154,7 +156,7 @@ impl Ledger {
         self.began_at_ms = [Some(now_ms), self.began_at_ms[0]];
     }
 
-    /// Enters what the program says of one series, or refuses it.
+    /// Enters the sample of one series, or refuses it.
     pub(crate) fn enter(
         &mut self,
         key: FamilyKey,
@@ -176,7 +178,7 @@ impl Ledger {
         self.refusals.add(metric, refusal, 1);
     }
 
-    /// Ends the gathering: what the program does not have any more is a count that stands still, or a gauge that is gone.
+    /// Ends the gathering. A counter or histogram that the program no longer has stands still, and a gauge is removed.
     pub(crate) fn end(&mut self, gathered: Gathered) {
         let gathering = self.gathering;
         let before = self.series;
@@ -200,7 +202,7 @@ impl Ledger {
         }
     }
 
-    /// The structure of everything in it.
+    /// Returns the structure of all series.
     pub(crate) fn structure(&mut self) -> &Arc<Structure> {
         let families = &self.families;
         self.structure.get_or_insert_with(|| {
@@ -214,7 +216,8 @@ impl Ledger {
         })
     }
 
-    /// The values of everything in it, as of now, in the order of its structure. Both times are in milliseconds since the epoch.
+    /// Returns the present values of all series, in the order of the structure. Both times are in milliseconds since the
+    /// epoch.
     pub(crate) fn values(&self, born_at_ms: u64, now_ms: u64) -> Values {
         let mut values = Builder::new(born_at_ms);
         for (key, entry) in &self.families {
@@ -231,7 +234,7 @@ impl Ledger {
         values.finish()
     }
 
-    /// The families that have series without a place, those with the first claim first.
+    /// Returns the families that have series without a place. Those with the first claim come first.
     pub(crate) fn without_place(&self) -> Vec<FamilyKey> {
         let mut claims: Vec<_> = self
             .families
@@ -239,22 +242,22 @@ impl Ledger {
             .map(|(key, entry)| (!entry.first, entry.series.values().filter(|line| !line.placed).count(), key))
             .filter(|(_, series, _)| *series > 0)
             .collect();
-        // The family that grows without bounds is the largest, and goes last.
+        // A family that grows without bounds is the largest one, and so goes last.
         claims.sort();
         claims.into_iter().map(|(_, _, key)| key.clone()).collect()
     }
 
-    /// Whether this series has a place.
+    /// Returns whether this series has a place.
     pub(crate) fn has_place(&self, key: &FamilyKey, label_values: &[String]) -> bool {
         self.families.get(key).and_then(|entry| entry.series.get(label_values)).is_some_and(|line| line.placed)
     }
 
-    /// Gives a place to each series that is there, once and for all.
+    /// Gives a place to each series, which the series keeps.
     pub(crate) fn place_all(&mut self) {
         self.families.values_mut().flat_map(|entry| entry.series.values_mut()).for_each(|line| line.placed = true);
     }
 
-    /// Refuses this family's series that have no place, and all that may be new later.
+    /// Refuses this family's series that have no place, and all series of the family that come up later.
     pub(crate) fn close(&mut self, key: &FamilyKey) {
         let Some(entry) = self.families.get_mut(key) else { return };
         let before = entry.series.len();
@@ -262,27 +265,27 @@ impl Ledger {
         entry.full = true;
         (self.last, self.structure) = (None, None);
         let refused = before - entry.series.len();
-        // A family that has none stays, and counts as one: there may be ever new ones.
+        // A family without series stays, and counts as one series: a program may have ever new such families.
         self.series -= refused - usize::from(entry.series.is_empty());
         self.refusals.add(&key.name, Refusal::TooLarge, refused as u64);
     }
 
-    /// How many series the present gathering left out because there are too many.
+    /// Returns the number of series that the present gathering left out because there are too many.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    /// What the present gathering refused.
+    /// Returns the refusals of the present gathering.
     pub(crate) fn refusals(&self) -> &Refusals {
         &self.refusals
     }
 
-    /// Whether anything has changed since the last publish.
+    /// Returns whether anything has changed since the last publish.
     pub(crate) fn has_changed(&self) -> bool {
         self.changed
     }
 
-    /// What is in it was published.
+    /// Notes that the content of the ledger was published.
     pub(crate) fn published(&mut self) {
         self.changed = false;
     }
@@ -334,12 +337,12 @@ impl Ledger {
         if sample.is_finite() { Ok(()) } else { Err(Refusal::NotFinite) }
     }
 
-    /// Whether there is room for another series.
+    /// Returns whether there is room for another series.
     fn has_room(&self) -> bool {
         !self.is_full && self.series < self.max_series
     }
 
-    /// Holds a new family to what readers ask of an item and of a page.
+    /// Checks a new family against what readers ask of an item and of a page.
     fn check_family(&self, key: &FamilyKey) -> Result<(), Refusal> {
         check_names(key)?;
         if !self.named(&key.name).all(|known| go_together(&known.kind, &key.kind)) {
@@ -357,7 +360,7 @@ impl Ledger {
         if taken { Err(Refusal::NameConflict) } else { Ok(()) }
     }
 
-    /// The families of this name.
+    /// Returns the families of this name.
     fn named(&self, name: &str) -> impl Iterator<Item = &FamilyKey> {
         let first = FamilyKey { name: name.to_owned(), kind: Kind::Counter, label_names: Vec::new() };
         let name = first.name.clone();
@@ -405,7 +408,7 @@ mod tests {
         Sample::Counted(Reading { counts: &[], sum })
     }
 
-    /// One gathering, and the series that are there after it.
+    /// Gathers once, and returns the series that are there afterwards.
     fn gather(ledger: &mut Ledger, samples: &[(FamilyKey, &str, Sample<'_>)]) -> Vec<(String, String)> {
         ledger.begin(0);
         for (key, user, sample) in samples {

@@ -1,4 +1,4 @@
-//! Publishing: an execution environment's registries into its item of the stats table.
+//! The publisher, which publishes an execution environment's registries as its item of the stats table.
 
 mod image;
 
@@ -31,13 +31,13 @@ use crate::table::item::{Encoded, Snapshot, WriterId};
 use crate::table::wire;
 use crate::table::{DynamoDbStatsTable, PublishStats};
 
-/// How long the last publish may take: what Lambda leaves between SIGTERM and SIGKILL, less what the runtime needs.
+/// Longest time that the last publish may take: what Lambda leaves between SIGTERM and SIGKILL, less what the runtime needs.
 const LAST_PUBLISH: Duration = Duration::from_millis(400);
 
-/// Publishes an environment's metrics. Clones are the same publisher.
+/// A publisher of an environment's metrics. Clones are the same publisher.
 ///
-/// One is enough for a process. Of two that publish to one table, only the first has the metrics of the environment and of the
-/// process, so that these are not counted twice.
+/// One is enough for a process. Of several that publish to one table, only the first has the metrics of the environment and
+/// of the process, so that these are not counted twice.
 #[derive(Debug)]
 pub struct Publisher<T = DynamoDbStatsTable> {
     inner: Arc<Inner<T>>,
@@ -51,9 +51,9 @@ struct Inner<T> {
     metrics: EnvironmentMetrics,
     started_at: Instant,
     timing: Mutex<Timing>,
-    /// Wakes the timer when it has something to do earlier than it thought.
+    /// Signal that wakes the timer if it has something to do before its sleep ends.
     wake_timer: Notify,
-    /// Held while a publish is on its way, so that a later snapshot always has the greater `seq`.
+    /// State that is locked while a publish is under way, so that a later snapshot always has the greater `seq`.
     publishing: tokio::sync::Mutex<Publishing>,
     closed: AtomicBool,
 }
@@ -67,14 +67,14 @@ struct Timing {
 
 #[derive(Debug)]
 struct Publishing {
-    /// When the environment began, in milliseconds since the epoch.
+    /// Time at which the environment began, in milliseconds since the epoch.
     born_at_ms: u64,
-    /// Absent until the first publish: environments that are restored from one memory image after their init must not
-    /// share an id.
+    /// Writer under whose id the environment publishes. It is absent until the first publish: environments that are restored
+    /// from one memory image after their init must not share an id.
     writer: Option<Writer<Content>>,
     ledger: Ledger,
     encoder: Encoder,
-    /// Whether readers are known to look under as many partition keys as this writer chooses from.
+    /// `true` once readers are known to look under as many partition keys as this writer chooses from.
     shards_announced: bool,
 }
 
@@ -88,7 +88,8 @@ impl<T: PublishStats> Publisher<T> {
     /// Makes a publisher of these sources, and of the metrics that every environment has: invocations, cold starts, the process,
     /// and publishing itself.
     ///
-    /// `started_at` is when the program started, for `lambda_init_duration_seconds`: take it in the first line of `main`.
+    /// `started_at` is the time at which the program started, for `lambda_init_duration_seconds`: take it in the first line
+    /// of `main`.
     ///
     /// # Errors
     ///
@@ -125,20 +126,20 @@ impl<T: PublishStats> Publisher<T> {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Publishes now, whatever the pace: for a loop that has no [`layer`](Self::layer). It takes a second at most, after which it
-    /// is given up.
+    /// Publishes now, whatever the pace. Call it from a loop that has no [`layer`](Self::layer). A publish that takes longer
+    /// than a second is given up.
     ///
     /// # Errors
     ///
-    /// When the table could not be used in time. That is logged and counted, too, and the next publish carries what this one
-    /// would have, so that a loop may just go on.
+    /// If the publish failed: see [`PublishError`]. The failure is logged and counted, too, and the next publish carries
+    /// what this one would have, so a loop may just go on.
     pub async fn publish(&self) -> Result<(), PublishError> {
         self.publish_now(LONGEST_HOLD).await.map_err(PublishError)
     }
 
-    /// Publishes a last time and marks the snapshot closed: this environment ends. Call it on SIGTERM, which Lambda follows with
-    /// SIGKILL after 500 ms: it takes 400 ms at most. An environment that has neither served a request nor published is not
-    /// worth an item, and publishes nothing.
+    /// Publishes a last time and marks the snapshot as closed, since this environment ends. Call it on SIGTERM, which Lambda
+    /// follows with SIGKILL after 500 ms: it takes 400 ms at most. An environment that has neither received a request nor
+    /// published is not worth an item, and publishes nothing.
     pub async fn close(&self) {
         self.set_closed(true);
         let metrics = &self.inner.metrics;
@@ -147,24 +148,24 @@ impl<T: PublishStats> Publisher<T> {
         }
     }
 
-    /// The init is over.
+    /// Notes that the init is over.
     pub(crate) fn init_is_over(&self) {
         self.inner.metrics.ready(self.inner.started_at.elapsed());
     }
 
-    /// Marks snapshots closed, or no longer. Whatever the timer would publish of an environment that has ended might meet an item
-    /// that is sealed by then, and need a second one.
+    /// Marks snapshots as closed, or no longer as closed, and stops or allows the timer's publishes. If the timer published
+    /// for an environment that has ended, the item might be sealed by then, and a second item would be needed.
     fn set_closed(&self, is_closed: bool) {
         self.inner.closed.store(is_closed, Ordering::SeqCst);
         self.schedule(|schedule, _| schedule.set_closed(is_closed));
     }
 
-    /// Returns what tells this publisher from others of the process.
+    /// Returns a number that tells this publisher from others of the process.
     pub(crate) fn address(&self) -> usize {
         Arc::as_ptr(&self.inner).addr()
     }
 
-    /// A request has arrived, which Lambda ends at `deadline_ms`, in milliseconds since the epoch.
+    /// Notes that a request has arrived, which Lambda ends at `deadline_ms`, in milliseconds since the epoch.
     pub(crate) fn begin_request(&self, deadline_ms: u64) -> RequestInFlight<T> {
         self.inner.metrics.invocations.inc();
         let left = time_left(deadline_ms, now_ms());
@@ -173,7 +174,7 @@ impl<T: PublishStats> Publisher<T> {
         RequestInFlight { publisher: self.clone(), number, is_out: false }
     }
 
-    /// Sees to it that the timer runs, and does not sleep too long, if it has something to do.
+    /// Ensures that the timer runs, and does not sleep too long, if it has something to do.
     fn arm_timer(&self) {
         match self.schedule(Schedule::arm_timer) {
             Arm::Nothing => {}
@@ -198,15 +199,15 @@ impl<T: PublishStats> Publisher<T> {
         }
     }
 
-    /// Publishes because the schedule says so. A failure is logged and counted, and the next publish carries what this one
-    /// would have; it never fails a request.
+    /// Publishes when the schedule says so. A failure is logged and counted, and never fails a request. The next publish
+    /// carries what this one would have.
     async fn publish_scheduled(&self, by: By, contents: Contents) {
         let mut begun = Begun { publisher: self, by, succeeded: false };
         begun.succeeded = self.publish_within(LONGEST_HOLD, contents).await.is_ok();
     }
 
-    /// Publishes whatever the schedule says. It hears of it, or the timer would publish the same again: for an environment that
-    /// has ended, and whose item was sealed meanwhile, as a second item.
+    /// Publishes whatever the schedule says, and tells the schedule. Otherwise the timer would publish the same again, and
+    /// if the environment has ended and its item was sealed meanwhile, as a second item.
     async fn publish_now(&self, limit: Duration) -> Result<(), Fault> {
         self.schedule(Schedule::begin_publish);
         let mut begun = Begun { publisher: self, by: By::Caller, succeeded: false };
@@ -215,9 +216,9 @@ impl<T: PublishStats> Publisher<T> {
         result
     }
 
-    /// Publishes, for no longer than `limit`.
+    /// Publishes, and gives up after `limit`.
     async fn publish_within(&self, limit: Duration, contents: Contents) -> Result<(), Fault> {
-        // What is given up in the middle is as a request whose response was lost, which the writer is made for.
+        // A publish that is given up in the middle is like a request whose response was lost, which the writer is made for.
         let result = time::timeout(limit, self.try_publish(contents)).await;
         let result = result.unwrap_or(Err(Fault::TimedOut(limit)));
         if let Err(error) = &result {
@@ -245,7 +246,7 @@ impl<T: PublishStats> Publisher<T> {
         let inner = &*self.inner;
         let mut publishing = inner.publishing.lock().await;
         let publishing = &mut *publishing;
-        // The last publish was faster to take the lock.
+        // The last publish took the lock first.
         if contents != Contents::All && inner.closed.load(Ordering::SeqCst) {
             return Ok(());
         }
@@ -256,7 +257,8 @@ impl<T: PublishStats> Publisher<T> {
             }
         }
         if !publishing.shards_announced {
-            // A reader looks under one key unless told otherwise, and must be told before anything stands elsewhere.
+            // A reader looks under one key unless told otherwise, so it must be told before anything is stored under another
+            // key.
             if inner.settings.shards > 1 {
                 inner.table.announce_shards(inner.settings.shards).await?;
             }
@@ -284,7 +286,7 @@ struct Attempt<'a, T> {
     born_at_ms: u64,
     ledger: &'a mut Ledger,
     encoder: &'a mut Encoder,
-    /// The size of the families that were put last.
+    /// Size of the families that were put last, in bytes.
     bytes: usize,
 }
 
@@ -306,14 +308,14 @@ impl<T: PublishStats> PublishPort<Content> for Attempt<'_, T> {
         let baseline = baseline.families();
         let gather = |ledger: &mut Ledger| content(&inner.sources, ledger, &baseline, born_at_ms, inner.table.now_ms());
         let gathered = gather(self.ledger);
-        // What is refused for the first time shall be on the page at once, and not only with the next publish.
+        // The counts of series that are refused for the first time are published now, and not only with the next publish.
         Ok(if inner.metrics.left_out(self.ledger) { gather(self.ledger) } else { gathered })
     }
 
     async fn put(&mut self, put: Put<'_, Content>) -> Result<PutOutcome<Content>, Fault> {
         let inner = self.inner;
         let shard = put.writer.shard(inner.settings.shards);
-        // A fence has nothing in it.
+        // A fence is empty.
         let families = if put.sealed {
             wire::encode(&put.content.families(), 0)?
         } else {
@@ -335,7 +337,7 @@ impl<T: PublishStats> PublishPort<Content> for Attempt<'_, T> {
             PutOutcome::Stored => PutOutcome::Stored,
             PutOutcome::Refused(None) => PutOutcome::Refused(None),
             PutOutcome::Refused(Some((head, stored))) => {
-                // Only of what is sealed it matters what it holds.
+                // The content matters only if the stored snapshot is sealed.
                 let families = if head.sealed { self.decode(shard, &stored).await? } else { Families::new() };
                 PutOutcome::Refused(Some((head, Content::Families(families))))
             }
@@ -356,7 +358,7 @@ impl<T: PublishStats> Attempt<'_, T> {
     }
 }
 
-/// What is to be published.
+/// Content that is to be published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Contents {
     /// Everything.
@@ -367,15 +369,15 @@ enum Contents {
     Changes,
 }
 
-/// How long Lambda still gives a request. `cargo lambda` sends a constant deadline in the past, which says nothing; one more than
-/// a day ahead does not either, and could not be added to every clock.
+/// Returns the time that Lambda still gives a request, if that is known. `cargo lambda` sends a constant deadline in the
+/// past, which says nothing. A deadline more than a day ahead does not either, and could not be added to every clock.
 fn time_left(deadline_ms: u64, now_ms: u64) -> Option<Duration> {
     const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
     let left = Duration::from_millis(deadline_ms.checked_sub(now_ms)?);
     (Duration::ZERO < left && left <= LONGEST).then_some(left)
 }
 
-/// A publish that the schedule has begun. However it ends, also by being dropped, the schedule hears of it, or it would begin no
+/// A publish that has begun. However it ends, even by being dropped, it tells the schedule, which otherwise would begin no
 /// other.
 struct Begun<'a, T: PublishStats> {
     publisher: &'a Publisher<T>,
@@ -391,7 +393,8 @@ impl<T: PublishStats> Drop for Begun<'_, T> {
     }
 }
 
-/// A random number from 0 to 1, from the system: environments that were restored from one image must not draw the same.
+/// Returns a random number from 0 to 1. It comes from the system, since environments that were restored from one image must
+/// not draw the same number.
 fn random_fraction() -> f64 {
     let (high, _) = uuid::Uuid::new_v4().as_u64_pair();
     high as f64 / u64::MAX as f64
@@ -406,7 +409,7 @@ pub(crate) struct RequestInFlight<T: PublishStats> {
 }
 
 impl<T: PublishStats> RequestInFlight<T> {
-    /// The response is out: publishes, if it is time.
+    /// Notes that the response is out, and publishes if it is time.
     pub(crate) async fn response_is_out(mut self) {
         self.is_out = true;
         let number = self.number;

@@ -1,12 +1,13 @@
-//! When an environment publishes: a decision, apart from clocks and tasks.
+//! Decides when an environment publishes, apart from clocks and tasks.
 //!
-//! A publish holds the environment after its response, so a hot environment must not publish after every one. A token
+//! A publish holds the environment after its response, so a hot environment must not publish after every response. A token
 //! bucket (see `STATS_PUBLISH_INTERVAL` and `STATS_PUBLISH_BURST`) lets a quiet environment publish after each response and
-//! a hot one once an interval; a [`Budget`] bounds what all of that may take; and while publishes fail, the pauses between
-//! them grow. What is held back goes with the next publish, or by a timer where the process runs on.
+//! a hot one once an interval. A [`Budget`] bounds the time that all of these publishes may take. While publishes fail, the
+//! pauses between them grow. Changes that are held back go with the next publish, or by a timer where the process runs on.
 //!
-//! The timer also serves requests that are still in flight: what was counted meanwhile is published at the same pace, and once
-//! shortly before the deadline, at which Lambda kills the environment. It holds up no response, so it costs no budget.
+//! The timer also serves requests that are still in flight: it publishes what was counted meanwhile at the same pace, and
+//! once shortly before the deadline, at which Lambda kills the environment. The timer holds up no response, so it costs no
+//! budget.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,39 +16,39 @@ use tokio::time::Instant;
 
 use crate::publish::budget::Budget;
 
-/// How often the timer publishes where publishes have no interval, and how long it waits after the first failure.
+/// Interval of the timer's publishes where the pace has no interval, and pause after the first failure.
 const USUAL_PAUSE: Duration = Duration::from_secs(1);
 
 /// The longest pause between failing publishes.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// How long before a request's deadline its counts are published: a put to DynamoDB takes about 10 ms, and a slow one shall
-/// still be done.
+/// Time before a request's deadline at which its counts are published. A put to DynamoDB takes about 10 ms, and even a slow
+/// one should be done in time.
 const BEFORE_DEADLINE: Duration = Duration::from_millis(300);
 
-/// The token bucket's size and pace.
+/// Size and pace of the token bucket, and the budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Pace {
-    /// How long a token takes to come back; zero for a publish after every response.
+    /// Time that a token takes to come back; zero for a publish after every response.
     pub interval: Duration,
-    /// How many tokens there are at most.
+    /// Maximum number of tokens.
     pub burst: u32,
-    /// How much of its time an environment may spend on publishing after its responses, in percent. With 100 there is no bound.
+    /// Share of its time that an environment may spend on publishing after its responses, in percent. 100 is no bound.
     pub budget_percent: u8,
 }
 
-/// Who publishes.
+/// Cause of a publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum By {
-    /// A response is out, and the environment takes no event meanwhile.
+    /// A response that is out. The environment takes no event during the publish.
     Response,
-    /// The timer, beside whatever else the environment does.
+    /// The timer, which publishes beside whatever else the environment does.
     Timer,
-    /// Whoever asked for it, whatever the schedule says: the environment ends, or a loop publishes by itself.
+    /// A caller, who publishes whatever the schedule says: the environment ends, or a loop publishes by itself.
     Caller,
 }
 
-/// What is to be done when the timer fires.
+/// Decision about what the timer does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnTimer {
     /// Publish now, then ask again.
@@ -60,46 +61,46 @@ pub(crate) enum OnTimer {
     End,
 }
 
-/// What the timer needs after something has happened.
+/// Action that the timer needs after something has happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arm {
-    /// It must be started; it then asks [`Schedule::on_timer`] until that says [`OnTimer::End`].
+    /// The timer must be started. It then asks [`Schedule::on_timer`] until the answer is [`OnTimer::End`].
     Start,
-    /// It sleeps for too long and must be woken.
+    /// The timer sleeps for too long and must be woken.
     Wake,
     /// Nothing.
     Nothing,
 }
 
-/// Decides when to publish.
+/// A schedule, which decides when to publish.
 #[derive(Debug)]
 pub(crate) struct Schedule {
     pace: Pace,
     tokens: u32,
-    /// When the bucket was last as full as `tokens` says.
+    /// Time up to which refills are counted in `tokens`.
     refilled_at: Instant,
     budget: Budget,
-    /// Requests whose response is not out yet, and when the timer must publish for them at the latest.
+    /// Requests whose response is not out yet, each with the latest time at which the timer must publish for it.
     in_flight: BTreeMap<u64, Option<Instant>>,
     requests: u64,
-    /// Whether something is unpublished.
+    /// `true` while something is unpublished.
     pending: bool,
-    /// Since when a response is followed by a publish.
+    /// Time at which the publish began that follows a response, while there is one.
     response_publishes_since: Option<Instant>,
     timer_publishes: bool,
     failures: u32,
-    /// After a failure, nobody tries again before this.
+    /// Time before which neither a response nor the timer tries again after a failure, unless a deadline comes near.
     not_before: Instant,
-    /// When the timer publishes next, if there is something to publish.
+    /// Time at which the timer publishes next, if there is something to publish.
     timer_due: Instant,
-    /// Until when the timer sleeps, if it runs.
+    /// Time until which the timer sleeps, if it runs.
     timer_sleeps_until: Option<Instant>,
-    /// Whether the environment ends.
+    /// `true` once the environment ends.
     is_closed: bool,
 }
 
 impl Schedule {
-    /// A schedule with a full bucket.
+    /// Creates a schedule with a full bucket.
     pub(crate) fn new(pace: Pace, now: Instant) -> Self {
         Self {
             pace,
@@ -119,12 +120,12 @@ impl Schedule {
         }
     }
 
-    /// The environment ends, or goes on in a copy: once it ends, the timer has nothing to do.
+    /// Notes that the environment ends, or that it goes on in a copy. Once it ends, the timer has nothing to do.
     pub(crate) fn set_closed(&mut self, is_closed: bool) {
         self.is_closed = is_closed;
     }
 
-    /// A request has arrived, which Lambda ends at the deadline. Returns the request's number.
+    /// Notes that a request has arrived, which Lambda ends at the deadline. Returns the request's number.
     pub(crate) fn begin_request(&mut self, now: Instant, deadline: Option<Instant>) -> u64 {
         if self.in_flight.is_empty() && !self.pending {
             self.timer_due = now + self.timer_pause();
@@ -138,19 +139,20 @@ impl Schedule {
         self.requests
     }
 
-    /// A request was abandoned before its response was out.
+    /// Notes that a request was abandoned before its response was out.
     pub(crate) fn abandon_request(&mut self, request: u64) {
         self.in_flight.remove(&request);
         self.pending = true;
     }
 
-    /// A response is out. Returns whether a publish is to follow it.
+    /// Notes that a response is out. Returns whether a publish is to follow it.
     pub(crate) fn end_request(&mut self, request: u64, now: Instant) -> bool {
         self.in_flight.remove(&request);
         self.pending = true;
-        // One at a time. To wait for the timer's publish is worth it only where the environment may be frozen next.
+        // Only one publish runs at a time. Waiting for the timer's publish is worth it only where the environment may
+        // be frozen next.
         let another = self.response_publishes_since.is_some() || (self.timer_publishes && !self.in_flight.is_empty());
-        // A token is taken last, for then the publish does follow.
+        // The token is taken last, when it is certain that the publish follows.
         let publishes = !another && now >= self.not_before && self.budget.has_some(now) && self.take_token(now);
         if publishes {
             self.response_publishes_since = Some(now);
@@ -159,7 +161,7 @@ impl Schedule {
         publishes
     }
 
-    /// A publish has ended. `jitter`, from 0 to 1, spreads the pauses of environments that fail together.
+    /// Notes that a publish has ended. `jitter`, from 0 to 1, spreads the pauses of environments that fail together.
     pub(crate) fn published(&mut self, by: By, succeeded: bool, now: Instant, jitter: f64) {
         match by {
             By::Timer => self.timer_publishes = false,
@@ -179,7 +181,7 @@ impl Schedule {
         }
     }
 
-    /// Something has happened: see to it that the timer asks in time.
+    /// Decides, after something has happened, whether the timer must be started or woken so that it asks in time.
     pub(crate) fn arm_timer(&mut self, now: Instant) -> Arm {
         let Some(at) = self.timer_at() else { return Arm::Nothing };
         match self.timer_sleeps_until.replace(at.max(now)) {
@@ -192,7 +194,7 @@ impl Schedule {
         }
     }
 
-    /// The timer asks what to do.
+    /// Decides what the timer does now.
     pub(crate) fn on_timer(&mut self, now: Instant) -> OnTimer {
         let at = self.timer_at();
         self.timer_sleeps_until = at.map(|at| at.max(now));
@@ -210,18 +212,18 @@ impl Schedule {
         }
     }
 
-    /// When the timer has something to do.
+    /// Returns the time at which the timer has something to do, if it has anything to do.
     fn timer_at(&self) -> Option<Instant> {
         if self.is_closed {
             return None;
         }
         let to_publish = self.pending || !self.in_flight.is_empty();
         let regularly = to_publish.then(|| self.timer_due.max(self.not_before));
-        // A deadline takes no heed of pace and pauses: what it finds unpublished would be lost.
+        // A deadline ignores pace and pauses: whatever is unpublished at the deadline would be lost.
         self.in_flight.values().copied().flatten().chain(regularly).min()
     }
 
-    /// A publish begins, and carries all that is unpublished.
+    /// Notes that a publish begins, which carries everything that is unpublished.
     pub(crate) fn begin_publish(&mut self, now: Instant) {
         self.pending = false;
         self.timer_due = now + self.timer_pause();
@@ -270,7 +272,7 @@ mod tests {
         (Schedule::new(Pace { interval: SECOND, burst, budget_percent: 2 }, start), start)
     }
 
-    /// A request that takes no time; whether it is followed by a publish, which takes no time either.
+    /// Handles a request that takes no time. Returns whether it is followed by a publish, which takes no time either.
     fn request(schedule: &mut Schedule, now: Instant) -> bool {
         let request = schedule.begin_request(now, None);
         let publishes = schedule.end_request(request, now);

@@ -1,4 +1,4 @@
-//! Who may scrape: whoever shows a token.
+//! Decides who may scrape: everyone who shows an accepted token.
 
 use subtle::{Choice, ConstantTimeEq};
 
@@ -28,8 +28,8 @@ impl Access {
         self.tokens.is_empty()
     }
 
-    /// Tells whether this `Authorization` header lets its sender scrape. It compares with every token and in constant time, so that
-    /// the time taken tells nothing about them but their lengths.
+    /// Returns whether this `Authorization` header lets its sender scrape. The header is compared with every token and in
+    /// constant time, so that the time taken tells nothing about the tokens but their lengths.
     pub(super) fn allows(&self, authorization: Option<&str>) -> bool {
         if self.is_open() {
             return true;

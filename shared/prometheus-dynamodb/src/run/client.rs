@@ -1,5 +1,5 @@
-//! Clients of DynamoDB whose every call has a time budget: by default the SDK waits for a silent endpoint without end, and Lambda
-//! would end the function before.
+//! Makes clients of DynamoDB whose every call has a time budget: by default the SDK waits for a silent endpoint without end,
+//! and Lambda would end the function before.
 
 use std::time::Duration;
 
@@ -9,7 +9,8 @@ use aws_config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::Client;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
-/// Makes a client for publishing: the environment waits for it, and the next publish makes up for one that failed.
+/// Makes a client for publishing. Its budget is small, since the environment waits for it, and the next publish makes up for
+/// one that failed.
 pub(super) async fn for_publishing() -> Client {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_millis(300))
@@ -19,7 +20,7 @@ pub(super) async fn for_publishing() -> Client {
     client(timeouts, 2).await
 }
 
-/// Makes a client for reading and compacting: a query's page can have 1 MB.
+/// Makes a client for reading and compacting. Its budget is larger, since a query's page can have 1 MB.
 pub(super) async fn for_batches() -> Client {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_millis(500))

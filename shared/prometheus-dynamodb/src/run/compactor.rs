@@ -14,17 +14,17 @@ use crate::settings::faults::Faults;
 use crate::settings::{TableSettings, WriterSettings};
 use crate::table::DynamoDbStatsTable;
 
-/// What is left of an invocation's time for the response and for publishing, which may take 1 s.
+/// Part of an invocation's time that is left for the response and for publishing, which may take 1 s.
 const RESERVE: Duration = Duration::from_millis(1500);
 
-/// The time for a run where the runtime does not say when it ends, as emulators do.
+/// Time for a run where the runtime does not say when the run ends, as in emulators.
 const USUAL: Duration = Duration::from_secs(50);
 
 /// Runs a function that compacts the stats table each time it is invoked, whatever the event: let a schedule invoke it every
 /// hour or so, with a time-out of a minute.
 ///
-/// A run does what it can until the time-out comes near, and the next goes on. It responds with its [`CompactReport`] and
-/// publishes its own metrics. It reads [`TableSettings::from_env`] and [`WriterSettings::from_env`].
+/// A run does what it can until the time-out comes near, and the next run goes on. The function responds with the run's
+/// [`CompactReport`] and publishes its own metrics. It reads [`TableSettings::from_env`] and [`WriterSettings::from_env`].
 ///
 /// [`CompactReport`]: crate::CompactReport
 ///
@@ -34,11 +34,11 @@ const USUAL: Duration = Duration::from_secs(50);
 ///
 /// # Panics
 ///
-/// As [`run`](crate::run).
+/// Outside of Lambda, as [`run`](crate::run) does.
 pub async fn run_compactor() -> Result<(), Error> {
     let mut faults = Faults::default();
     let settings = faults.take(TableSettings::from_env());
-    // Checked here, so that what is wrong with either is told at once.
+    // Checked here, so that the faults of both settings are reported at once.
     faults.take(WriterSettings::from_env());
     let settings = faults.finish(settings)?.expect("a setting is absent only when a fault was noted");
 
@@ -48,7 +48,7 @@ pub async fn run_compactor() -> Result<(), Error> {
     let handler = service_fn(move |event: LambdaEvent<IgnoredAny>| {
         let compactor = Arc::clone(&compactor);
         let time = time_for_run(event.context.deadline(), SystemTime::now());
-        // Boxed, for it is deeper than the compiler follows.
+        // Boxed, since the future is nested deeper than the compiler follows.
         Box::pin(async move {
             let (report, result) = compactor.run(Instant::now() + time).await;
             tracing::info!(?report, "compacted");
@@ -60,13 +60,14 @@ pub async fn run_compactor() -> Result<(), Error> {
         })
     });
     let publisher = super::publisher(registry.into()).await?;
-    // One run after the other, whatever `AWS_LAMBDA_MAX_CONCURRENCY` says: two at once would only be in each other's way.
+    // Runs come one after the other, whatever `AWS_LAMBDA_MAX_CONCURRENCY` says: two at once would only be in each other's
+    // way.
     Runtime::new(handler).layer(TracingLayer::new()).layer(publisher.layer()).run().await
 }
 
 /// Returns the time for a run that Lambda ends at `ends_at`.
 fn time_for_run(ends_at: SystemTime, now: SystemTime) -> Duration {
-    // Lambda hands out no event that is over. Emulators name a constant time, long past.
+    // Lambda hands out no event whose deadline is over. Emulators send a constant deadline, long past.
     ends_at.duration_since(now).map_or(USUAL, |left| left.saturating_sub(RESERVE))
 }
 

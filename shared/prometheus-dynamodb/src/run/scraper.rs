@@ -17,11 +17,11 @@ use crate::settings::faults::Faults;
 use crate::settings::{TableSettings, process_variable};
 use crate::table::{DynamoDbStatsTable, ReadStats};
 
-/// What is left of an invocation's time for the response.
+/// Part of an invocation's time that is left for the response.
 const RESERVE: Duration = Duration::from_millis(500);
 
-/// Runs a function that answers scrapes, behind an HTTP API of API Gateway (payload format 2.0) or a function URL. Every path is the
-/// page: let the route decide.
+/// Runs a function that answers scrapes, behind an HTTP API of API Gateway (payload format 2.0) or a function URL. It
+/// answers every path with the page: let the route decide.
 ///
 /// It reads [`TableSettings::from_env`], and the token that a scraper must show: `METRICS_TOKEN`, and `METRICS_TOKEN_PREVIOUS`
 /// beside it while the token is changed. Without a token everyone may scrape, which is logged at each start.
@@ -33,7 +33,7 @@ const RESERVE: Duration = Duration::from_millis(500);
 ///
 /// # Panics
 ///
-/// As [`run`](crate::run).
+/// Outside of Lambda, as [`run`](crate::run) does.
 pub async fn run_scraper() -> Result<(), Error> {
     let mut faults = Faults::default();
     let settings = faults.take(TableSettings::from_env());
@@ -46,7 +46,7 @@ pub async fn run_scraper() -> Result<(), Error> {
     let scraper = Arc::new(Scraper::new(table, settings));
     let handler = service_fn(move |event: LambdaEvent<HttpEvent>| {
         let (scraper, access) = (Arc::clone(&scraper), Arc::clone(&access));
-        // Boxed, for it is deeper than the compiler follows.
+        // Boxed, since the future is nested deeper than the compiler follows.
         Box::pin(async move { Ok::<_, Error>(answer(&scraper, &access, &event.payload, &event.context).await) })
     });
     Runtime::new(handler).layer(TracingLayer::new()).run_concurrent().await
@@ -80,7 +80,7 @@ impl HttpEvent {
     }
 }
 
-/// The response in the same format.
+/// A response in the same format.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct HttpResponse {
@@ -97,12 +97,12 @@ async fn answer<T: ReadStats>(
     context: &Context,
 ) -> HttpResponse {
     let received_at = Instant::now();
-    // Before the table is read: what is refused costs next to nothing.
+    // Checked before the table is read, so that a refused request costs next to nothing.
     if !access.allows(event.header("authorization")) {
         let response = text(401, "an Authorization header with a valid bearer token is needed");
         return with_header(response, "www-authenticate", "Bearer realm=\"metrics\"");
     }
-    // Emulators name a constant time, long past.
+    // Emulators send a constant deadline, long past.
     let left = context.deadline().duration_since(SystemTime::now()).ok();
     let request = PageRequest {
         method: &event.request_context.http.method,

@@ -1,4 +1,4 @@
-//! Collecting what is wrong with settings.
+//! Collects the faults of settings.
 
 use std::fmt::{self, Display};
 use std::ops::RangeInclusive;
@@ -20,7 +20,7 @@ impl SettingFault {
         self.variable
     }
 
-    /// Returns what is wrong with it and what is allowed, as the rest of a sentence that begins with the variable.
+    /// Returns what is wrong with the variable and what is allowed, as the rest of a sentence that begins with the variable.
     pub fn problem(&self) -> &str {
         &self.problem
     }
@@ -32,13 +32,13 @@ impl Display for SettingFault {
     }
 }
 
-/// Every wrong setting, each by its variable's name and with what is allowed.
+/// Error with every wrong setting, each by its variable's name and with what is allowed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SettingsError {
     faults: Vec<SettingFault>,
 }
 
-/// As the text: it is what a `main` shows that returns this error.
+/// Shows the text of `Display`, since a `main` that returns this error shows its `Debug` form.
 impl fmt::Debug for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
@@ -66,7 +66,7 @@ impl Display for SettingsError {
 
 impl std::error::Error for SettingsError {}
 
-/// What was found wrong so far.
+/// Faults that were found so far.
 #[derive(Debug, Default)]
 pub(crate) struct Faults(Vec<SettingFault>);
 
@@ -75,7 +75,7 @@ impl Faults {
         self.0.push(SettingFault { variable, problem: problem.into() });
     }
 
-    /// Notes what other settings were refused for, each variable once.
+    /// Returns other settings, or notes the faults for which they were refused, each once.
     pub(crate) fn take<T>(&mut self, settings: Result<T, SettingsError>) -> Option<T> {
         let refused = match settings {
             Ok(settings) => return Some(settings),
@@ -89,7 +89,7 @@ impl Faults {
         None
     }
 
-    /// Returns a secret, unless it is not set. What is wrong with it is told without repeating it.
+    /// Returns a secret, unless it is not set. A fault of the secret does not repeat it.
     pub(crate) fn secret<T>(
         &mut self,
         find: &impl Fn(&str) -> Option<String>,
@@ -100,7 +100,7 @@ impl Faults {
         parse(&text).map_err(|expected| self.add(variable, format!("is set but wrong: {expected}"))).ok()
     }
 
-    /// Returns a variable that must be there, and an empty text if it is not.
+    /// Returns a variable that must be set. If it is not, notes that and returns an empty text.
     pub(crate) fn required(&mut self, find: &impl Fn(&str) -> Option<String>, variable: &'static str) -> String {
         if find(variable).is_none() {
             self.add(variable, "is missing");
@@ -108,7 +108,8 @@ impl Faults {
         self.text(find, variable).unwrap_or_default()
     }
 
-    /// Returns a variable, unless it is not set, or set to nothing: that is a fault, since it would silently mean a default.
+    /// Returns a variable, if it is set. A variable that is set to nothing is a fault, since it would silently mean a
+    /// default.
     fn text(&mut self, find: &impl Fn(&str) -> Option<String>, variable: &'static str) -> Option<String> {
         let text = find(variable)?;
         if text.trim().is_empty() {
@@ -118,7 +119,7 @@ impl Faults {
         Some(text)
     }
 
-    /// Replaces `value` by a variable, if that is there.
+    /// Replaces `value` by the variable, if that is set.
     pub(crate) fn number<N: FromStr + PartialOrd + Display>(
         &mut self,
         find: &impl Fn(&str) -> Option<String>,
@@ -133,7 +134,7 @@ impl Faults {
         }
     }
 
-    /// Replaces `value` by a variable, if that is there.
+    /// Replaces `value` by the variable, if that is set.
     pub(crate) fn duration(
         &mut self,
         find: &impl Fn(&str) -> Option<String>,
@@ -148,7 +149,7 @@ impl Faults {
         }
     }
 
-    /// Replaces `value` by a variable, if that is there.
+    /// Replaces `value` by the variable, if that is set.
     pub(crate) fn flag(&mut self, find: &impl Fn(&str) -> Option<String>, variable: &'static str, value: &mut bool) {
         let Some(text) = self.text(find, variable) else { return };
         match text.parse() {

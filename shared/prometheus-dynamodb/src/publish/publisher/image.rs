@@ -1,8 +1,8 @@
-//! Environments that are restored from an image of an initialised one, as SnapStart does it.
+//! Handles environments that are restored from an image of an initialized one, as SnapStart does it.
 //!
-//! The image holds what was counted during the init, so each environment that is restored would count it again. So the one of
-//! which the image is taken publishes it and is closed, and those that are restored begin from there: with an id, a birth and a
-//! cold start of their own, and with nothing counted.
+//! The image holds what was counted during the init, and each restored environment would count that again. So the
+//! environment of which the image is taken publishes it and is closed. Each restored environment begins from there: with its
+//! own id, birth and cold start, and with nothing counted.
 
 use std::sync::Arc;
 
@@ -15,13 +15,14 @@ use crate::publish::content::Content;
 use crate::table::PublishStats;
 use crate::table::item::WriterId;
 
-/// How often it is tried to publish before the image: what is not published by then counts for nobody.
+/// Number of attempts to publish before the image is taken. Counts that are not published by then are lost.
 const ATTEMPTS: u32 = 3;
 
-/// What a runtime must tell of an image: `runtime.register_snapstart_resource(Arc::new(publisher.clone()))`.
+/// The hooks that a runtime calls around an image: `runtime.register_snapstart_resource(Arc::new(publisher.clone()))`.
 ///
-/// Register it before all others. It is then told of the image last and of the restoring first, and so sees what the hooks of
-/// others count. A publish that fails fails neither: what was counted before the image may be lost, but is never there twice.
+/// Register the publisher before all other resources. Its hooks are then called last before the image is taken, and first
+/// after an environment was restored, and so cover what the hooks of others count. A publish that fails fails neither hook:
+/// what was counted before the image may be lost, but is never there twice.
 impl<T: PublishStats> SnapStartResource for Publisher<T> {
     fn before_snapshot(&self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async {
@@ -40,7 +41,8 @@ impl<T: PublishStats> SnapStartResource for Publisher<T> {
         Box::pin(async {
             let inner = &*self.inner;
             let mut publishing = inner.publishing.lock().await;
-            // Gathered only now, so that nothing that was counted between the last publish and the image is in each copy.
+            // Gathers only now, so that nothing that was counted between the last publish and the image is counted in each
+            // copy.
             inner.sources.gather(&mut publishing.ledger, inner.table.now_ms());
             let values = publishing.ledger.values(publishing.born_at_ms, inner.table.now_ms());
             let counted_before = Content::Gathered { structure: Arc::clone(publishing.ledger.structure()), values };
