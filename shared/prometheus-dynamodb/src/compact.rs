@@ -37,8 +37,8 @@ pub struct CompactReport {
     pub buried: u64,
     /// Writers that a base no longer names.
     pub forgotten: u64,
-    /// Sealed writers that were not folded because a series of theirs would outgrow an item. They count all the same, but
-    /// each scrape reads them one by one.
+    /// Sealed writers that were not folded because a series of theirs, or of writers added along with them, would outgrow an
+    /// item. They count all the same, but each scrape reads them one by one.
     pub base_full: u64,
     /// Items that could not be read, and were left alone.
     pub unreadable: u64,

@@ -56,7 +56,7 @@ impl writer::Content for Content {
     }
 }
 
-/// Gathers what the environment has counted, less the baseline. Both times are in milliseconds since the epoch.
+/// Gathers the environment's counts, less the baseline. Both times are in milliseconds since the epoch.
 ///
 /// New series must leave room for the numbers of all series to grow. Where not all of the new series fit, whole families of
 /// them are left out, the largest first. Series that have been published stay.

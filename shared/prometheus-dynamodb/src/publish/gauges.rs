@@ -1,4 +1,4 @@
-//! Checks that each declared gauge exists. A gauge whose name is misspelt would merge by the default, and nobody would
+//! Checks that each declared gauge exists. A gauge whose name is misspelled would merge by the default, and nobody would
 //! notice.
 
 use prometheus::proto::MetricType;

@@ -57,7 +57,7 @@ pub(crate) enum OnTimer {
     PublishChanges,
     /// Sleep until then, then ask again.
     SleepUntil(Instant),
-    /// Nothing: the timer has ended.
+    /// End: there is nothing left to do.
     End,
 }
 
@@ -346,7 +346,7 @@ mod tests {
         schedule.published(By::Response, true, start, 1.0);
         assert_eq!(schedule.arm_timer(start), Arm::Start, "what the others counted goes with the timer");
         assert_eq!(schedule.on_timer(start + SECOND), OnTimer::Publish);
-        // Only the last one to end waits for the timer's publish, for then the environment may be frozen.
+        // Only the last request to end waits for the timer's publish, since the environment may be frozen then.
         let (one, other) = (schedule.begin_request(start + SECOND, None), schedule.begin_request(start + SECOND, None));
         assert!(!schedule.end_request(one, start + SECOND));
         assert!(schedule.end_request(other, start + SECOND));

@@ -23,7 +23,7 @@ impl Access {
         Self { tokens: current.into_iter().chain(previous).collect() }
     }
 
-    /// Returns true if everyone may scrape.
+    /// Returns `true` if everyone may scrape.
     pub(super) fn is_open(&self) -> bool {
         self.tokens.is_empty()
     }
