@@ -46,8 +46,8 @@ pub enum ScrapeError {
         /// Fault of the structure.
         source: StructureError,
     },
-    /// Reading took longer than the caller allows, or than half of `STATS_GRACE`. In that time a writer that was read
-    /// early could have been folded and forgotten.
+    /// Reading took longer than the caller allows, or than half of `STATS_GRACE`. During so long a scrape, a writer that was
+    /// read early could have been folded and forgotten.
     #[error("reading the stats table took longer than {} s", limit.as_secs_f64())]
     TooSlow {
         /// Time that was allowed.

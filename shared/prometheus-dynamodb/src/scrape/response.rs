@@ -13,8 +13,7 @@ use crate::table::{DynamoDbStatsTable, ReadStats, TableError};
 use selection::Selection;
 use time_allowed::time_allowed;
 
-/// Longest body that is sent, in bytes: Lambda's limit of 6 MB for a response, less room for what surrounds the body.
-/// See
+/// Longest body that is sent, in bytes: Lambda's limit of 6 MB for a response, less room for what surrounds the body. See
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>.
 const MAX_PAYLOAD_BYTES: usize = 6 * 1024 * 1024 - 16 * 1024;
 
@@ -127,8 +126,8 @@ fn shortened(text: &str) -> String {
     }
 }
 
-/// Reads the table and renders it as one page, to answer scrapes. A scraper keeps structures for the next scrape, so
-/// keep it as long as the process lives.
+/// Scraper of a stats table: answers requests by reading the table and rendering it as one page. It keeps structures for
+/// the next scrape, so keep the scraper as long as the process lives.
 #[derive(Debug)]
 pub struct Scraper<T = DynamoDbStatsTable> {
     table: T,

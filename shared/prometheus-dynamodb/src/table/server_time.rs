@@ -26,8 +26,8 @@ struct Heard {
 }
 
 impl ServerTime {
-    /// Returns the latest time that was read. As long as no answer has told any, returns the time of the process's
-    /// clock; DynamoDB's answers always tell it.
+    /// Returns the latest time that was read, or the time of the process's clock as long as no answer has had a `Date`.
+    /// DynamoDB's answers always have one.
     pub(super) fn answered_at_ms(&self) -> u64 {
         let heard = *self.heard();
         heard.map_or_else(clock::now_ms, |heard| heard.date_ms)

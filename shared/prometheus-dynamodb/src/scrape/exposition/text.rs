@@ -50,8 +50,7 @@ fn labels(series: &PageSeries, bound: Option<f64>) -> String {
     if pairs.is_empty() { String::new() } else { format!("{{{}}}", pairs.join(",")) }
 }
 
-/// Escapes backslashes and line feeds, which is needed everywhere, and `quotes`, which is needed within a label's
-/// value.
+/// Escapes backslashes and line feeds, and with `quotes` also quotes, as is needed within a label's value.
 fn escaped(text: &str, quotes: bool) -> String {
     let text = text.replace('\\', r"\\").replace('\n', r"\n");
     if quotes { text.replace('"', "\\\"") } else { text }
