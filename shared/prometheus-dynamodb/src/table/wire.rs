@@ -28,7 +28,7 @@
 //!
 //! This is format 1. In format 2 a snapshot names a *structure*, which has families as in format 1, but without times,
 //! and whose series have only `label_value`. The structure's id is the first 16 bytes of the SHA-256 of its message
-//! before compression. The bytes of the snapshot are
+//! before compression. The bytes of the snapshot are:
 //!
 //! 1. the structure's id;
 //! 2. the values, in the [structure's order](crate::families::structure::Structure);
