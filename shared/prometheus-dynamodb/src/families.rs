@@ -1,4 +1,4 @@
-//! Metric families as plain data: what one writer publishes, what the base holds, and what merging works on.
+//! Metric families as plain data: what one writer publishes, what a base holds, and what merging works on.
 
 pub mod exact_sum;
 pub mod merge;
@@ -16,43 +16,43 @@ use crate::families::exact_sum::ExactSum;
 /// The families of one writer, or of many merged.
 pub type Families = BTreeMap<FamilyKey, Family>;
 
-/// What tells one family's data from another's. Data under different keys never mix: a deploy that changes a metric's
-/// type, labels or buckets starts a new family beside the old one, and the page decides what of them can be shown.
+/// Identity of a family. Data under different keys never mix: a deploy that changes a metric's type, labels or buckets
+/// starts a new family beside the old one, and the page decides which of them it can show.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FamilyKey {
     /// The metric's name, without the suffixes `_bucket`, `_sum` and `_count`.
     pub name: String,
-    /// Its type, and what of the type decides how values merge.
+    /// The metric's type, with everything in it that decides how values merge.
     pub kind: Kind,
     /// The names of its labels, in ascending order.
     pub label_names: Vec<String>,
 }
 
-/// A metric's type, and what of the type decides how values merge.
+/// A metric's type, with everything in it that decides how values merge.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// Adds up over all writers that ever were.
+    /// A counter. Its values add up over all writers that ever existed.
     Counter,
-    /// Merges as declared.
+    /// A gauge. Its values merge as declared.
     Gauge(GaugeMerge),
-    /// Buckets and sum add up over all writers that ever were.
+    /// A histogram. Its buckets and sums add up over all writers that ever existed.
     Histogram(Bounds),
 }
 
-/// How the values of one gauge in many execution environments become one value.
+/// Rule by which the values of one gauge in many execution environments become one value.
 ///
-/// *Live* is an environment that has neither said that it ends nor been silent for longer than `STATS_WRITER_IDLE`. The
-/// names are those of the multi-process mode of Prometheus's Python client.
+/// An environment is *live* if it has not said that it ends, and has not been silent for longer than
+/// `STATS_WRITER_IDLE`. The names are those of the multi-process mode of Prometheus's Python client.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GaugeMerge {
-    /// The sum over live environments; 0 when none is live. For what an environment *has*.
+    /// The sum over live environments; 0 if none is live. For a quantity that an environment *has*.
     #[default]
     LiveSum,
     /// The largest value of a live environment.
     LiveMax,
     /// The smallest value of a live environment.
     LiveMin,
-    /// The value of whichever environment published last.
+    /// The value of the environment that published last.
     MostRecent,
     /// The largest of the values that the environments published last. For the time of a last success.
     Max,
@@ -60,28 +60,28 @@ pub enum GaugeMerge {
     Min,
 }
 
-/// The upper bounds of a histogram's buckets: finite and ascending. The bucket up to +Inf goes without saying.
+/// Upper bounds of a histogram's buckets, finite and ascending. The bucket up to +Inf is implied.
 #[derive(Debug, Clone, Default)]
 pub struct Bounds(Vec<f64>);
 
 impl Bounds {
-    /// These bounds, or `None` when they are not finite and ascending.
+    /// Returns these bounds, or `None` if they are not finite and ascending.
     pub fn new(bounds: Vec<f64>) -> Option<Self> {
         let in_order = bounds.windows(2).all(|pair| pair[0] < pair[1]);
         (in_order && bounds.iter().all(|bound| bound.is_finite())).then_some(Self(bounds))
     }
 
-    /// The bounds, ascending.
+    /// Returns the bounds in ascending order.
     pub fn as_slice(&self) -> &[f64] {
         &self.0
     }
 
-    /// Whether this is one of the bounds.
+    /// Returns whether `bound` is one of the bounds.
     pub fn contains(&self, bound: f64) -> bool {
         self.0.binary_search_by(|known| known.total_cmp(&bound)).is_ok()
     }
 
-    /// The bounds that both have.
+    /// Returns the bounds that both have.
     pub fn intersection(&self, other: &Self) -> Self {
         Self(self.0.iter().copied().filter(|bound| other.contains(*bound)).collect())
     }
@@ -113,39 +113,41 @@ impl Eq for Bounds {}
 pub struct Family {
     /// The help text.
     pub help: String,
-    /// When the youngest writer that has this family was born, in milliseconds since the epoch: its help text is shown.
+    /// Time at which the youngest writer that has this family was born, in milliseconds since the epoch. The page shows
+    /// that writer's help text.
     pub born_at_ms: u64,
-    /// The series by their labels' values, which stand in the order of [`FamilyKey::label_names`].
+    /// The series by their label values, which stand in the order of [`FamilyKey::label_names`].
     pub series: BTreeMap<Vec<String>, Series>,
 }
 
 /// One series' data.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
-    /// Since when it counts, in milliseconds since the epoch: the latest moment at which it is known not to have existed in
-    /// the environment that had it first.
+    /// Time since which the series counts, in milliseconds since the epoch: the latest moment at which the series is
+    /// known not to have existed in the environment that had it first.
     pub created_at_ms: u64,
     /// The value.
     pub value: Value,
 }
 
-/// The value of one series. Which form it has follows from the family's [`Kind`].
+/// Value of one series. Its form follows from the family's [`Kind`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
-    /// Of a counter, or of a gauge that merges by [`GaugeMerge::LiveSum`].
+    /// Value of a counter, or of a gauge that merges by [`GaugeMerge::LiveSum`].
     Sum(ExactSum),
-    /// Of a gauge that merges by its extreme value.
+    /// Value of a gauge that merges by its largest or smallest value.
     Extreme(f64),
-    /// Of a gauge that merges by [`GaugeMerge::MostRecent`].
+    /// Value of a gauge that merges by [`GaugeMerge::MostRecent`].
     Latest {
-        /// When it was published, in milliseconds since the epoch.
+        /// Time at which the value was published, in milliseconds since the epoch.
         at_ms: u64,
-        /// The value then.
+        /// The value at that time.
         value: f64,
     },
-    /// Of a histogram.
+    /// Value of a histogram.
     Histogram {
-        /// Observations in each bucket **alone**, not cumulated; one more than there are bounds.
+        /// Number of observations in each bucket **alone**, not cumulated. There is one more bucket than there are
+        /// bounds.
         counts: Vec<u64>,
         /// The sum of all observations.
         sum: ExactSum,

@@ -1,14 +1,15 @@
-//! The model check: every interleaving of a small instance of the protocol, explored by `stateright`.
+//! Checks the protocol by model checking: `stateright` explores every interleaving of small instances.
 //!
-//! Environments count, publish, give up waiting, and go on; puts are delayed, duplicated, and lose their response; gc runs
-//! overlap, are slow, and crash; a scraper reads one item after another in between. Time passes at any moment. Nothing
-//! needs to happen: an environment that does nothing more has crashed, or is frozen.
+//! Environments count, publish, give up waiting, and go on. Puts are delayed, duplicated, and lose their responses. Gc
+//! runs overlap, are slow, and crash. A scraper reads one item after another in between. Time can pass at any moment.
+//! Nothing needs to happen: an environment that does nothing more has crashed, or is frozen.
 //!
-//! What decides is the production code: [`publish`](crate::protocol::publish) for an environment, [`compact_whole`] for a gc
-//! run, [`read`] and [`Scrape`] for a scrape (all by [`replay`]), and [`Items`] for the table, which is also the inside of
-//! [`MemoryStatsTable`](crate::MemoryStatsTable) and so is held to DynamoDB's behaviour by the contract tests.
+//! All decisions are made by production code: [`publish`](crate::protocol::publish) for an environment,
+//! [`compact_whole`] for a gc run, [`read`] and [`Scrape`] for a scrape (all through [`replay`]), and [`Items`] for the
+//! table. [`Items`] is also the inside of [`MemoryStatsTable`](crate::MemoryStatsTable), so the contract tests hold it
+//! to DynamoDB's behavior.
 //!
-//! Each [`Flaw`] takes one guard away, and must be found out.
+//! Each [`Flaw`] takes one guard away, and the check must find it.
 
 mod replay;
 mod scenarios;
@@ -35,14 +36,15 @@ use crate::testing::one;
 use replay::{Exchange, Progress, PublishAnswer, PublishStep, Publishing, Request, Response, replay};
 
 const START_MS: u64 = 100;
-/// A millisecond is one unit of time. A snapshot is buried in the second unit after its sealing, and its writer forgotten in
-/// the second after its burial was found. A scrape, which may take half a grace, ends in the unit in which it began.
+/// A grace. One millisecond is one unit of time. A snapshot is buried in the second unit after its sealing, and its
+/// writer is forgotten in the second unit after the burial was found. A scrape, which may take half a grace, ends in
+/// the unit in which it began.
 const GRACE: Duration = Duration::from_millis(1);
-/// Any writer may be taken for dead at any moment.
+/// Idle time of zero: any writer may be taken for dead at any moment.
 const IDLE: Duration = Duration::ZERO;
 const UPDATED_MS: u64 = 0;
-/// How long a put that asks for nothing to be stored may be under way: AWS refuses what was signed long ago. A put that
-/// asks for a stored snapshot may be under way for ever.
+/// Longest time that a put on condition that nothing is stored may be under way, in milliseconds: AWS refuses requests
+/// that were signed long ago. A put on condition that a snapshot is stored may be under way for ever.
 const FIRST_PUT_LIFE_MS: u64 = 1;
 
 /// A guard of the protocol that is taken away.
@@ -54,7 +56,7 @@ enum Flaw {
     NoGraceAtBurial,
     /// A buried writer is forgotten at once.
     NoGraceAtForgetting,
-    /// A base does not say whom it has folded.
+    /// A base does not name the writers that it has folded.
     NoFolded,
     /// A scrape reads the base first.
     BaseFirst,
@@ -64,7 +66,7 @@ enum Flaw {
     NoGrave,
     /// A snapshot is buried though no stored base has folded its writer.
     BuriedUnfolded,
-    /// A snapshot is sealed though it is not as it was read.
+    /// A snapshot is sealed although it has changed since it was read.
     SealedUnread,
     /// A base replaces whatever base is stored.
     BlindBase,
@@ -72,9 +74,9 @@ enum Flaw {
     RootBeforeParts,
     /// A part is deleted as soon as no base names it.
     NoGraceForParts,
-    /// Runs take the time from clocks of their own, of which some are ahead.
+    /// Gc runs take the time from their own clocks, some of which are ahead.
     RawClocks,
-    /// A writer that finds neither its snapshot nor a grave does not know what it had sent.
+    /// A writer that finds neither its snapshot nor a grave no longer knows what it had sent.
     SentForgotten,
 }
 
@@ -96,7 +98,7 @@ impl Flaw {
         Self::SealedUnread,
     ];
 
-    /// The smallest instance that finds it out.
+    /// Returns the smallest instance in which the check finds the flaw.
     fn instance(self) -> Protocol {
         match self {
             Self::BlindBase => Protocol { publishes: 0, published: true, ..Protocol::TWO_OF_EACH },
@@ -107,25 +109,25 @@ impl Flaw {
     }
 }
 
-/// The size of the instance.
+/// Size of an instance.
 #[derive(Debug, Clone)]
 struct Protocol {
     environments: usize,
-    /// How often each environment counts and begins a publish.
+    /// Number of times that each environment counts and begins a publish.
     publishes: u8,
-    /// Whether each has counted and published once before all else.
+    /// Set if each environment has counted and published once before everything else.
     published: bool,
-    /// How many gc runs there are at once.
+    /// Number of gc runs that can be under way at once.
     gc_runs: usize,
-    /// For how many units time goes on.
+    /// Number of units for which time goes on.
     units: u64,
-    /// Whether puts can be duplicated on their way.
+    /// Set if puts can be duplicated on their way.
     duplicates: bool,
-    /// Whether a gc run, too, reads one item after another.
+    /// Set if a gc run, too, reads one item after another.
     gc_pages: bool,
-    /// Whether each base that has folded a writer stands in parts.
+    /// Set if each base that has folded a writer is stored in parts.
     parts: bool,
-    /// Whether months can pass, so that graves expire.
+    /// Set if months can pass, so that graves expire.
     months: bool,
     flaw: Option<Flaw>,
 }
@@ -140,19 +142,20 @@ struct State {
     scrape: Option<Scraping>,
     fences: u8,
     months: u8,
-    /// What was wrong with a scrape.
+    /// First fault that was found, if any.
     wrong: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Environment {
     writer: Writer<u64>,
-    /// How many ids it has had.
+    /// Number of ids that the environment has had.
     ids: u8,
     publishes: u8,
     counted: u64,
     acknowledged: u64,
-    /// Counts that were sent and never acknowledged, of which no one can tell any more whether they were stored.
+    /// Number of counts that were sent and never acknowledged, and of which no one can tell any more whether they were
+    /// stored.
     given_up: u64,
     /// The answers to the publish that is under way.
     publish: Option<Vec<PublishAnswer>>,
@@ -165,28 +168,28 @@ struct Flight {
     snapshot: Snapshot,
     condition: PutCondition,
     sent_ms: u64,
-    /// Whether the environment still waits for its answer.
+    /// `true` as long as the environment waits for the answer.
     awaited: bool,
 }
 
-/// Production code that reads and writes the table.
+/// A run of production code that reads and writes the table.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 struct Run {
     exchanges: Vec<Exchange>,
-    /// What a query has read so far: it is not isolated, and others write between its items.
+    /// Snapshots that a query has read so far. A query is not isolated: others write between its items.
     page: Option<Vec<Snapshot>>,
-    /// For [`Flaw::RawClocks`]: how far its clock is ahead.
+    /// For [`Flaw::RawClocks`]: time by which the run's clock is ahead, in milliseconds.
     ahead_ms: u64,
-    /// For [`Flaw::RootBeforeParts`]: what is put only after the base.
+    /// For [`Flaw::RootBeforeParts`]: parts that are held back. The base is put without them, and they never follow.
     parts: Vec<Part>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Scraping {
     run: Run,
-    /// What a scrape would have shown when it began.
+    /// Total that a scrape would have shown when this one began.
     at_least: u64,
-    /// The base as it was then, for [`Flaw::BaseFirst`].
+    /// The base at that time, for [`Flaw::BaseFirst`].
     first_base: Option<Response>,
 }
 
@@ -320,7 +323,7 @@ impl Model for Protocol {
                 }
                 state.answer(number, PublishAnswer::Grave(grave));
             }
-            // What has read nothing yet might as well begin later, so that each begins with its first step.
+            // A run that has read nothing yet might as well begin later, so each run begins with its first step.
             Action::BeginGc(number) => {
                 state.gc_runs[number] = Some(Run::default());
                 self.step_gc(&mut state, number, 0);
@@ -343,7 +346,7 @@ impl Model for Protocol {
             }
             Action::StepScrape => self.step_scrape(&mut state),
         }
-        // At each moment a scrape might take place that takes no time at all.
+        // A scrape that takes no time at all could happen at each moment.
         state.judge(total_at_once(&last.items));
         if self.flaw != Some(Flaw::BlindPut) {
             state.forget_dead_flights();
@@ -364,7 +367,7 @@ impl Model for Protocol {
             ]);
         }
         if self.flaw.is_none() && self.publishes > 1 && !self.parts {
-            // What must be possible, or the rest proves nothing.
+            // These states must be reachable, or the rest proves nothing.
             properties.extend([
                 Property::sometimes("a writer is folded", |_, state: &State| state.items.base(0).is_some()),
                 Property::sometimes("a writer is forgotten", |_, state: &State| {
@@ -401,8 +404,8 @@ impl Protocol {
     const IN_PARTS: Self = Self { publishes: 1, units: 6, parts: true, ..Self::ONE };
     const MONTHS: Self = Self { units: 2, months: true, ..Self::ONE };
 
-    /// So much later that graves expire. Nothing that was under way is then under way, but for puts that ask for a stored
-    /// snapshot.
+    /// Lets so much time pass that graves can expire. Afterwards nothing is under way that was before, except puts on
+    /// condition that a snapshot is stored.
     fn month_passes(&self, state: &mut State, graves_expire: bool) {
         self.time_passes(state);
         self.time_passes(state);
@@ -415,7 +418,7 @@ impl Protocol {
 
     fn time_passes(&self, state: &mut State) {
         state.now_ms += 1;
-        // It has taken too long.
+        // The scrape has taken too long.
         state.scrape = None;
         let now_ms = state.now_ms;
         let late = |flight: &Flight| {
@@ -427,7 +430,7 @@ impl Protocol {
         late.iter().filter(|flight| flight.awaited).for_each(|flight| state.end_publish(flight.environment));
     }
 
-    /// The table does what a put asks for, and its environment learns of it if it still waits.
+    /// Carries out a put in the table. The environment learns of the outcome if it still waits for it.
     fn land(&self, state: &mut State, flight: &Flight) {
         if self.flaw == Some(Flaw::BlindPut) {
             state.items.put_blindly(&flight.snapshot);
@@ -472,7 +475,7 @@ impl Protocol {
             run.exchanges.push(Exchange { request, response, at_ms });
         }
         match gc(&run.exchanges, self.parts) {
-            // Where there never are parts, it does not matter when a run looks for them.
+            // If there never are parts, it does not matter when a run looks for them.
             Progress::Waiting(requests) if !self.parts && requests == [Request::Parts] => {
                 let response = Response::Parts(Vec::new());
                 run.exchanges.push(Exchange { request: Request::Parts, response, at_ms: START_MS });
@@ -494,7 +497,8 @@ impl Protocol {
                 response = scraping.first_base.take().unwrap_or(response);
             }
             if let Response::Snapshots(snapshots) = &mut response {
-                // What a total does not depend on is left out, so that states which differ only in it are one.
+                // Content on which the total does not depend is left out, so that states that differ only in it are
+                // one.
                 snapshots.iter_mut().for_each(|one| (one.seq, one.sealed_at_ms) = (0, None));
             }
             run.exchanges.push(Exchange { request, response, at_ms: START_MS });
@@ -511,7 +515,8 @@ impl Protocol {
         }
     }
 
-    /// The table does what is asked. A query in pages takes a step for each item, and one to find that there is no more.
+    /// Carries out a request in the table. A query in pages takes a step for each item, and one to find that there are
+    /// no more.
     fn answer(&self, items: &mut Items, run: &mut Run, request: &Request, in_pages: bool) -> Option<Response> {
         Some(match request {
             Request::Snapshots if !in_pages => Response::Snapshots(items.snapshots(0, None).cloned().collect()),
@@ -561,7 +566,8 @@ impl Protocol {
 }
 
 impl State {
-    /// Replays the publish of this environment. Returns what it waits for, if one is under way.
+    /// Replays the publish of this environment. Returns the writer, the number of its ids, and the step that it waits
+    /// for, or `None` if no publish is under way.
     fn replay_publish(&self, number: usize) -> Option<(Writer<u64>, u8, Option<PublishStep>)> {
         let environment = &self.environments[number];
         let answers = environment.publish.as_ref()?.iter();
@@ -583,7 +589,7 @@ impl State {
         self.go_on(number);
     }
 
-    /// Sends what the publish wants to send, or ends it.
+    /// Sends what the publish asks for, or ends the publish if it is done.
     fn go_on(&mut self, number: usize) {
         let (writer, seq, condition, sealed, content) = match self.awaited(number) {
             Some(PublishStep::Put { writer, seq, condition, sealed, content }) => {
@@ -610,7 +616,7 @@ impl State {
         };
         let flight = Flight { environment: number, snapshot, condition, sent_ms: self.now_ms, awaited: true };
         self.flights.push(flight);
-        // Their order means nothing, so that states which differ only in it are one.
+        // The order of puts under way means nothing. They are sorted, so that states that differ only in it are one.
         self.flights.sort_by_key(|flight| (flight.snapshot.writer, flight.snapshot.seq));
     }
 
@@ -623,7 +629,7 @@ impl State {
         own.for_each(|flight| flight.awaited = false);
     }
 
-    /// Looks at what a scrape would show now, given what one would have shown before.
+    /// Compares the total that a scrape would show now with the counts, and with the total before.
     fn judge(&mut self, before: Option<u64>) {
         let counted: u64 = self.environments.iter().map(|environment| environment.counted).sum();
         let acknowledged: u64 = self.environments.iter().map(|environment| environment.acknowledged).sum();
@@ -640,8 +646,8 @@ impl State {
         }
     }
 
-    /// Drops puts for whose answers no one waits and that can change nothing any more: what they ask for is gone for good,
-    /// unless a first put may still bring it about.
+    /// Drops puts whose answers no one waits for and that can no longer change anything: their condition does not hold
+    /// and never will, unless a first put may still land.
     fn forget_dead_flights(&mut self) {
         let first: Vec<WriterId> = self
             .flights
@@ -659,8 +665,8 @@ impl State {
     }
 }
 
-/// Ids of one half of the environments ascend and those of the other half descend, so that a query meets a fresh id
-/// before and after the one that it replaces.
+/// Returns the id with this number of an environment. The ids of every second environment descend and those of the
+/// others ascend, so that a query meets a fresh id both before and after the id that it replaces.
 fn writer_id(environment: usize, number: u8) -> WriterId {
     let mut bytes = [0; 16];
     bytes[0] = u8::try_from(environment).unwrap();
@@ -686,13 +692,13 @@ fn total(families: &Families) -> u64 {
 }
 
 thread_local! {
-    // The same exchanges lead to the same requests, and the same items to the same total: most have been seen before.
+    // The same exchanges lead to the same requests, and the same items to the same total. Most have been seen before.
     static GC: RefCell<[HashMap<Vec<Exchange>, Progress<bool>>; 2]> = RefCell::default();
     static SCRAPES: RefCell<HashMap<Vec<Exchange>, Progress<Option<u64>>>> = RefCell::default();
     static TOTALS: RefCell<HashMap<Items, Option<u64>>> = RefCell::default();
 }
 
-/// A gc run. It ends with whether it found all parts.
+/// Replays a gc run. Its result says whether the run found all parts.
 fn gc(exchanges: &[Exchange], parts: bool) -> Progress<bool> {
     if let Some(known) = GC.with_borrow(|known| known[usize::from(parts)].get(exchanges).cloned()) {
         return known;
@@ -705,7 +711,7 @@ fn gc(exchanges: &[Exchange], parts: bool) -> Progress<bool> {
     progress
 }
 
-/// A scrape. It ends with the total, if it found all parts.
+/// Replays a scrape. Its result is the total, if the scrape found all parts.
 fn scrape(exchanges: &[Exchange]) -> Progress<Option<u64>> {
     if let Some(known) = SCRAPES.with_borrow(|known| known.get(exchanges).cloned()) {
         return known;
@@ -720,7 +726,7 @@ fn scrape(exchanges: &[Exchange]) -> Progress<Option<u64>> {
     progress
 }
 
-/// What a scrape would show that takes no time at all, if no part is missing.
+/// Returns the total that a scrape that takes no time at all would show, or `None` if a part is missing.
 fn total_at_once(items: &Items) -> Option<u64> {
     if let Some(known) = TOTALS.with_borrow(|known| known.get(items).copied()) {
         return known;
@@ -759,8 +765,8 @@ fn check(protocol: Protocol) -> impl Checker<Protocol> {
     checker
 }
 
-/// Explores every interleaving. There must be so many states at least: should a change make fewer reachable, then the check
-/// has lost something to look at.
+/// Explores every interleaving. There must be at least `at_least_states` states: if a change makes fewer reachable, the
+/// check has lost something to look at.
 fn every_interleaving_is_exact(protocol: Protocol, at_least_states: usize) {
     let checker = check(protocol);
     checker.assert_properties();

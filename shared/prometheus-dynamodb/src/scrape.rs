@@ -1,4 +1,4 @@
-//! A scrape: the whole stats table, read in an order that makes it exact, merged into one page.
+//! Scrapes the stats table: reads all of it, in an order that makes the result exact, and merges it into one page.
 
 pub(crate) mod exposition;
 pub(crate) mod page;
@@ -19,10 +19,10 @@ use crate::structures::{Named, StructureError, Structures, UnusableSnapshot};
 use crate::table::item::{Snapshot, StructureId};
 use crate::table::{ReadStats, TableError, UnreadableItem};
 
-/// How many shards are read at once.
+/// Number of shards that are read at once.
 const SHARDS_AT_ONCE: usize = 16;
 
-/// Why there is no page.
+/// Error of a scrape that yields no page.
 #[derive(Debug, thiserror::Error)]
 pub enum ScrapeError {
     /// The table could not be read.
@@ -33,7 +33,7 @@ pub enum ScrapeError {
     Base {
         /// The base's shard.
         shard: u32,
-        /// What is wrong with it.
+        /// Fault of the base.
         source: BaseError,
     },
     /// A structure that snapshots name is missing or damaged. Without those snapshots, counters would fall.
@@ -43,20 +43,20 @@ pub enum ScrapeError {
         shard: u32,
         /// The structure's id.
         id: StructureId,
-        /// What is wrong with it.
+        /// Fault of the structure.
         source: StructureError,
     },
-    /// Reading took longer than the caller allows, or than half of `STATS_GRACE`: so long that a writer read early could
-    /// have been folded and forgotten in the meantime.
+    /// Reading took longer than the caller allows, or than half of `STATS_GRACE`. During so long a scrape, a writer that was
+    /// read early could have been folded and forgotten.
     #[error("reading the stats table took longer than {} s", limit.as_secs_f64())]
     TooSlow {
-        /// What is allowed.
+        /// Time that was allowed.
         limit: Duration,
     },
 }
 
 impl ScrapeError {
-    /// Returns the HTTP status that tells a scraper of it.
+    /// Returns the HTTP status with which a scraper is answered.
     pub(crate) fn status(&self) -> u16 {
         match self {
             Self::Table(TableError::Throttled(_)) => 429,
@@ -66,8 +66,8 @@ impl ScrapeError {
     }
 }
 
-/// Reads the table and makes the page of it, if that is possible until the deadline. `structures` keeps what can be kept for
-/// the next scrape.
+/// Reads the table and merges it into a page, unless the deadline comes first. `structures` keeps structures for the
+/// next scrape.
 pub async fn scrape<T: ReadStats>(
     table: &T,
     structures: &Structures,
@@ -78,7 +78,7 @@ pub async fn scrape<T: ReadStats>(
     let limit = (settings.grace / 2).min(deadline.saturating_duration_since(started));
     let (since_ms, scraped) =
         tokio::time::timeout(limit, read(table, structures)).await.map_err(|_| ScrapeError::TooSlow { limit })??;
-    // A process that was stopped in between does not notice by its own clock. The table's has whole seconds.
+    // A process that was stopped in between does not notice it by its own clock. The table's clock has whole seconds.
     let took_ms = table.answered_at_ms().saturating_sub(since_ms);
     if u128::from(took_ms) > (settings.grace / 2).as_millis() + 1000 {
         return Err(ScrapeError::TooSlow { limit });
@@ -90,14 +90,14 @@ pub async fn scrape<T: ReadStats>(
     Ok(scrape.into_page(started))
 }
 
-/// What was read of one shard.
+/// Content of one shard, as it was read.
 pub(crate) struct ShardContents {
     pub(crate) snapshots: Vec<Result<Snapshot, UnreadableItem>>,
     pub(crate) structures: Named,
     pub(crate) base: Option<StoredBase>,
 }
 
-/// Reads all shards. Returns with them the table's time before.
+/// Reads all shards. Returns the table's time before the reading, and the contents.
 pub(crate) async fn read<T: ReadStats>(
     table: &T,
     structures: &Structures,
@@ -107,8 +107,8 @@ pub(crate) async fn read<T: ReadStats>(
     let contents = stream::iter(0..shards)
         .map(|shard| async move {
             let contents = read_shard(table, structures, shard).await?;
-            // A structure that is missing may have been deleted after its last snapshot had gone on to another one, or was
-            // folded: then a second look finds that it is not needed.
+            // A missing structure may have been deleted after the last snapshot that named it went on to another
+            // structure, or was folded. A second look then finds that the structure is not needed.
             let complete = contents.structures.values().all(Result::is_ok);
             let contents = if complete { contents } else { read_shard(table, structures, shard).await? };
             Ok::<_, TableError>((shard, contents))
@@ -124,16 +124,16 @@ pub(crate) async fn read_shard<T: ReadStats>(
     structures: &Structures,
     shard: u32,
 ) -> Result<ShardContents, TableError> {
-    // First the snapshots, then the base. A writer that is folded in between is then counted once: its snapshot was read,
-    // but the base that is read afterwards names it, and so its snapshot does not count. The other way round it could be
-    // missing from both.
+    // First the snapshots, then the base. A writer that is folded in between is then counted once: its snapshot was
+    // read, but the base that is read afterwards names the writer, so the snapshot does not count. In the other order
+    // the writer could be missing from both.
     let snapshots = table.snapshots(shard).await?;
     let structures = structures.of(table, shard, snapshots.iter().flatten()).await?;
     let base = base::read(table, shard).await?;
     Ok(ShardContents { snapshots, structures, base })
 }
 
-/// What a scrape adds up.
+/// Sum of all shards.
 #[derive(Default)]
 pub(crate) struct Scrape {
     pub(crate) total: Total,
@@ -182,7 +182,7 @@ impl Scrape {
         Ok(())
     }
 
-    /// One bad item does not fail a scrape; it shows as a metric and in the log.
+    /// Counts and logs an item that cannot be read. The item does not fail the scrape.
     fn leave_out(&mut self, error: &(dyn std::error::Error + 'static)) {
         self.unreadable += 1;
         tracing::warn!(error, "an item of the stats table is left out of the scrape");
@@ -233,7 +233,8 @@ pub(crate) const RESERVED: [&str; OWN.len()] = {
     names
 };
 
-/// The metrics that describe the scrape itself, with their help texts. No environment's may have these names.
+/// The metrics that describe the scrape itself, with their help texts. No metric of an environment may have one of
+/// these names.
 const OWN: [(&str, &str); 6] = [
     ("prometheus_dynamodb_conflicts", "Metrics on which environments disagree, by what they disagree in."),
     (

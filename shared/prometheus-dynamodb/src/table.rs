@@ -1,4 +1,4 @@
-//! The stats table, behind one port for each thing that a function may be allowed to do with it.
+//! The stats table, behind one port for each set of operations that a function may be allowed.
 //!
 //! # The items in DynamoDB
 //!
@@ -8,20 +8,23 @@
 //! | base | `shard#` and a number | `base` | `version` (N), `folded` (B), `format` (N), `families` (B), `parts` (L of S, only if there are any) |
 //! | part | `shard#` and a number | `part#` and the part's id, 32 hexadecimal digits | `version` (N), `folded` (B), `format` (N), `families` (B), `unnamed_at` (N, only once the base no longer names it) |
 //! | structure | `shard#` and a number | `structure#` and the structure's id, 32 hexadecimal digits | `format` (N), `families` (B), `renewed_at` (N) |
-//! | grave | `grave#` and the writer's id | `grave` | `format` (N), `families` (B), `ttl` (N) |
+//! | grave | `grave#` and the writer's id | `grave` | `function` (S), `format` (N), `families` (B), `ttl` (N) |
 //! | shards | `shards` | `shards` | `highest` (N): the highest number of shards that any writer has used; no such item means 1 |
 //!
-//! Times are milliseconds since the epoch, but for `ttl`, which DynamoDB wants in seconds. `format`, `families` and `folded` are
-//! described in [`crate::table::wire`]. All but `updated_at` are the table's own times: those of its answers.
+//! Times are milliseconds since the epoch, except `ttl`, which DynamoDB wants in seconds. [`crate::table::wire`]
+//! describes `format`, `families` and `folded`. All times except `updated_at` are the table's own, taken from its
+//! answers.
 //!
-//! A base that outgrows an item stands in *parts*, which never change and which it names. Its `format` is then larger by
-//! [`PARTS_FORMAT`], so that a reader that knows nothing of parts refuses it rather than read less than all. A part's
-//! `version` is that of the one base that may name it, and its id is the start of the SHA-256 of what it holds.
+//! A base that outgrows an item is stored in *parts*, which it names and which never change. The `format` of such a
+//! base is larger by [`PARTS_FORMAT`], so that a reader that knows nothing of parts refuses the base instead of reading
+//! only some of it. A part's `version` is that of the one base that may name the part. Its id is the start of the
+//! SHA-256 of its content.
 //!
-//! Snapshots of format 2 name a *structure* that is stored under the same partition key: what many of them have in common.
-//! A structure never changes, for its id follows from what it holds. Its life is told in [`crate::protocol::structure`].
+//! Snapshots of format 2 name a *structure* that is stored under the same partition key and holds what many of them
+//! have in common. A structure never changes, because its id follows from its content. [`crate::protocol::structure`]
+//! describes how long it is kept.
 //!
-//! A writer chooses the shard of its item freely among those that this last item tells of.
+//! A writer chooses the shard of its snapshot freely among those that the item `shards` announces.
 //!
 //! | write | condition |
 //! |---|---|
@@ -36,6 +39,7 @@
 //! | delete a structure | `renewed_at = :renewed_at` |
 //! | put a grave | `attribute_not_exists(pk)` |
 //! | delete a snapshot | `attribute_exists(sealed_at)` |
+//! | announce a number of shards: put `shards` | `attribute_not_exists(pk) OR highest < :shards` |
 
 mod dynamodb;
 pub mod item;
@@ -57,24 +61,24 @@ use crate::table::item::{
     Base, Encoded, Part, PartId, Snapshot, StoredPart, StoredStructure, StructureId, StructureItem, WriterId,
 };
 
-/// The table's own time, by which sealing, burial and forgetting are timed: the clocks of those who use it can be wrong, and
-/// differ. A table in this process has its clock.
+/// The table's own time, by which sealing, burial and forgetting are timed, because the clocks of those who use the
+/// table can be wrong, and differ. By default it is the clock of this process, for tables in memory.
 pub trait TableTime: Send + Sync + 'static {
     /// Returns the table's time at its last answer, in milliseconds since the epoch: never ahead of the table.
     fn answered_at_ms(&self) -> u64 {
         clock::now_ms()
     }
 
-    /// Returns about the time it is by the table's clock, in milliseconds since the epoch. It says who is live, and
-    /// nothing that must be exact.
+    /// Returns approximately the table's present time, in milliseconds since the epoch. It decides which writers are
+    /// live, and nothing that must be exact.
     fn now_ms(&self) -> u64 {
         clock::now_ms()
     }
 }
 
-/// Reading what snapshots have in common: whoever reads a snapshot needs it, and so does whoever goes on from one.
+/// Reads structures. Whoever reads a snapshot needs its structure, and so does a writer that goes on from a snapshot.
 pub trait ReadStructures: TableTime {
-    /// The structure of this id that is stored in the shard, if it is. The read is strongly consistent.
+    /// Returns the structure with this id, if it is stored in the shard. The read is strongly consistent.
     fn structure(
         &self,
         shard: u32,
@@ -82,11 +86,13 @@ pub trait ReadStructures: TableTime {
     ) -> impl Future<Output = Result<Option<StructureItem>, TableError>> + Send;
 }
 
-/// Publishes: `dynamodb:PutItem` and `dynamodb:GetItem`, which every function with metrics needs.
+/// Publishes snapshots. Needs `dynamodb:PutItem` and `dynamodb:GetItem`, as every function with metrics does.
 ///
-/// This trait is sealed: the tables of this crate have it, and its methods are not part of the crate's interface.
+/// This trait is sealed: only the tables of this crate implement it, and its methods are not part of the crate's
+/// interface.
 pub trait PublishStats: ReadStructures {
-    /// Puts the structure of this id, whatever is stored: it can only be the same, renewed earlier.
+    /// Puts the structure with this id, whatever is stored. A stored one can only be the same, renewed earlier, or
+    /// damaged.
     #[doc(hidden)]
     fn put_structure(
         &self,
@@ -103,26 +109,27 @@ pub trait PublishStats: ReadStructures {
         condition: PutCondition,
     ) -> impl Future<Output = Result<PutOutcome<Encoded>, TableError>> + Send;
 
-    /// What the writer had counted when it was buried. The read is strongly consistent.
+    /// Returns the content that the writer's grave holds, if there is a grave. The read is strongly consistent.
     #[doc(hidden)]
     fn grave(&self, writer: WriterId) -> impl Future<Output = Result<Option<Encoded>, TableError>> + Send;
 
-    /// Sees to it that readers look under at least this many partition keys.
+    /// Makes sure that readers look under at least this many partition keys.
     #[doc(hidden)]
     fn announce_shards(&self, shards: u32) -> impl Future<Output = Result<(), TableError>> + Send;
 }
 
-/// Reads everything: `dynamodb:Query` and `dynamodb:GetItem`, which the function that is scraped needs. All reads are strongly
-/// consistent.
+/// Reads everything. Needs `dynamodb:Query` and `dynamodb:GetItem`, as the function that is scraped does. All reads are
+/// strongly consistent.
 ///
-/// This trait is sealed: the tables of this crate have it, and its methods are not part of the crate's interface.
+/// This trait is sealed: only the tables of this crate implement it, and its methods are not part of the crate's
+/// interface.
 pub trait ReadStats: ReadStructures {
-    /// The largest number of partition keys that any writer ever announced, or 1.
+    /// Returns the largest number of partition keys that any writer has ever announced, or 1.
     #[doc(hidden)]
     fn shards(&self) -> impl Future<Output = Result<u32, TableError>> + Send;
 
-    /// Some snapshots of a shard, in ascending order of their writers: the first ones, or those that follow a page. One
-    /// that cannot be read does not keep the others from being read.
+    /// Returns some snapshots of a shard, in ascending order of their writers: the first ones, or those that follow the
+    /// page that ended at `after`. A snapshot that cannot be read does not keep the others from being read.
     #[doc(hidden)]
     fn snapshot_page(
         &self,
@@ -130,7 +137,7 @@ pub trait ReadStats: ReadStructures {
         after: Option<&Cursor>,
     ) -> impl Future<Output = Result<SnapshotPage, TableError>> + Send;
 
-    /// All snapshots of a shard.
+    /// Returns all snapshots of a shard.
     #[doc(hidden)]
     fn snapshots(
         &self,
@@ -147,16 +154,16 @@ pub trait ReadStats: ReadStructures {
         }
     }
 
-    /// The shard's base, if there is one.
+    /// Returns the shard's base, if there is one.
     #[doc(hidden)]
     fn base(&self, shard: u32) -> impl Future<Output = Result<Option<Base>, TableError>> + Send;
 
-    /// A part of the shard's base, if it is stored.
+    /// Returns a part of the shard's base, if it is stored.
     #[doc(hidden)]
     fn part(&self, shard: u32, id: PartId) -> impl Future<Output = Result<Option<Part>, TableError>> + Send;
 }
 
-/// Where a page of snapshots ended.
+/// Position at which a page of snapshots ended.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Cursor(pub(crate) String);
 
@@ -165,20 +172,24 @@ pub struct Cursor(pub(crate) String);
 pub struct SnapshotPage {
     /// The snapshots.
     pub snapshots: Vec<Result<Snapshot, UnreadableItem>>,
-    /// Where it ended, unless it was the last one.
+    /// Position at which the page ended, unless it was the last one.
     pub next: Option<Cursor>,
 }
 
-/// Compacts: what reading needs, `dynamodb:PutItem`, `dynamodb:UpdateItem` and `dynamodb:DeleteItem`. Every write is
-/// conditional; `false` says that the condition did not hold, which means that another run, or the writer, was there first.
+/// Compacts the table. Needs the permissions for reading, and `dynamodb:PutItem`, `dynamodb:UpdateItem` and
+/// `dynamodb:DeleteItem`.
 ///
-/// This trait is sealed: the tables of this crate have it, and its methods are not part of the crate's interface.
+/// Every write is conditional. A write returns `false` if its condition did not hold, which means that another run, or
+/// the writer, was there first.
+///
+/// This trait is sealed: only the tables of this crate implement it, and its methods are not part of the crate's
+/// interface.
 pub trait CompactStats: ReadStats {
-    /// Seals the snapshot as of `at_ms`, on condition that it is as it was read.
+    /// Seals the snapshot as of `at_ms`, on condition that it has not changed since it was read.
     #[doc(hidden)]
     fn seal(&self, snapshot: &Snapshot, at_ms: u64) -> impl Future<Output = Result<bool, TableError>> + Send;
 
-    /// All stored parts of the shard's bases, named or not, without what they hold.
+    /// Returns all stored parts of the shard's bases, named or not, without their content.
     #[doc(hidden)]
     fn parts(&self, shard: u32) -> impl Future<Output = Result<Vec<StoredPart>, TableError>> + Send;
 
@@ -195,7 +206,7 @@ pub trait CompactStats: ReadStats {
     #[doc(hidden)]
     fn delete_part(&self, shard: u32, id: PartId) -> impl Future<Output = Result<bool, TableError>> + Send;
 
-    /// All stored structures of the shard, named or not, without what they hold.
+    /// Returns all stored structures of the shard, named or not, without their content.
     #[doc(hidden)]
     fn structures(&self, shard: u32) -> impl Future<Output = Result<Vec<StoredStructure>, TableError>> + Send;
 
@@ -208,7 +219,8 @@ pub trait CompactStats: ReadStats {
         renewed_at_ms: u64,
     ) -> impl Future<Output = Result<bool, TableError>> + Send;
 
-    /// Puts the shard's base, on condition that the stored one has the version before, or that there is none for version 1.
+    /// Puts the shard's base, on condition that the stored base has the preceding version, or for version 1 that none
+    /// is stored.
     #[doc(hidden)]
     fn put_base(&self, shard: u32, base: &Base) -> impl Future<Output = Result<bool, TableError>> + Send;
 
@@ -221,13 +233,13 @@ pub trait CompactStats: ReadStats {
     fn delete_snapshot(&self, snapshot: &Snapshot) -> impl Future<Output = Result<bool, TableError>> + Send;
 }
 
-/// Why the stats table could not be used, with the cause that AWS or the network names.
+/// Error of a call to the stats table, with the cause that AWS or the network names.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
-    /// DynamoDB answered that it is asked too much.
+    /// DynamoDB throttled the call.
     #[error("DynamoDB throttles: {0}")]
     Throttled(Box<dyn Error + Send + Sync>),
-    /// No answer came within the time allowed. What was asked may have been done all the same.
+    /// No answer came within the time allowed. The operation may have been carried out all the same.
     #[error("DynamoDB did not answer in time: {0}")]
     TimedOut(Box<dyn Error + Send + Sync>),
     /// DynamoDB could not be reached, or it failed.
@@ -239,7 +251,7 @@ pub enum TableError {
 }
 
 impl TableError {
-    /// The reason as a label's value.
+    /// Returns the reason as a label value.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Throttled(_) => "throttled",
@@ -250,7 +262,7 @@ impl TableError {
     }
 }
 
-/// An item whose attributes are not what they must be.
+/// An item with an attribute that is missing or of the wrong type.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("the item {partition_key}, {sort_key} cannot be read: {attribute} is missing or of another type")]
 pub struct UnreadableItem {
@@ -263,11 +275,12 @@ pub struct UnreadableItem {
 }
 
 impl UnreadableItem {
-    /// Whose snapshot it is: an item's key can be read whatever else is wrong with it.
+    /// Returns the writer whose snapshot the item is, if it is one. An item's key can be read whatever else is wrong
+    /// with the item.
     pub fn writer(&self) -> Option<WriterId> {
         WriterId::parse(self.sort_key.strip_prefix(WRITER_PREFIX)?)
     }
 }
 
-/// What a snapshot's sort key begins with.
+/// Prefix of a snapshot's sort key.
 const WRITER_PREFIX: &str = "writer#";

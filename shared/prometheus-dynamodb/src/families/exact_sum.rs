@@ -1,9 +1,12 @@
-//! A sum of floating-point numbers that does not depend on the order of adding.
+//! An exact sum of floating-point numbers, which does not depend on the order of adding.
 //!
-//! Adding the same numbers in another order can change a rounded sum by one unit in the last place. When writers are
-//! folded, the order changes; a `_sum` that thereby falls by one unit reads as a counter reset, and `rate()` then adds
-//! the whole sum once more. So sums are kept exactly, as a list of numbers that do not overlap, and rounded only where
-//! they are shown. Since rounding is monotone, a sum of parts that only grow is never shown falling.
+//! Adding the same numbers in another order can change a rounded sum by one unit in the last place. Folding writers
+//! changes the order. If a `_sum` then falls by one unit, it looks like a counter reset, and `rate()` adds the whole
+//! sum once more. So sums are kept exactly, as a list of numbers that do not overlap, and are rounded only where they
+//! are shown. Since rounding is monotone, a sum of parts that only grow is never shown falling.
+//!
+//! There is one exception: a sum that exceeds the largest `f64` while numbers are added stays infinite, and whether it
+//! does can depend on the order.
 //!
 //! The method is that of Shewchuk, *Adaptive Precision Floating-Point Arithmetic* (1997), which Python's `math.fsum`
 //! uses too.
@@ -13,12 +16,13 @@
 pub struct ExactSum {
     /// Non-zero, finite, non-overlapping numbers of ascending magnitude, whose mathematical sum is the sum.
     parts: Vec<f64>,
-    /// The sum of what was not finite, and of what overflowed: absent from `parts`, and it decides when it is not 0.
+    /// Sum of the numbers that were not finite, and of those that overflowed. They are not in `parts`. If this is not
+    /// 0, it is the value of the whole sum.
     special: f64,
 }
 
 impl ExactSum {
-    /// The sum of these numbers.
+    /// Returns the sum of these numbers.
     pub fn of(numbers: impl IntoIterator<Item = f64>) -> Self {
         let mut sum = Self::default();
         numbers.into_iter().for_each(|number| sum.add(number));
@@ -53,19 +57,19 @@ impl ExactSum {
         }
     }
 
-    /// Adds all of another sum.
+    /// Adds another sum.
     pub fn merge(&mut self, other: &Self) {
         self.add_special(other.special);
         other.parts.iter().for_each(|&part| self.add(part));
     }
 
-    /// Takes all of another sum away.
+    /// Subtracts another sum.
     pub fn subtract(&mut self, other: &Self) {
         self.add_special(-other.special);
         other.parts.iter().for_each(|&part| self.add(-part));
     }
 
-    /// Adds what is not finite. There is but one "not a number", whatever bits the processor gives it.
+    /// Adds a number that is not finite. Every NaN becomes the same one, whatever bits the processor gives it.
     fn add_special(&mut self, special: f64) {
         self.special += special;
         if self.special.is_nan() {
@@ -73,7 +77,7 @@ impl ExactSum {
         }
     }
 
-    /// The sum, rounded once, to the nearest `f64` and half to even.
+    /// Returns the sum, rounded once to the nearest `f64`, half to even.
     pub fn value(&self) -> f64 {
         if self.special != 0.0 {
             return self.special;
@@ -87,7 +91,7 @@ impl ExactSum {
                 break;
             }
         }
-        // `high` is the sum rounded half to even by its first error term alone. When that term is exactly half a unit, a
+        // `high` is the sum rounded half to even by its first error term alone. If that term is exactly half a unit, a
         // further part of the same sign tips the balance.
         if let Some(next) = parts.next()
             && ((low < 0.0 && next < 0.0) || (low > 0.0 && next > 0.0))
@@ -101,19 +105,19 @@ impl ExactSum {
         high
     }
 
-    /// Whether it is 0.
+    /// Returns whether the sum is 0.
     pub(crate) fn is_zero(&self) -> bool {
         self.parts.is_empty() && self.special == 0.0
     }
 
-    /// Numbers whose exact sum this is: for storing. Empty for zero.
+    /// Returns numbers whose exact sum this is, for storage. There are none if the sum is 0.
     pub fn parts(&self) -> Vec<f64> {
         let special = (self.special != 0.0).then_some(self.special);
         self.parts.iter().copied().chain(special).collect()
     }
 }
 
-/// Equal sums, however they came about: compares what they are, not how they are stored.
+/// Compares the sums themselves and not their representations, so sums that came about differently can be equal.
 impl PartialEq for ExactSum {
     fn eq(&self, other: &Self) -> bool {
         let mut difference = self.clone();
@@ -122,7 +126,7 @@ impl PartialEq for ExactSum {
     }
 }
 
-/// `a + b` rounded, and what the rounding left out (Knuth).
+/// Returns `a + b` rounded, and the rounding error (Knuth).
 fn two_sum(a: f64, b: f64) -> (f64, f64) {
     let sum = a + b;
     let b_rounded = sum - a;
@@ -204,7 +208,8 @@ mod tests {
         }
     }
 
-    /// What a page shows while 100 writers observe 1,000 durations each and are folded at any time, in any order.
+    /// The sum on a page never falls while 100 writers observe some 1,000 durations each and are folded at any time, in
+    /// any order.
     #[test]
     fn a_sum_of_100_000_values_never_falls_however_it_is_folded() {
         const WRITERS: usize = 100;

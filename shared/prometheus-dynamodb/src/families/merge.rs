@@ -1,7 +1,7 @@
-//! Merging: the families of many writers become one.
+//! Merges the families of many writers into one.
 //!
-//! Merging is commutative and associative to the last bit of every number, so neither the order of reading nor the
-//! grouping by folding can show.
+//! Merging is commutative and associative to the last bit of every number, so the result depends neither on the order
+//! of reading nor on the grouping by folding.
 
 use std::collections::btree_map::Entry;
 
@@ -22,8 +22,8 @@ pub fn merge(merged: &mut Families, other: Families) {
     }
 }
 
-/// What remains of a writer's families when it is no longer live: its counts for ever, its live gauges not. A live sum
-/// stays as 0, so that its series does not vanish with the last environment.
+/// Returns what remains of a writer's families once the writer is no longer live: its counts stay for ever, its live
+/// gauges do not. A live sum stays as 0, so that its series does not vanish with the last environment.
 pub fn retire(families: Families) -> Families {
     families
         .into_iter()
@@ -38,7 +38,7 @@ pub fn retire(families: Families) -> Families {
         .collect()
 }
 
-/// Takes away from a writer's families what it counted under an earlier id. Gauges are not counts and stay.
+/// Subtracts from a writer's families what it counted under an earlier id. Gauges are not counts, and stay as they are.
 pub fn subtract(families: &mut Families, baseline: &Families) {
     for (key, family) in families {
         let (Kind::Counter | Kind::Histogram(_), Some(baseline)) = (&key.kind, baseline.get(key)) else { continue };
@@ -59,8 +59,8 @@ pub fn subtract(families: &mut Families, baseline: &Families) {
 }
 
 fn merge_family(kind: &Kind, merged: &mut Family, other: Family) {
-    // The youngest writer's help text is shown; between writers born at once, the order of the texts decides, so that the
-    // result does not depend on the order of merging.
+    // The youngest writer's help text is shown. Between writers that were born at the same time the order of the texts
+    // decides, so that the result does not depend on the order of merging.
     if (other.born_at_ms, &other.help) > (merged.born_at_ms, &merged.help) {
         merged.born_at_ms = other.born_at_ms;
         merged.help = other.help;
@@ -87,7 +87,7 @@ pub(crate) fn merge_value(kind: &Kind, merged: &mut Value, other: Value) {
                 Kind::Gauge(GaugeMerge::LiveMin | GaugeMerge::Min) => other.total_cmp(merged).is_lt(),
                 _ => other.total_cmp(merged).is_gt(),
             };
-            // Not a number is no value: any number wins over it.
+            // NaN is no value: any number wins over it.
             if (other_wins && !other.is_nan()) || merged.is_nan() {
                 *merged = other;
             }
@@ -122,7 +122,7 @@ mod tests {
         let gauge = |merge, value| one("g", Kind::Gauge(merge), Value::Extreme(value));
         for merge in [GaugeMerge::Max, GaugeMerge::LiveMax, GaugeMerge::Min, GaugeMerge::LiveMin] {
             for number in [1.0, f64::INFINITY, f64::NEG_INFINITY] {
-                // Ordered by their bits, one of them is above and the other below every number.
+                // In the total order of `f64`, one of these is above every number, and the other is below.
                 for none in [f64::NAN, -f64::NAN] {
                     for pair in [[none, number], [number, none]] {
                         let found = merged(pair.map(|value| gauge(merge, value)));

@@ -1,20 +1,21 @@
-//! What families must be like to be stored and read.
+//! Checks that families can be stored and read.
 //!
-//! Readers hold what they read to these rules, and writers what they write: what a reader would refuse must never be
-//! acknowledged.
+//! Readers apply these rules to what they read, and writers to what they write: nothing that a reader would refuse may
+//! ever be acknowledged.
 
 use std::collections::BTreeMap;
 
 use crate::families::merge::merge;
 use crate::families::{Families, Family, FamilyKey, Kind};
 
-/// How a family can break the rules.
+/// Rule that a family breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FamilyFault {
-    /// See <https://prometheus.io/docs/concepts/data_model/>.
+    /// The metric's name is not allowed; see <https://prometheus.io/docs/concepts/data_model/>.
     #[error("the metric's name is not allowed")]
     MetricName,
-    /// See <https://prometheus.io/docs/concepts/data_model/>.
+    /// A label's name is not allowed, or the names are not in ascending order; see
+    /// <https://prometheus.io/docs/concepts/data_model/>.
     #[error("a label's name is not allowed, or the names are not in ascending order")]
     LabelNames,
     /// A series must have a value for every label.
@@ -32,7 +33,7 @@ pub enum FamilyFault {
     /// There must be a count for every bucket.
     #[error("the number of bucket counts does not fit the bounds")]
     BucketCounts,
-    /// A family or series must stand once.
+    /// No family and no series may occur twice.
     #[error("the family or one of its series stands twice")]
     Duplicate,
 }
@@ -49,21 +50,21 @@ pub fn check_names(key: &FamilyKey) -> Result<(), FamilyFault> {
     Ok(())
 }
 
-/// Whether the number may be part of a counter's or histogram's sum: what is not finite would make the sum of all environments
-/// useless for ever, and so would numbers whose sum is not finite.
+/// Returns whether `number` may be part of a counter's or histogram's sum. A number that is not finite would make the
+/// sum over all environments useless for ever, and so would numbers whose sum is not finite.
 pub fn is_summable(number: f64) -> bool {
     number.abs() <= 1e300
 }
 
-/// Families without labels whose value is empty.
+/// Returns the families without labels whose value is empty.
 pub fn normal(families: Families) -> Families {
     let mut normal = Families::new();
     families.into_iter().for_each(|(key, family)| merge(&mut normal, without_empty_labels(key, family)));
     normal
 }
 
-/// The family without labels whose value is empty: to Prometheus that is the same as no label. The series may then belong to
-/// several families.
+/// Returns the family without labels whose value is empty. To Prometheus, an empty label is the same as no label. The
+/// series may then belong to several families.
 pub fn without_empty_labels(key: FamilyKey, family: Family) -> Families {
     if family.series.keys().flatten().all(|value| !value.is_empty()) {
         return Families::from([(key, family)]);
@@ -82,14 +83,15 @@ pub fn without_empty_labels(key: FamilyKey, family: Family) -> Families {
     families
 }
 
-/// Whether this can be a metric's name; see <https://prometheus.io/docs/concepts/data_model/>.
+/// Returns whether `name` can be a metric's name; see <https://prometheus.io/docs/concepts/data_model/>.
 pub(crate) fn is_metric_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_' || b == b':')
         && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b':')
 }
 
-/// Names with two leading underscores are reserved, and `le` is what tells a histogram's buckets apart.
+/// Returns whether `name` can be a label's name. Names with two leading underscores are reserved, and `le`
+/// distinguishes a histogram's buckets.
 fn is_label_name(name: &str, kind: &Kind) -> bool {
     let mut bytes = name.bytes();
     bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')

@@ -1,16 +1,17 @@
-//! What of a structure another, smaller one has, and the rest.
+//! Splits a structure into a smaller one and the rest.
 
 use std::collections::BTreeSet;
 
 use crate::families::structure::{FamilyStructure, Structure, slots_of};
 use crate::families::values::{Entry, Values};
 
-/// How the values of a structure divide into those of another one, whose series it has all, and the rest.
+/// Division of a structure's values into those of a smaller structure and the rest. The structure has all series of the
+/// smaller one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Split {
     own_slots: usize,
     rest: Structure,
-    /// Where each slot belongs.
+    /// Place of each slot.
     places: Vec<Place>,
 }
 
@@ -21,12 +22,13 @@ enum Place {
 }
 
 impl Split {
-    /// How `whole` divides into `own` and the rest. Returns `None` if it has not all that `own` has.
+    /// Returns the division of `whole` into `own` and the rest, or `None` if `whole` does not have everything that
+    /// `own` has.
     ///
-    /// Families of which both have series have no help text in the rest: `own` has it.
+    /// If both parts have series of a family, the family has no help text in the rest, because `own` has it.
     pub fn of(whole: &Structure, own: &Structure) -> Option<Self> {
         let mut rest = Vec::new();
-        // For each series of the whole how many slots it has in the second and third part, and whether it is in `own`.
+        // For each series of `whole`: its number of slots in the second and third part, and whether it is in `own`.
         let mut series = Vec::with_capacity(whole.series());
         let mut known = own.families().iter().peekable();
         for family in whole.families() {
@@ -67,17 +69,17 @@ impl Split {
         Some(Self { own_slots, rest: Structure::new(rest), places })
     }
 
-    /// Whether there is no rest: the structures are the same.
+    /// Returns whether there is no rest, which means that the structures are the same.
     pub fn has_no_rest(&self) -> bool {
         self.rest.families().is_empty()
     }
 
-    /// The structure of the rest.
+    /// Returns the structure of the rest.
     pub fn rest(&self) -> &Structure {
         &self.rest
     }
 
-    /// Divides values of the whole: those of the smaller structure, and those of the rest.
+    /// Divides values of the whole into those of the smaller structure and those of the rest.
     pub fn divide(&self, values: &Values) -> (Values, Values) {
         let of = |slots| Values { born_at_ms: values.born_at_ms, entries: Vec::new(), slots };
         let (mut own, mut rest) = (of(self.own_slots), of(self.rest.slots()));

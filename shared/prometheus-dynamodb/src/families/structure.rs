@@ -1,27 +1,28 @@
-//! What of families hardly ever changes, apart from what does.
+//! Separates what hardly ever changes in families from what does.
 //!
-//! A writer's names, help texts, labels and bounds stay the same from one publish to the next, and are those of every other
-//! environment of the same function; only its numbers and times differ. A [`Structure`] is the former, and [`Values`] the
-//! latter in the structure's order.
+//! A writer's names, help texts, labels and bounds stay the same from one publish to the next, and are the same in
+//! every environment of the same function. Only numbers and times differ. A [`Structure`] holds the former, and
+//! [`Values`] hold the latter in the structure's order.
 
 use std::collections::BTreeSet;
 
 use crate::families::values::{Builder, Cursor, Values};
 use crate::families::{Bounds, Families, Family, FamilyKey, GaugeMerge, Kind, Series, Value};
 
-/// The most numbers that the values of a stored structure may have. It bounds the memory that a few bytes, which say that many
-/// series have many buckets, can make a reader use.
+/// Largest number of slots that the values of a stored structure may have. It bounds the memory that a few bytes can
+/// make a reader use by claiming that many series have many buckets.
 const MAX_SLOTS: usize = 1 << 20;
 
 /// Families without their numbers and times.
 ///
-/// Values are laid out in *slots*, each a number, in three parts. In each, families and series stand in the structure's
-/// order:
+/// Values are laid out in *slots*. Each slot holds a number. There are three parts, and in each of them families and
+/// series stand in the structure's order:
 ///
-/// 1. for each series one slot: since when it counts;
-/// 2. what adds up: for a counter and for a gauge that merges by [`GaugeMerge::LiveSum`] one slot; for a histogram one for
-///    each bucket, and one for the sum;
-/// 3. for every other gauge one slot, and where it merges by [`GaugeMerge::MostRecent`] another: when it was published.
+/// 1. one slot for each series, for the time since which the series counts;
+/// 2. the slots that add up: one for a counter, and for a gauge that merges by [`GaugeMerge::LiveSum`]; for a
+///    histogram, one for each bucket and one for the sum;
+/// 3. one slot for every other gauge, and a second one if it merges by [`GaugeMerge::MostRecent`], for the time at
+///    which it was published.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Structure {
     families: Vec<FamilyStructure>,
@@ -33,7 +34,7 @@ pub struct Structure {
 /// One family without its numbers and times.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FamilyStructure {
-    /// What tells it from other families.
+    /// Identity of the family.
     pub key: FamilyKey,
     /// The help text.
     pub help: String,
@@ -41,7 +42,7 @@ pub struct FamilyStructure {
     pub series: Vec<Vec<String>>,
 }
 
-/// What a slot holds.
+/// Kind of number that a slot holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SlotKind {
     /// A whole number below 2^64.
@@ -55,7 +56,7 @@ pub(crate) enum SlotKind {
 }
 
 impl Structure {
-    /// The structure of these families.
+    /// Returns the structure of these families.
     pub fn of(families: &Families) -> Self {
         let family = |(key, family): (&FamilyKey, &Family)| FamilyStructure {
             key: key.clone(),
@@ -65,7 +66,7 @@ impl Structure {
         Self::new(families.iter().map(family).collect())
     }
 
-    /// The structure that has these families, each with its series, in this order.
+    /// Creates a structure that has these families, each with its series, in this order.
     pub(crate) fn new(families: Vec<FamilyStructure>) -> Self {
         let slot_kinds = slot_kinds(&families);
         let series = families.iter().map(|family| family.series.len()).sum();
@@ -73,7 +74,8 @@ impl Structure {
         Self { families, series, additive, slot_kinds }
     }
 
-    /// The structure that was read, or `None` if its values would have more slots than are allowed.
+    /// Creates a structure from families that were read, or returns `None` if its values would have more slots than are
+    /// allowed.
     pub(crate) fn read(families: Vec<FamilyStructure>) -> Option<Self> {
         let slots = families.iter().try_fold(0usize, |slots, family| {
             let [additive, gauges] = slots_of(&family.key.kind);
@@ -82,39 +84,40 @@ impl Structure {
         slots.is_some_and(|slots| slots <= MAX_SLOTS).then(|| Self::new(families))
     }
 
-    /// Whether its values have no more slots than are allowed.
+    /// Returns whether the structure's values have no more slots than are allowed.
     pub(crate) fn can_be_read(&self) -> bool {
         self.slots() <= MAX_SLOTS
     }
 
-    /// The families, in order.
+    /// Returns the families, in order.
     pub fn families(&self) -> &[FamilyStructure] {
         &self.families
     }
 
-    /// How many series there are, and so slots of the first part.
+    /// Returns the number of series, which is also the number of slots in the first part.
     pub(crate) fn series(&self) -> usize {
         self.series
     }
 
-    /// How many slots there are.
+    /// Returns the number of all slots.
     pub(crate) fn slots(&self) -> usize {
         self.slot_kinds.len()
     }
 
-    /// How many slots of the second part there are.
+    /// Returns the number of slots in the second part.
     pub(crate) fn additive(&self) -> usize {
         self.additive
     }
 
-    /// The kinds of all slots, in order.
+    /// Returns the kinds of all slots, in order.
     pub(crate) fn slot_kinds(&self) -> &[SlotKind] {
         &self.slot_kinds
     }
 
-    /// The values of these families.
+    /// Returns the values of these families.
     ///
-    /// Returns `None` if they have another structure, or if not all of them were born at one time, as all that one writer has is.
+    /// Returns `None` if the families have another structure, or if they were not all born at the same time, as the
+    /// families of one writer are.
     pub fn values(&self, families: &Families) -> Option<Values> {
         let has_this = |((key, family), own): ((&FamilyKey, &Family), &FamilyStructure)| {
             own.key == *key && own.help == family.help && own.series.iter().eq(family.series.keys())
@@ -141,7 +144,7 @@ impl Structure {
         Some(values.finish())
     }
 
-    /// Puts values of this structure back together with it.
+    /// Returns the families that have this structure and these values.
     pub fn families_of(&self, values: &Values) -> Families {
         let mut starts = values.cursor(0);
         let mut additive = values.cursor(self.series);
@@ -160,7 +163,7 @@ impl Structure {
         families
     }
 
-    /// Whether no family, and no series of one, stands twice.
+    /// Returns whether no family occurs twice, and no series within a family.
     pub(crate) fn has_no_duplicates(&self) -> bool {
         let keys: BTreeSet<_> = self.families.iter().map(|family| &family.key).collect();
         let differ =
@@ -169,7 +172,7 @@ impl Structure {
     }
 }
 
-/// How many slots of the second and of the third part a series of this kind has.
+/// Returns the number of slots that a series of this kind has in the second part, and in the third part.
 pub(crate) fn slots_of(kind: &Kind) -> [usize; 2] {
     match kind {
         Kind::Counter | Kind::Gauge(GaugeMerge::LiveSum) => [1, 0],
@@ -179,7 +182,8 @@ pub(crate) fn slots_of(kind: &Kind) -> [usize; 2] {
     }
 }
 
-/// How many buckets a histogram of these bounds has: one more, up to +Inf.
+/// Returns the number of buckets of a histogram with these bounds: one more than there are bounds, for the bucket up to
+/// +Inf.
 pub(crate) fn buckets(bounds: &Bounds) -> usize {
     bounds.as_slice().len() + 1
 }

@@ -8,27 +8,27 @@ use crate::families::structure::{Structure, buckets};
 use crate::families::values::{EntryValue, Values};
 use crate::families::{Families, Family, GaugeMerge, Kind, Series, Value};
 
-/// The sum of the values of writers that have the same structure: what [`merge`](crate::families::merge::merge) would make of
-/// them, to the last bit, without looking up or allocating anything for a series.
+/// Sum of the values of writers that have the same structure. It is what [`merge`](crate::families::merge::merge) would
+/// make of them, to the last bit, but nothing is looked up or allocated for a series.
 #[derive(Debug)]
 pub struct Tally {
     structure: Arc<Structure>,
-    /// When the youngest writer was born.
+    /// Time at which the youngest writer was born, in milliseconds since the epoch.
     born_at_ms: u64,
-    /// Since when each series counts.
+    /// Time since which each series counts, in milliseconds since the epoch.
     created_at_ms: Vec<u64>,
-    /// The whole numbers of what adds up.
+    /// Sum of the whole numbers in each slot that adds up.
     whole: Vec<u64>,
-    /// The rest of each sum, at the sum's slot.
+    /// Sum of the other numbers in each of these slots, and of whole numbers for which `whole` had no room.
     exact: Vec<ExactSum>,
-    /// The other gauges; none before the first writer.
+    /// Values of the gauges that do not simply add up. Empty before the first writer.
     gauges: Vec<Value>,
-    /// How the other gauges merge.
+    /// Kinds of these gauges, which decide how they merge.
     gauge_kinds: Vec<Kind>,
 }
 
 impl Tally {
-    /// Nothing of this structure yet.
+    /// Creates an empty tally for this structure.
     pub fn new(structure: Arc<Structure>) -> Self {
         let gauges = structure.families().iter().filter(|family| is_other_gauge(&family.key.kind));
         let gauge_kinds =
@@ -44,7 +44,7 @@ impl Tally {
         }
     }
 
-    /// Adds a writer's values, which are of this structure.
+    /// Adds a writer's values, which must be those of this structure.
     pub fn add(&mut self, values: &Values) {
         let born_at_ms = values.born_at_ms;
         self.born_at_ms = self.born_at_ms.max(born_at_ms);
@@ -87,13 +87,14 @@ impl Tally {
         }
     }
 
-    /// Keeps a whole number that no longer fits. In a bucket it does not matter how much more than the largest is kept.
+    /// Moves what `whole` holds to `exact`, because `whole` has no room for one more number, and puts that number in
+    /// its place. A bucket that overflowed shows the largest count, so it does not matter how much more is kept.
     fn spill(&mut self, slot: usize, whole: u64) {
         let full = std::mem::replace(&mut self.whole[slot], whole);
         halves(full).into_iter().for_each(|half| self.exact[slot].add(half));
     }
 
-    /// What was added up, as families.
+    /// Returns the sum as families.
     pub fn into_families(self) -> Families {
         let mut created_at_ms = self.created_at_ms.into_iter();
         let mut additive = self.whole.into_iter().zip(self.exact);
@@ -102,7 +103,7 @@ impl Tally {
             halves(whole).into_iter().for_each(|half| exact.add(half));
             exact
         };
-        // More than fits shows in that something was spilt.
+        // `exact` is not 0 only if the count of this bucket overflowed.
         let count = |(whole, exact): (u64, ExactSum)| if exact.value() == 0.0 { whole } else { u64::MAX };
         let mut families = Families::new();
         for structure in self.structure.families() {
@@ -127,12 +128,12 @@ impl Tally {
     }
 }
 
-/// Whether a gauge of this kind does not simply add up.
+/// Returns whether this is a gauge that does not simply add up.
 fn is_other_gauge(kind: &Kind) -> bool {
     matches!(kind, Kind::Gauge(merge) if *merge != GaugeMerge::LiveSum)
 }
 
-/// Two numbers whose sum this is exactly.
+/// Returns two numbers whose exact sum is `whole`.
 fn halves(whole: u64) -> [f64; 2] {
     let low = whole & u64::from(u32::MAX);
     [(whole - low) as f64, low as f64]
@@ -158,7 +159,7 @@ mod tests {
                 merge(&mut merged, writer);
             }
             let tallied = tally.into_families();
-            // What is shown, and what is not: help texts, births, starts.
+            // All is equal: what a page shows, and what it does not (help texts, births, start times).
             prop_assert_eq!(format!("{:?}", crate::scrape::page::Page::new(tallied.clone(), &[])), format!("{:?}", crate::scrape::page::Page::new(merged.clone(), &[])));
             prop_assert_eq!(tallied, merged);
         }

@@ -2,22 +2,23 @@
 
 use crate::families::exact_sum::ExactSum;
 
-/// The largest whole number up to which every one is an `f64`.
+/// Largest number up to which every whole number is exactly representable as an `f64`.
 pub(crate) const MAX_WHOLE: u64 = 1 << 53;
 
-/// What one writer's slots hold; see [`Structure`](crate::families::structure::Structure). Slots that hold 0 take no room:
-/// most do.
+/// Content of one writer's slots; see [`Structure`](crate::families::structure::Structure). Slots that hold 0, as most
+/// do, take no room.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Values {
-    /// When the writer was born, in milliseconds since the epoch. Times in slots are counted from it.
+    /// Time at which the writer was born, in milliseconds since the epoch. Times in slots are relative to it.
     pub(crate) born_at_ms: u64,
-    /// What is not 0, in ascending order of the slots. The parts of one exact sum stand one after another.
+    /// Content of the slots that do not hold 0, in ascending order of the slots. The parts of one exact sum stand one
+    /// after another.
     pub(crate) entries: Vec<Entry>,
-    /// How many slots there are.
+    /// Number of slots.
     pub(crate) slots: usize,
 }
 
-/// What one slot holds, or a part of it.
+/// Content of one slot, or a part of it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Entry {
     pub(crate) slot: usize,
@@ -26,42 +27,42 @@ pub(crate) struct Entry {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum EntryValue {
-    /// A whole number; where the slot holds a number, of [`MAX_WHOLE`] at most.
+    /// A whole number. In a slot for a number or a sum it is at most [`MAX_WHOLE`].
     Whole(u64),
-    /// A number, or one of those that add up to a sum.
+    /// A number, or one of the numbers that add up to a sum.
     Part(f64),
 }
 
 impl Values {
-    /// Reads slot after slot, from this one on.
+    /// Returns a cursor that reads slot after slot, beginning with `slot`.
     pub(crate) fn cursor(&self, slot: usize) -> Cursor<'_> {
         let behind = self.entries.partition_point(|entry| entry.slot < slot);
         Cursor { slot, entries: &self.entries[behind..] }
     }
 }
 
-/// Lays out the values of a writer, series after series in the structure's order.
+/// Builder of the values of a writer, series after series in the structure's order.
 #[derive(Debug)]
 pub(crate) struct Builder {
     born_at_ms: u64,
-    /// The slots' three parts, each with slots from 0.
+    /// The three parts of the slots. Each part counts its slots from 0.
     starts: Slots,
     additive: Slots,
     gauges: Slots,
 }
 
 impl Builder {
-    /// The values of a writer that was born then, without any series yet.
+    /// Creates a builder for a writer that was born at `born_at_ms`, without any series yet.
     pub(crate) fn new(born_at_ms: u64) -> Self {
         Self { born_at_ms, starts: Slots::default(), additive: Slots::default(), gauges: Slots::default() }
     }
 
-    /// Begins a series, which counts since then.
+    /// Begins a series that counts since `created_at_ms`.
     pub(crate) fn start(&mut self, created_at_ms: u64) {
         self.starts.push_whole(created_at_ms.wrapping_sub(self.born_at_ms));
     }
 
-    /// Adds a bucket of the series.
+    /// Adds the count of a bucket of the series.
     pub(crate) fn count(&mut self, count: u64) {
         self.additive.push_whole(count);
     }
@@ -76,7 +77,8 @@ impl Builder {
         self.additive.length += 1;
     }
 
-    /// Adds the series' sum where it is this number alone: as [`sum`](Self::sum) does, without making an [`ExactSum`].
+    /// Adds the series' sum if it is a single number. Does the same as [`sum`](Self::sum), without creating an
+    /// [`ExactSum`].
     pub(crate) fn number(&mut self, number: f64) {
         if number.is_nan() {
             self.additive.push(EntryValue::Part(f64::NAN));
@@ -88,20 +90,20 @@ impl Builder {
 
     /// Adds the value of a gauge that does not add up.
     pub(crate) fn gauge(&mut self, value: f64) {
-        // 0 with its sign is not nothing.
+        // Only +0.0 takes no room: -0.0 must keep its sign.
         if value.to_bits() != 0 {
             self.gauges.push(entry_value(value));
         }
         self.gauges.length += 1;
     }
 
-    /// Adds the value of a gauge of which the most recent one counts, and when it was published.
+    /// Adds the value of a gauge whose most recent value counts, and the time at which it was published.
     pub(crate) fn gauge_at(&mut self, value: f64, at_ms: u64) {
         self.gauge(value);
         self.gauges.push_whole(at_ms.wrapping_sub(self.born_at_ms));
     }
 
-    /// All of it.
+    /// Returns the values.
     pub(crate) fn finish(self) -> Values {
         let mut all = self.starts;
         for part in [self.additive, self.gauges] {
@@ -133,7 +135,7 @@ impl Slots {
     }
 }
 
-/// A whole number where it is one: it takes less room, and adds up faster.
+/// Returns the number as a whole one if it is one: that takes less room, and adds up faster.
 fn entry_value(value: f64) -> EntryValue {
     let whole = value as u64;
     match value {
@@ -142,7 +144,7 @@ fn entry_value(value: f64) -> EntryValue {
     }
 }
 
-/// Reads slot after slot.
+/// Cursor that reads slot after slot.
 #[derive(Debug)]
 pub(crate) struct Cursor<'a> {
     slot: usize,
@@ -150,7 +152,7 @@ pub(crate) struct Cursor<'a> {
 }
 
 impl Cursor<'_> {
-    /// The next slot, which holds a whole number.
+    /// Reads the next slot, which holds a whole number.
     pub(crate) fn whole(&mut self) -> u64 {
         match self.next() {
             [Entry { value: EntryValue::Whole(value), .. }] => *value,
@@ -158,12 +160,12 @@ impl Cursor<'_> {
         }
     }
 
-    /// The next slot, which holds one number.
+    /// Reads the next slot, which holds one number.
     pub(crate) fn number(&mut self) -> f64 {
         self.next().first().map_or(0.0, |entry| entry.value.as_f64())
     }
 
-    /// The next slot, which holds an exact sum.
+    /// Reads the next slot, which holds an exact sum.
     pub(crate) fn sum(&mut self) -> ExactSum {
         ExactSum::of(self.next().iter().map(|entry| entry.value.as_f64()))
     }
@@ -178,7 +180,7 @@ impl Cursor<'_> {
 }
 
 impl EntryValue {
-    /// The number.
+    /// Returns the number.
     pub(crate) fn as_f64(self) -> f64 {
         match self {
             Self::Whole(value) => value as f64,

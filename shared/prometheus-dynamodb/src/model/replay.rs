@@ -1,7 +1,7 @@
-//! Runs production code against a table that the model answers for, one request at a time.
+//! Runs production code against a table whose answers the model gives, one request at a time.
 //!
-//! A model's state must be plain data, and a future is not. But the production code does nothing that does not follow from
-//! the answers it is given, so the answers given so far *are* its state: to find out what it asks next it is run again
+//! A model's state must be plain data, which a future is not. But everything that the production code does follows from
+//! the answers that it gets, so the answers so far *are* its state. To find its next request, the code is run again
 //! from its start.
 
 use std::pin::pin;
@@ -19,7 +19,7 @@ use crate::table::{
     CompactStats, Cursor, PublishStats, ReadStats, ReadStructures, SnapshotPage, TableError, TableTime,
 };
 
-/// What a run asks of the table.
+/// Request of a run to the table.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Request {
     Snapshots,
@@ -40,7 +40,7 @@ pub(super) enum Request {
     PutSnapshot(Snapshot, PutCondition),
 }
 
-/// What the table answers.
+/// Answer of the table.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Response {
     Snapshots(Vec<Snapshot>),
@@ -53,7 +53,7 @@ pub(super) enum Response {
     Written(bool),
 }
 
-/// A request, its answer, and when it was answered.
+/// A request, its answer, and the time of the answer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Exchange {
     pub request: Request,
@@ -61,10 +61,10 @@ pub(super) struct Exchange {
     pub at_ms: u64,
 }
 
-/// How far a run has come.
+/// Progress of a run.
 #[derive(Debug, Clone)]
 pub(super) enum Progress<R> {
-    /// It waits for answers to these.
+    /// The run waits for answers to these requests.
     Waiting(Vec<Request>),
     Ended(R),
 }
@@ -90,11 +90,11 @@ pub(super) fn replay<F: Future>(exchanges: &[Exchange], run: impl FnOnce(Script)
     }
 }
 
-/// A table that answers what it is told to.
+/// A table that gives the answers that it is told to give.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Script {
     state: Arc<Mutex<State>>,
-    /// Whether there are structures. If not, then no one asks for them, so that there are fewer states.
+    /// Set if there are structures. Otherwise no run asks for them, so that there are fewer states.
     structures: bool,
 }
 
@@ -105,7 +105,7 @@ struct State {
 }
 
 impl Script {
-    /// The same with structures.
+    /// Returns the same table, but with structures.
     pub(super) fn with_structures(self) -> Self {
         Self { structures: true, ..self }
     }
@@ -144,7 +144,7 @@ impl Script {
     }
 }
 
-/// The table's time at the exchange that is being replayed.
+/// The time is that of the exchange that is being replayed.
 impl TableTime for Script {
     fn answered_at_ms(&self) -> u64 {
         NOW_MS.get()
@@ -255,27 +255,27 @@ impl CompactStats for Script {
     }
 }
 
-/// What a publish waits for.
+/// Step of a publish that waits for an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum PublishStep {
     Put { writer: WriterId, seq: u64, condition: PutCondition, sealed: bool, content: u64 },
     Grave(WriterId),
 }
 
-/// What a publish is answered.
+/// Answer to a step of a publish.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum PublishAnswer {
     Put(PutOutcome<u64>),
     Grave(Option<u64>),
 }
 
-/// What a publish gets of its environment.
+/// Access of a publish to its environment, with the answers so far.
 #[derive(Debug)]
 pub(super) struct Publishing<'a> {
     pub answers: std::slice::Iter<'a, PublishAnswer>,
     pub counted: u64,
     pub now_ms: u64,
-    /// How many ids the environment has had, and what they are.
+    /// Number of ids that the environment has had. The function `id` returns them by their numbers.
     pub ids: u8,
     pub id: fn(u8) -> WriterId,
     pub waiting: Option<PublishStep>,
@@ -292,7 +292,8 @@ impl Publishing<'_> {
         }
     }
 
-    /// Publishes as far as the answers go. The writer is then as it is if the next answer never comes.
+    /// Publishes as far as the answers go, and returns the step that waits for the next answer, if any. The writer is
+    /// then in the state that it keeps if that answer never comes.
     pub(super) fn publish(&mut self, writer: &mut Writer<u64>) -> Option<PublishStep> {
         self.waiting = None;
         let _ = pin!(publish(writer, self)).poll(&mut Context::from_waker(Waker::noop()));

@@ -1,7 +1,8 @@
-//! Scenario files: one interleaving each, as it would be told, with what a scrape would show after each step.
+//! Runs the scenario files. Each describes one interleaving in words, with the total that a scrape would show after
+//! each step.
 //!
-//! They are in the folder `scenarios` of this crate, and run on the [`Protocol`] of the model check, and so on production
-//! code. A line is a step, `=>`, and the total; what follows a `#` is for the reader.
+//! The files are in the folder `scenarios` of this crate. They run on the [`Protocol`] of the model check, and so on
+//! production code. A line is a step, `=>`, and the total. Text after a `#` is for the reader.
 
 use std::path::{Path, PathBuf};
 
@@ -86,7 +87,7 @@ fn action(step: &str, state: &State, parts: bool) -> Option<Action> {
     })
 }
 
-/// The next request of a gc run, if it is the one that is told.
+/// Returns the action for a step of a gc run, if the run can do it next.
 fn gc_action(number: usize, what: &str, state: &State, parts: bool) -> Option<Action> {
     match what {
         "reads the base" => return Some(Action::BeginGc(number)),

@@ -1,10 +1,11 @@
-//! The model check of structures: nothing that can be read ever names one that is gone.
+//! Checks structures by model checking: nothing that can be read ever names a structure that is gone.
 //!
-//! Environments see to their structure and publish snapshots that name it, go on to another structure or under a fresh id,
-//! or stop for good at any moment; gc runs overlap and read item by item; a scraper with nothing kept reads one item after
-//! another. What decides is the production code: [`see_to`], [`compact_whole`], [`read`] and [`Scrape`], by [`replay`].
+//! Environments make sure that their structure is stored, and publish snapshots that name it. They go on to another
+//! structure or under a fresh id, or stop for good at any moment. Gc runs overlap, and read item by item. A scraper
+//! that has kept nothing reads one item after another. All decisions are made by production code: [`see_to`],
+//! [`compact_whole`], [`read`] and [`Scrape`], through [`replay`].
 //!
-//! Each [`Flaw`] takes one guard away, and must be found out.
+//! Each [`Flaw`] takes one guard away, and the check must find it.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -30,27 +31,28 @@ use crate::table::wire::{self, NamedStructure};
 use crate::table::{PublishStats, TableTime};
 use crate::testing::one;
 
-/// One unit of time. A structure is deleted in the third unit after it was renewed, a writer looks for it and renews it in each,
-/// and what it has asked of the table is done in the same unit or in the next. A scrape ends in the unit in which it began.
+/// One unit of time, in milliseconds. A structure is deleted in the third unit after it was renewed. A writer checks
+/// and renews it in each unit. A request to the table is carried out in the unit in which it was sent, or in the next
+/// one. A scrape ends in the unit in which it began.
 const UNIT_MS: u64 = STRUCTURE_LIFE.as_millis() as u64 / 2;
 
-/// The names of the only metric of each structure.
+/// Name of the only metric of each structure.
 const STRUCTURES: [&str; 2] = ["a", "b"];
 
 /// A guard that is taken away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flaw {
-    /// A writer does not see to its structure before it names it.
+    /// A writer names a structure without making sure that it is stored.
     NotSeenTo,
     /// A writer names a structure that was renewed long ago.
     NotRenewed,
     /// A structure that no snapshot names is deleted at once.
     NoLife,
-    /// A structure is deleted though it was renewed.
+    /// A structure is deleted although it was renewed.
     BlindDelete,
     /// A gc run takes a part of the snapshots for all of them.
     ReadInPart,
-    /// A gc run goes by the time at which it has read the snapshots.
+    /// A gc run judges the age of structures by the time after it has read the snapshots, instead of the time before.
     ReadAtTheEnd,
     /// A scrape that misses a structure does not look again.
     NoSecondLook,
@@ -71,12 +73,12 @@ impl Flaw {
 #[derive(Debug, Clone)]
 struct Shelf {
     environments: usize,
-    /// How often each environment publishes.
+    /// Number of times that each environment publishes.
     publishes: u8,
     gc_runs: usize,
     units: u64,
     scrapes: bool,
-    /// Whether environments are taken for gone, at any moment. If not, then none is folded.
+    /// Set if environments can be taken for dead at any moment. Otherwise none is folded.
     seals: bool,
     flaw: Option<Flaw>,
 }
@@ -96,7 +98,7 @@ struct Environment {
     id: u8,
     seq: u64,
     publishes: u8,
-    /// The structure that it last saw to, and when.
+    /// The structure that the environment last made sure of, and the time at which it did.
     seen: Option<(usize, u64)>,
     publish: Option<Publish>,
 }
@@ -108,7 +110,7 @@ struct Publish {
     snapshot: Snapshot,
     condition: PutCondition,
     exchanges: Vec<Exchange>,
-    /// When what is under way was sent.
+    /// Time at which the request that is under way was sent.
     sent_ms: u64,
 }
 
@@ -183,7 +185,7 @@ impl Model for Shelf {
         match action {
             Action::TimePasses => {
                 state.now_ms += UNIT_MS;
-                // It has taken too long.
+                // The scrape has taken too long.
                 state.scrape = None;
                 let now_ms = state.now_ms;
                 for environment in &mut state.environments {
@@ -247,13 +249,13 @@ impl Shelf {
             seq: environment.seq,
             function: String::new(),
             version: String::new(),
-            // What is from the future is live.
+            // A snapshot from the future is live.
             updated_at_ms: if self.seals { 0 } else { u64::MAX },
             sealed_at_ms: None,
             closed: false,
             families: known(structure).0.encode(&families(structure)).unwrap().encoded,
         };
-        // What was seen to lately is not looked for again.
+        // A structure that was checked in this unit is not checked again.
         let sees_to_it = environment.seen != Some((structure, now_ms)) && self.flaw != Some(Flaw::NotSeenTo);
         let publish = Publish { structure, sees_to_it, snapshot, condition, exchanges: Vec::new(), sent_ms: now_ms };
         environment.publish = Some(publish);
@@ -272,7 +274,7 @@ impl Shelf {
                 let before = environment.seen.filter(|_| !publish.sees_to_it);
                 environment.seen = before.or(Some((publish.structure, now_ms)));
             } else {
-                // Sealed or gone.
+                // The snapshot is sealed or gone.
                 (environment.id, environment.seq, environment.seen) = (environment.id + 1, 0, None);
             }
             return;
@@ -292,7 +294,7 @@ impl Shelf {
                     structures.iter_mut().for_each(|structure| structure.renewed_at_ms = 0);
                 }
                 (Response::Snapshots(snapshots), Some(Flaw::ReadInPart)) => snapshots.clear(),
-                // As if the structures had been listed only now.
+                // The time is set as if the structures had been listed only now.
                 (Response::Snapshots(_), Some(Flaw::ReadAtTheEnd)) => {
                     let listed = |one: &&mut Exchange| one.request == Request::Structures;
                     run.exchanges.iter_mut().filter(listed).for_each(|one| one.at_ms = state.now_ms + START_MS);
@@ -376,7 +378,7 @@ fn known(structure: usize) -> (NamedStructure, Encoded) {
     NamedStructure::of(&families(structure)).unwrap()
 }
 
-/// What scrapes have come to: those that do not look again, and those that do.
+/// Progress of scrapes by their exchanges: of those that do not look again, and of those that do.
 type Scrapes = [HashMap<Vec<Exchange>, Progress<bool>>; 2];
 
 thread_local! {
@@ -406,7 +408,7 @@ fn gc(exchanges: &[Exchange]) -> Progress<()> {
     progress
 }
 
-/// A scrape by a reader that has kept nothing. It ends with whether it found all structures.
+/// Replays a scrape by a reader that has kept nothing. Its result says whether the scrape found all structures.
 fn scrape(exchanges: &[Exchange], looks_again: bool) -> Progress<bool> {
     let known = |known: &Scrapes| known[usize::from(looks_again)].get(exchanges).cloned();
     if let Some(known) = SCRAPES.with_borrow(known) {
@@ -459,7 +461,7 @@ fn no_snapshot_names_a_structure_that_is_gone() {
 #[test]
 fn without_any_one_guard_of_structures_one_does() {
     for flaw in Flaw::ALL {
-        // Only a scrape misses a structure, and only of a writer that was not folded in between.
+        // Only a scrape misses a structure, and only if the writer that names it was not folded in between.
         let small = if flaw == Flaw::NoSecondLook { SCRAPED } else { SMALL };
         let checker = check(Shelf { flaw: Some(flaw), ..small });
         let path = checker.discovery(SAFE).unwrap_or_else(|| panic!("{flaw:?} is not found out"));

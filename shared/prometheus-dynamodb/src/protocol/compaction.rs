@@ -1,16 +1,18 @@
-//! What a gc run does with the items of a shard.
+//! Decides what a gc run does with the items of a shard.
 //!
-//! A writer that is closed or long silent is *sealed*, *folded* into the base, *buried*, and finally *forgotten* by the
-//! base. Each step is one conditional write, and each may be done again or by another run at the same time:
+//! A writer that is closed, or has long been silent, is *sealed*, *folded* into the base, *buried*, and finally
+//! *forgotten* by the base. Each step is one conditional write. It may be repeated, and another run may do it at the
+//! same time:
 //!
-//! - from its sealing on, a snapshot's content never changes, so whoever folds it folds the same;
-//! - folding replaces exactly the base that was read, and names in it whose content came in, so nothing comes in twice;
-//! - burial waits for a grace period after the sealing, which outlasts any put still under way, so that none arrives after
-//!   it and finds the place empty;
-//! - forgetting waits for another one after the burial, which outlasts any scrape that may have read the snapshot before
-//!   it was gone.
+//! - a sealed snapshot never changes, so every run that folds it adds the same content;
+//! - folding replaces exactly the base that was read. The new base names the writers that it adds, so no content is
+//!   added twice;
+//! - burial waits for a grace after the sealing. The grace outlasts every put still under way, so none can arrive after
+//!   the burial and find nothing stored;
+//! - forgetting waits for another grace after the burial. It outlasts every scrape that may have read the snapshot
+//!   before it was deleted.
 //!
-//! All times are the table's own, as its answers tell them, for the clocks of two runs differ.
+//! All times are the table's, as its answers tell them, because the clocks of two runs differ.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,7 +20,7 @@ use std::time::Duration;
 use crate::protocol::reading::WriterLife;
 use crate::table::item::{Folded, PartId, Snapshot, StoredPart, WriterId};
 
-/// Tells whether this snapshot is to be sealed.
+/// Returns whether the snapshot must be sealed: its writer is closed, or has been silent for longer than `idle`.
 pub fn is_to_be_sealed(snapshot: &Snapshot, now_ms: u64, idle: Duration) -> bool {
     match WriterLife::of(snapshot, now_ms, idle) {
         WriterLife::Closed | WriterLife::Idle => true,
@@ -26,23 +28,26 @@ pub fn is_to_be_sealed(snapshot: &Snapshot, now_ms: u64, idle: Duration) -> bool
     }
 }
 
-/// Tells whether this snapshot's content is to be added to a base that has folded these.
+/// Returns whether the snapshot's content must be added to a base that names `folded` as its folded writers.
 pub fn is_to_be_folded(snapshot: &Snapshot, folded: &Folded) -> bool {
     snapshot.sealed_at_ms.is_some() && !folded.contains_key(&snapshot.writer)
 }
 
-/// Tells whether this snapshot is to be buried, given that a base that is stored has folded these.
+/// Returns whether the snapshot must be buried, given the writers that a stored base has folded.
 pub fn is_to_be_buried(snapshot: &Snapshot, folded: &Folded, now_ms: u64, grace: Duration) -> bool {
     snapshot.sealed_at_ms.is_some_and(|at_ms| is_over(at_ms, now_ms, grace)) && folded.contains_key(&snapshot.writer)
 }
 
-/// The writers whose snapshots a run has found, read in the order of their ids and **after** the base: only so does a
-/// snapshot's absence mean that it was buried. Read before, it might have been written in between.
+/// The writers whose snapshots a run has found.
+///
+/// The snapshots must be read in the order of their writers' ids, and **after** the base. Only then does a missing
+/// snapshot mean that it was buried. If the snapshots were read first, a missing one might have been written in
+/// between.
 #[derive(Debug, Default)]
 pub struct Present {
     /// The writers that were found.
     pub writers: BTreeSet<WriterId>,
-    /// Tells that the run has read to the end. Of writers behind the last that was found nothing is known otherwise.
+    /// Set if the run has read to the end. Otherwise nothing is known about writers behind the last one that was found.
     pub complete: bool,
 }
 
@@ -52,8 +57,10 @@ impl Present {
     }
 }
 
-/// Returns the writers that the next base names as folded before any is added: all that this one names, less those that
-/// were found buried a grace ago. Notes those whose snapshot is gone by now as buried now.
+/// Returns the writers that the next base names as folded before new ones are added: all that the current base names,
+/// except those that were found buried a grace ago.
+///
+/// A writer whose snapshot is now gone is noted as buried at `now_ms`.
 pub fn still_folded(folded: &Folded, present: &Present, now_ms: u64, grace: Duration) -> Folded {
     folded
         .iter()
@@ -65,13 +72,15 @@ pub fn still_folded(folded: &Folded, present: &Present, now_ms: u64, grace: Dura
         .collect()
 }
 
-/// Tells whether no base names this part, or ever will: a part may be named by the base of its version alone, and the stored one
-/// is of that version or a later one.
+/// Returns whether no base names the part, or ever will.
+///
+/// Only the base of the part's own version may name it. So the part is unnamed if the stored base does not name it and
+/// has that version or a later one.
 pub fn is_unnamed(part: &StoredPart, base_version: u64, named: &[PartId]) -> bool {
     part.version <= base_version && !named.contains(&part.id)
 }
 
-/// Tells whether a grace has passed since.
+/// Returns whether more than a grace has passed since `since_ms`.
 pub fn is_over(since_ms: u64, now_ms: u64, grace: Duration) -> bool {
     u128::from(now_ms.saturating_sub(since_ms)) > grace.as_millis()
 }

@@ -1,27 +1,27 @@
-//! When a put of a snapshot may replace what is stored.
+//! Decides whether a put of a snapshot may replace the stored item.
 
-/// What a put's condition looks at in the stored item.
+/// The part of a stored snapshot that the condition of a put depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StoredHead {
     /// The stored snapshot's `seq`.
     pub seq: u64,
-    /// Whether it is sealed.
+    /// `true` if the stored snapshot is sealed.
     pub sealed: bool,
 }
 
-/// The condition of putting a snapshot.
+/// Condition of a put of a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PutCondition {
-    /// Nothing is stored: for a writer's first put, and for no other. A writer that was buried would come to life again,
-    /// and its counts with it.
+    /// Nothing is stored. Only a writer's first put and its fence have this condition: with any other put, a writer
+    /// that was buried would come back to life, and its counts with it.
     Absent,
-    /// A snapshot of a smaller `seq` is stored, and it is not sealed. So a delayed put does not undo a newer one, and
-    /// nothing changes a snapshot whose content may already be in the base.
+    /// An unsealed snapshot with a smaller `seq` is stored. So a delayed put cannot undo a newer one, and no put can
+    /// change a snapshot whose content may already be in the base.
     Older,
 }
 
 impl PutCondition {
-    /// Whether a put of `seq` may replace what is stored.
+    /// Returns whether a put with this `seq` may replace the stored item.
     pub fn admits(self, stored: Option<StoredHead>, seq: u64) -> bool {
         match (self, stored) {
             (Self::Absent, stored) => stored.is_none(),

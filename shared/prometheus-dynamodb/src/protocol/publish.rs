@@ -1,4 +1,4 @@
-//! One publish: what the [`Writer`] decides, done step by step.
+//! Carries out one publish: the steps that the [`Writer`] decides on, one after another.
 
 use std::future::Future;
 
@@ -6,9 +6,9 @@ use crate::protocol::condition::PutCondition;
 use crate::protocol::writer::{Content, PutOutcome, Step, Writer};
 use crate::table::item::WriterId;
 
-/// What a publish needs of the environment and of the table.
+/// Access of a publish to its environment and to the table.
 pub trait PublishPort<C>: Send {
-    /// Why a publish can fail.
+    /// Error with which a publish can fail.
     type Error;
 
     /// Returns the time, in milliseconds since the epoch.
@@ -17,11 +17,13 @@ pub trait PublishPort<C>: Send {
     /// Returns an id that no writer has had.
     fn fresh_id(&mut self) -> WriterId;
 
-    /// Returns the present values, less this baseline.
+    /// Returns the present values minus the baseline.
     fn current(&mut self, baseline: &C) -> Result<C, Self::Error>;
 
-    /// Puts a snapshot. With [`PutCondition::Absent`] it is sent once and not repeated by the layers below: a repetition
-    /// much later could bring a buried writer back.
+    /// Puts a snapshot.
+    ///
+    /// With [`PutCondition::Absent`], the layers below must send the put once and never repeat it: a much later
+    /// repetition could bring a buried writer back.
     fn put(&mut self, put: Put<'_, C>) -> impl Future<Output = Result<PutOutcome<C>, Self::Error>> + Send;
 
     /// Reads the writer's grave.
@@ -31,19 +33,19 @@ pub trait PublishPort<C>: Send {
 /// A snapshot to be put.
 #[derive(Debug, Clone, Copy)]
 pub struct Put<'a, C> {
-    /// Whose it is.
+    /// Writer of the snapshot.
     pub writer: WriterId,
-    /// Counts the writer's publishes, from 1.
+    /// Sequence number among the writer's puts, from 1.
     pub seq: u64,
-    /// When it may be stored.
+    /// Condition of the put.
     pub condition: PutCondition,
-    /// Whether it is sealed from the start: a fence is.
+    /// Set if the snapshot is sealed from the start, as a fence is.
     pub sealed: bool,
-    /// What was counted.
+    /// Content of the snapshot.
     pub content: &'a C,
 }
 
-/// Publishes the present values. An error in between leaves it to the next publish to find out what was done.
+/// Publishes the present values. If a step fails, the next publish finds out how far this one came.
 pub async fn publish<C, P>(writer: &mut Writer<C>, port: &mut P) -> Result<(), P::Error>
 where
     C: Content + Send + Sync,

@@ -1,4 +1,4 @@
-//! Which of the stored items count in a scrape, and as what.
+//! Decides which of the stored items count in a scrape, and how.
 
 use std::time::Duration;
 
@@ -6,24 +6,24 @@ use crate::families::Families;
 use crate::families::merge::{merge, retire};
 use crate::table::item::Snapshot;
 
-/// What a reader takes a writer for.
+/// State of a writer, as a reader sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WriterLife {
-    /// It publishes.
+    /// The writer publishes.
     Live,
-    /// It has been silent for longer than `STATS_WRITER_IDLE`: frozen, or gone without a word.
+    /// The writer has been silent for longer than `STATS_WRITER_IDLE`: it is frozen, or ended without saying so.
     Idle,
-    /// It said that it ends.
+    /// The writer said that it ends.
     Closed,
-    /// It was taken for dead, and is being folded.
+    /// The writer was taken for dead: its snapshot is sealed, and is being folded.
     Sealed,
 }
 
 impl WriterLife {
-    /// All of them.
+    /// All states.
     pub const ALL: [Self; 4] = [Self::Live, Self::Idle, Self::Closed, Self::Sealed];
 
-    /// The state as a label's value.
+    /// Returns the state as a label value.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Live => "live",
@@ -33,14 +33,14 @@ impl WriterLife {
         }
     }
 
-    /// What the writer of this snapshot is at `now_ms`.
+    /// Returns the state of this snapshot's writer at `now_ms`.
     pub fn of(snapshot: &Snapshot, now_ms: u64, idle: Duration) -> Self {
         let silent_ms = now_ms.saturating_sub(snapshot.updated_at_ms);
         if snapshot.sealed_at_ms.is_some() {
             Self::Sealed
         } else if snapshot.closed {
             Self::Closed
-        // Clocks differ: a snapshot from the future is a fresh one.
+        // Clocks differ, so a snapshot from the future counts as fresh.
         } else if u128::from(silent_ms) > idle.as_millis() {
             Self::Idle
         } else {

@@ -1,44 +1,48 @@
-//! The life of a structure: what many snapshots have in common, stored once for all of them.
+//! Decides how long a structure is kept. A structure holds what many snapshots have in common, stored once for all of
+//! them.
 //!
-//! Nothing that can still be read may name a structure that is gone. Only snapshots name structures; a base, its parts, and
-//! graves hold families as they are, for they stay when the snapshots are long gone. So:
+//! Nothing that can still be read may name a structure that is gone. Only snapshots name structures. Bases, parts and
+//! graves hold whole families, because they stay long after the snapshots are gone. So:
 //!
-//! - a writer sees to it that its structure is stored, and was renewed lately, before its first put that names it: when it
-//!   begins, when its structure changes, when it goes on under a fresh id, and now and then while it lives. If it must, it puts
-//!   it, which renews it. From then on its snapshot names it;
-//! - a gc run deletes a structure that was last renewed [`STRUCTURE_LIFE`] before it began to read the snapshots of the shard,
-//!   and that none of them names, on condition that it was not renewed since. Whoever names it without a snapshot that does so
-//!   already has renewed it lately, or found that someone has; that outlasts every put that is still under way.
+//! - before its first put that names a structure, a writer makes sure that the structure is stored and was renewed
+//!   recently. It does so when it begins, when its structure changes, when it goes on under a fresh id, and every
+//!   [`LOOK_AGAIN_AFTER`] while it lives. If the structure is missing or was renewed too long ago, the writer puts it,
+//!   which renews it. From then on the writer's snapshot names it;
+//! - a gc run deletes a structure that none of the shard's snapshots names, if it was last renewed more than
+//!   [`STRUCTURE_LIFE`] before the run began to read these snapshots, on condition that it was not renewed since. A
+//!   writer that is about to name the structure, but whose snapshot does not name it yet, has renewed it recently or
+//!   found that another writer has. The structure's life outlasts every put that is still under way.
 //!
-//! A scrape that finds a structure missing reads the shard once more: the snapshot that named it may name another one by now.
-//! If it is still missing, or damaged, then the scrape fails, for without the snapshots that name it counters would fall.
+//! A scrape that finds a structure missing reads the shard once more, because the snapshot that named it may name
+//! another one by now. If the structure is still missing, or is damaged, the scrape fails: without the snapshots that
+//! name it, counters would fall.
 
 use std::time::Duration;
 
 use crate::protocol::compaction::is_over;
 
-/// How long a structure that no snapshot names is kept after it was last renewed. It outlasts [`RENEW_AFTER`],
-/// [`LOOK_AGAIN_AFTER`] and the time that a put can be under way together, and by far.
+/// Time for which a structure that no snapshot names is kept after it was last renewed. It is much longer than
+/// [`RENEW_AFTER`], [`LOOK_AGAIN_AFTER`] and the time that a put can be under way together.
 pub const STRUCTURE_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A structure that was renewed longer ago is renewed by whoever wants to name it.
+/// Time after the last renewal from which a writer that wants to name a structure must renew it first.
 pub const RENEW_AFTER: Duration = Duration::from_secs(6 * 60 * 60);
 
-/// After this time a writer looks again whether its structure is stored.
+/// Time after which a writer checks again that its structure is stored.
 pub const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(6 * 60 * 60);
 
-/// Whether a structure that was last renewed then may be named without renewing it. Times are in milliseconds since the epoch.
+/// Returns whether a structure may be named without renewing it. Times are in milliseconds since the epoch.
 pub fn may_be_named(renewed_at_ms: u64, now_ms: u64) -> bool {
     !is_over(renewed_at_ms, now_ms, RENEW_AFTER)
 }
 
-/// Whether a writer that has looked for its structure then need not look again.
+/// Returns whether a writer that checked its structure at `looked_at_ms` need not check it again yet.
 pub fn is_seen(looked_at_ms: u64, now_ms: u64) -> bool {
     !is_over(looked_at_ms, now_ms, LOOK_AGAIN_AFTER)
 }
 
-/// Whether a structure that no snapshot names is to be deleted, given when it was last renewed, and when reading the snapshots
-/// began.
+/// Returns whether a structure that no snapshot names must be deleted, given the time at which it was last renewed and
+/// the time at which the reading of the snapshots began.
 pub fn is_to_be_deleted(renewed_at_ms: u64, read_from_ms: u64) -> bool {
     is_over(renewed_at_ms, read_from_ms, STRUCTURE_LIFE)
 }

@@ -1,6 +1,6 @@
-//! What a writer does next.
+//! Decides what a writer does next.
 //!
-//! A publish is a few steps, of which nearly always only the first is taken:
+//! A publish can take several steps, but nearly always the first one is the only one:
 //!
 //! ```text
 //!            ┌────────── fresh id, what is sealed becomes the baseline ◀────────────┐
@@ -13,15 +13,16 @@
 //!            └─refused: nothing there─▶ fence ─refused: it landed just now─▶ next put
 //! ```
 //!
-//! A writer whose first put was not acknowledged cannot know whether it landed, is under way, or landed long ago and was
-//! buried since. It must not simply put again on condition that nothing is stored, for in the last case its counts would
-//! be there twice. So it *fences*: it puts an empty sealed snapshot under its id. Then the first put cannot land any
-//! more, the grave tells whether it ever did, and the writer starts anew under a fresh id.
+//! A writer whose first put was not acknowledged does not know whether the put landed, is still under way, or landed
+//! long ago and was buried since. It must not simply put again on condition that nothing is stored: if the first put
+//! was buried, its counts would be there twice. So the writer *fences*: it puts an empty sealed snapshot under its id.
+//! From then on the first put can no longer land, the grave tells whether it ever did, and the writer starts anew under
+//! a fresh id.
 //!
-//! A grave does not stay for ever. A writer that finds neither its snapshot nor a grave goes on from what it last sent and
-//! did not hear to be refused: what was acknowledged of it is not counted a second time. If the very last put was not
-//! acknowledged, then it is not known whether it landed, and it is taken as landed, for counts that were never
-//! acknowledged may be lost, but none may be there twice.
+//! Graves expire. A writer that finds neither its snapshot nor a grave goes on from the last content that it sent and
+//! whose refusal it did not hear, so acknowledged counts are not counted a second time. If the very last put was not
+//! acknowledged, no one can tell whether it landed. It then counts as landed: counts that were never acknowledged may
+//! be lost, but none may be there twice.
 
 use std::time::Duration;
 
@@ -30,15 +31,15 @@ use crate::families::merge::merge;
 use crate::protocol::condition::{PutCondition, StoredHead};
 use crate::table::item::WriterId;
 
-/// How long a grave is kept: far longer than Lambda keeps an environment, so that one that thaws finds its own. DynamoDB
-/// deletes it some days later.
+/// Time for which a grave is kept. It is far longer than Lambda keeps an environment, so an environment that thaws
+/// finds its own grave. DynamoDB deletes the item some days later.
 pub const GRAVE_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// After this time the absence of a grave says nothing any more. It is by far less than graves are kept, for it is measured
-/// by a writer's clock.
+/// Age of a writer from which a missing grave proves nothing. It is far less than the life of a grave, because it is
+/// measured by the writer's clock.
 const GRAVES_ARE_RELIED_ON: Duration = Duration::from_secs(15 * 24 * 60 * 60);
 
-/// What is counted: families in production.
+/// Content that is counted: families in production.
 pub trait Content: Clone + Default {
     /// Adds `other`.
     fn add(&mut self, other: Self);
@@ -50,50 +51,52 @@ impl Content for Families {
     }
 }
 
-/// The next thing to do for a publish.
+/// Next step of a publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Put the present values, less the writer's [baseline](Writer::baseline), unsealed. With [`PutCondition::Absent`] it
-    /// must be sent once and not repeated by the layers below: a repetition much later could bring a buried writer back.
+    /// Put the present values minus the writer's [baseline](Writer::baseline), unsealed. With [`PutCondition::Absent`],
+    /// the layers below must send the put once and never repeat it: a much later repetition could bring a buried writer
+    /// back.
     Put {
         /// The snapshot's `seq`.
         seq: u64,
         /// The put's condition.
         condition: PutCondition,
     },
-    /// Put an empty sealed snapshot with this `seq` on condition that nothing is stored.
+    /// Put an empty sealed snapshot with this `seq`, on condition that nothing is stored.
     Fence {
         /// The snapshot's `seq`.
         seq: u64,
     },
     /// Read the writer's grave.
     ReadGrave,
-    /// Nothing: what was current at the last put is in the table.
+    /// Do nothing more: the values that were current at the last put are in the table.
     Done,
 }
 
-/// How a put ended.
+/// Outcome of a put.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum PutOutcome<C> {
-    /// It was stored.
+    /// The snapshot was stored.
     Stored,
-    /// Its condition did not hold; this is what was stored instead, if anything.
+    /// The condition did not hold. Holds the snapshot that is stored instead, if there is one.
     Refused(Option<(StoredHead, C)>),
 }
 
-/// One writer's side of publishing. An error in between leaves it as it is; the next publish begins with
-/// [`begin`](Self::begin) again.
+/// One writer's side of publishing.
+///
+/// An error between two steps leaves the writer as it is. The next publish calls [`begin`](Self::begin) again.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Writer<C> {
     id: WriterId,
     seq: u64,
     phase: Phase<C>,
     baseline: C,
-    /// When it began to publish under its id, in milliseconds since the epoch.
+    /// Time at which the writer began to publish under its id, in milliseconds since the epoch.
     born_at_ms: u64,
     /// The content of the put that is under way, or that ended without an answer.
     under_way: Option<C>,
-    /// The content of the last put before that may be stored.
+    /// Content of the last earlier put that may be stored.
     sent: Option<C>,
 }
 
@@ -101,68 +104,72 @@ pub struct Writer<C> {
 enum Phase<C> {
     /// Nothing was sent under this id.
     Unborn,
-    /// The first put was sent, and its outcome was not heard.
+    /// The first put was sent, and its outcome is unknown.
     Unheard,
     /// A put was acknowledged.
     Established,
-    /// The id is dead. This was found sealed under it, unless nothing was found: then it is in the grave.
+    /// The id is dead. `sealed` is the content that was found sealed under it, or `None` if nothing was found: then the
+    /// content is in the grave.
     Superseded {
         sealed: Option<C>,
-        /// Whether a put was ever acknowledged under it. If not, then what was found can be the writer's own fence.
+        /// `true` if a put was ever acknowledged under the id. Otherwise the content that was found can be the writer's
+        /// own fence.
         heard: bool,
     },
 }
 
 impl<C: Content> Writer<C> {
-    /// A writer that has published nothing yet.
+    /// Creates a writer that has published nothing yet.
     pub fn new(id: WriterId) -> Self {
         Self { id, seq: 0, phase: Phase::Unborn, baseline: C::default(), born_at_ms: 0, under_way: None, sent: None }
     }
 
-    /// A writer that has published nothing yet, in a process that was copied while it ran: what it had counted until then
-    /// is not its own to publish.
+    /// Creates a writer that has published nothing yet, in a process that was copied while it ran. What the process had
+    /// counted before the copy is not this writer's to publish.
     pub fn of_copy(id: WriterId, counted_before: C) -> Self {
         Self { baseline: counted_before, ..Self::new(id) }
     }
 
-    /// The id under which it publishes.
+    /// Returns the id under which the writer publishes.
     pub fn id(&self) -> &WriterId {
         &self.id
     }
 
-    /// What was published under earlier ids or was not its own, and so is not to be published.
+    /// Returns the counts that the writer must not publish, because they were published under earlier ids or belong to
+    /// the process that was copied.
     pub fn baseline(&self) -> &C {
         &self.baseline
     }
 
-    /// Begins a publish, at this time.
+    /// Begins a publish at `now_ms`.
     pub fn begin(&mut self, now_ms: u64) -> Step {
         self.sent = self.under_way.take().or(self.sent.take());
         match self.phase {
             Phase::Unborn => {
                 self.born_at_ms = now_ms;
-                // From here on it may land, whatever is heard of it.
+                // From here on the put may land, even if its outcome is never heard.
                 self.phase = Phase::Unheard;
                 self.put(PutCondition::Absent)
             }
-            // Every attempt has a `seq` of its own: one whose outcome is unknown may still land, and must then not be
-            // taken for this one.
+            // Every attempt has its own `seq`. An attempt whose outcome is unknown may still land, and must not be
+            // mistaken for this one.
             Phase::Unheard | Phase::Established => self.put(PutCondition::Older),
             Phase::Superseded { .. } => Step::ReadGrave,
         }
     }
 
-    /// Notes what is about to be put, and returns it. From now on it may be stored, whatever is heard of it.
+    /// Notes the content that is about to be put, and returns it. From now on it may be stored, even if no answer
+    /// comes.
     pub fn sending(&mut self, content: C) -> &C {
         self.under_way.insert(content)
     }
 
-    /// The put ended so.
+    /// Returns the step that follows a put with this outcome.
     pub fn after_put(&mut self, outcome: PutOutcome<C>) -> Step {
         let put = self.under_way.take();
         match outcome {
             PutOutcome::Refused(Some((stored, content))) if stored.sealed => self.superseded(Some(content)),
-            // Refused by what is unsealed: the same put was sent before, by a repetition below us, and its response was
+            // An unsealed snapshot refused the put: a layer below had already sent the same put, and its response was
             // lost.
             PutOutcome::Stored | PutOutcome::Refused(Some(_)) => {
                 self.phase = Phase::Established;
@@ -174,7 +181,7 @@ impl<C: Content> Writer<C> {
         }
     }
 
-    /// The fence's put ended so.
+    /// Returns the step that follows a fence with this outcome.
     pub fn after_fence(&mut self, outcome: PutOutcome<C>) -> Step {
         match outcome {
             PutOutcome::Stored => self.superseded(Some(C::default())),
@@ -187,16 +194,16 @@ impl<C: Content> Writer<C> {
         }
     }
 
-    /// The grave was read; `fresh` is the id to go on with.
+    /// Returns the step that follows the reading of the grave. The writer goes on under the id `fresh`.
     ///
-    /// A grave counts before what was found sealed: where both are, they are equal, except that a fence can stand where
-    /// the writer was buried before.
+    /// A grave takes precedence over content that was found sealed. If there are both, they are equal, except that a
+    /// fence can stand where the writer was buried before.
     pub fn after_grave(&mut self, grave: Option<C>, now_ms: u64, fresh: WriterId) -> Step {
         let Phase::Superseded { sealed, heard } = std::mem::replace(&mut self.phase, Phase::Unborn) else {
             unreachable!("a grave is read only by a writer that was superseded");
         };
-        // A first put that landed unheard can have been buried so long ago that its grave is gone; and then the grave can be
-        // that of the fence.
+        // A first put that landed unheard can have been buried so long ago that its grave has expired. A grave that is
+        // found then can be that of the fence.
         let age_ms = u128::from(now_ms.saturating_sub(self.born_at_ms));
         let says_something = heard || age_ms < GRAVES_ARE_RELIED_ON.as_millis();
         let found = grave.or(sealed).filter(|_| says_something);
@@ -207,7 +214,7 @@ impl<C: Content> Writer<C> {
         self.begin(now_ms)
     }
 
-    /// Forgets what it has sent: for the model check, which must find that out.
+    /// Forgets what the writer has sent: a flaw that the model check must find.
     #[cfg(test)]
     pub(crate) fn forget_what_was_sent(&mut self) {
         (self.under_way, self.sent) = (None, None);
@@ -250,7 +257,7 @@ mod tests {
         assert_eq!(writer.begin(0), Step::Put { seq: 1, condition: Absent });
         assert_eq!(writer.after_put(PutOutcome::Stored), Step::Done);
         assert_eq!(writer.begin(0), Step::Put { seq: 2, condition: Older });
-        // Repeated below us after the response was lost.
+        // A layer below repeated the put after the response was lost.
         assert_eq!(writer.after_put(refused(2, false, 7)), Step::Done);
         assert_eq!(writer.begin(0), Step::Put { seq: 3, condition: Older });
     }
@@ -295,7 +302,7 @@ mod tests {
         writer.after_put(PutOutcome::Stored);
         writer.begin(0);
         assert_eq!(writer.after_put(refused(1, true, 3)), Step::ReadGrave);
-        // The read fails; the next publish tries it again.
+        // Reading the grave fails. The next publish tries again.
         assert_eq!(writer.begin(0), Step::ReadGrave);
         writer.after_grave(None, 0, WriterId::random());
         assert_eq!(*writer.baseline(), 3);
@@ -319,7 +326,7 @@ mod tests {
         let mut writer = writer();
         put(&mut writer, 0, 2, PutOutcome::Stored);
         put(&mut writer, 0, 3, PutOutcome::Stored);
-        // The put that is refused is not stored, so that what it has more is still to be published.
+        // The refused put is not stored, so the counts that it adds are still to be published.
         assert_eq!(put(&mut writer, MONTH_MS, 4, PutOutcome::Refused(None)), Step::ReadGrave);
         writer.after_grave(None, MONTH_MS, WriterId::random());
         assert_eq!(*writer.baseline(), 3);

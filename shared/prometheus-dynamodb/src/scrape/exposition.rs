@@ -1,4 +1,4 @@
-//! The formats that a page can be written in, and which of them a request asks for.
+//! Writes a page in one of several formats, and chooses the one that a request asks for.
 
 mod accept;
 mod openmetrics;
@@ -18,15 +18,15 @@ use accept::Alternative;
 pub enum Format {
     /// The Prometheus text format, version 0.0.4.
     Text,
-    /// OpenMetrics text, version 1.0.0, with `_created` where it is known.
+    /// OpenMetrics text, version 1.0.0, with `_created` for series whose start is known.
     OpenMetrics,
     /// Prometheus protocol buffers, each message with its length before it.
     Protobuf,
 }
 
 impl Format {
-    /// The format that an `Accept` header asks for: the first of those that it likes best, and text if it knows none of them
-    /// (RFC 9110, section 12.5.1, allows to answer in another format).
+    /// Returns the format that an `Accept` header likes best, the first one among equals. Returns text if the header
+    /// names no known format (RFC 9110, section 12.5.1, allows an answer in another format).
     pub fn of(accept: &str) -> Self {
         let alternatives = accept::alternatives(accept);
         let refused: Vec<Self> =
@@ -37,7 +37,7 @@ impl Format {
         liked.unwrap_or(Self::Text)
     }
 
-    /// The value of the header `Content-Type`.
+    /// Returns the value of the header `Content-Type`.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Text => text::CONTENT_TYPE,
@@ -49,8 +49,8 @@ impl Format {
     /// Returns the scheme for escaping names that an `Accept` header asks for together with this format, if it names one
     /// that exists. See <https://prometheus.io/docs/instrumenting/escaping_schemes/>.
     ///
-    /// The names of a page are all of the alphabet that needs no escaping, so every scheme writes them alike; the answer's
-    /// content type says which one was asked for, as the official clients do.
+    /// All names of a page use only characters that need no escaping, so every scheme writes them alike. The answer's
+    /// content type says which scheme was asked for, as the official clients do.
     pub fn escaping(self, accept: &str) -> Option<&'static str> {
         let alternatives = accept::alternatives(accept);
         let chosen = alternatives.iter().find(|one| one.quality > 0.0 && Self::named(one) == Some(self))?;
@@ -58,7 +58,7 @@ impl Format {
         ["allow-utf-8", "underscores", "dots", "values"].into_iter().find(|scheme| *scheme == asked)
     }
 
-    /// Whether it is text, in UTF-8.
+    /// Returns whether the format is text, in UTF-8.
     pub fn is_text(self) -> bool {
         match self {
             Self::Text | Self::OpenMetrics => true,
@@ -75,7 +75,7 @@ impl Format {
         }
     }
 
-    /// The format with this media type, in a version that can be written.
+    /// Returns the format with this media type, if the version that is asked for can be written.
     fn named(alternative: &Alternative<'_>) -> Option<Self> {
         let version =
             |versions: &[&str]| alternative.parameter("version").is_none_or(|asked| versions.contains(&asked));
@@ -89,7 +89,7 @@ impl Format {
         }
     }
 
-    /// The formats that a media range covers, the preferred one first.
+    /// Returns the formats that a media range covers, the preferred one first.
     fn covered(range: &str) -> Vec<Self> {
         match range {
             "*/*" => vec![Self::Text, Self::OpenMetrics, Self::Protobuf],
@@ -100,7 +100,7 @@ impl Format {
     }
 }
 
-/// Whether an `Accept-Encoding` header allows gzip (RFC 9110, section 12.5.3).
+/// Returns whether an `Accept-Encoding` header allows gzip (RFC 9110, section 12.5.3).
 pub fn accepts_gzip(accept_encoding: &str) -> bool {
     let alternatives = accept::alternatives(accept_encoding);
     let quality_of =
@@ -131,7 +131,7 @@ mod tests {
             ("application/openmetrics-text;q=0,*/*;q=0.5", Format::Text),
             ("text/plain;q=0,*/*", Format::OpenMetrics),
             ("text/plain;q=0.2;version=0.0.4,application/*;q=0.3", Format::OpenMetrics),
-            // As Prometheus 2.42 asks, without and with native histograms, and as 3.x does.
+            // The headers of Prometheus 2.42, without and with native histograms, and of 3.x.
             (
                 "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
                  text/plain;version=0.0.4;q=0.5,*/*;q=0.1",

@@ -1,4 +1,4 @@
-//! What a scrape shows of merged families, whatever format it is then written in.
+//! Decides what a scrape shows of merged families, in whatever format it is then written.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,9 +8,9 @@ use crate::families::{Bounds, Families, Family, FamilyKey, Kind, Series, Value};
 /// The families of a scrape, in ascending order of their names.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Page {
-    /// What is shown.
+    /// Families that are shown.
     pub families: Vec<PageFamily>,
-    /// What could not be shown as it was published.
+    /// Families that could not be shown as they were published.
     pub conflicts: Vec<Conflict>,
 }
 
@@ -30,22 +30,22 @@ pub struct PageFamily {
 /// A type as the exposition formats know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PageKind {
-    /// Only ever grows.
+    /// A number that only ever grows.
     Counter,
-    /// Goes up and down.
+    /// A number that goes up and down.
     Gauge,
     /// Buckets, a sum and a count.
     Histogram,
 }
 
 impl PageFamily {
-    /// The names of its samples, and its own.
+    /// Returns the names of the family and of its samples.
     pub(crate) fn sample_names(&self) -> Vec<String> {
         sample_names(&self.name, self.kind == PageKind::Histogram)
     }
 }
 
-/// The names of a family's samples, and its own.
+/// Returns the names of a family and of its samples.
 pub(crate) fn sample_names(family: &str, is_histogram: bool) -> Vec<String> {
     let suffixes: &[&str] = if is_histogram { &["", "_bucket", "_sum", "_count"] } else { &[""] };
     suffixes.iter().map(|suffix| format!("{family}{suffix}")).collect()
@@ -58,46 +58,50 @@ pub struct PageSeries {
     pub labels: Vec<(String, String)>,
     /// The value.
     pub value: PageValue,
-    /// Since when it counts, in milliseconds since the epoch, if it counts and that is known.
+    /// Time since which the series counts, in milliseconds since the epoch, if it counts and the time is known.
     pub created_at_ms: Option<u64>,
 }
 
 /// A value as it is shown.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PageValue {
-    /// Of a counter or gauge.
+    /// Value of a counter or gauge.
     Number(f64),
-    /// Of a histogram.
+    /// Value of a histogram.
     Histogram {
-        /// Finite upper bounds, ascending, and how many observations were at most that.
+        /// Finite upper bounds in ascending order, each with the number of observations up to it.
         buckets: Vec<(f64, u64)>,
-        /// All observations: the bucket up to +Inf.
+        /// Number of all observations, which is the bucket up to +Inf.
         count: u64,
-        /// Their sum.
+        /// Sum of all observations.
         sum: f64,
     },
 }
 
-/// Families of one name that do not go together.
+/// Families that do not go together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conflict {
     /// The metric's name.
     pub name: String,
-    /// In what they differ, and so what becomes of them.
+    /// Difference or clash between the families, which decides what is shown.
     pub kind: ConflictKind,
 }
 
-/// In what families of one name differ.
+/// Reason why families do not go together, and what is shown of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConflictKind {
-    /// The type, or how a gauge merges: the type that came last is shown, the rest is not.
+    /// Families of one name differ in type, or in how a gauge merges: the type that came last is shown, the rest is
+    /// not.
     Type,
-    /// The names of the labels: all are shown, each with its own labels, so that sums stay exact.
+    /// Families of one name differ in the names of their labels: all are shown, each with its own labels, so that sums
+    /// stay exact.
     Labels,
-    /// The buckets' bounds: the buckets that all have in common are shown, which is exact.
+    /// Families of one name differ in the bounds of their buckets: the buckets that all have in common are shown, which
+    /// is exact.
     Bounds,
-    /// Nothing, but their samples would have the same names, as those of a histogram `x` and a counter `x_count`: the
-    /// histogram is shown, or what comes first in the alphabet.
+    /// Families of different names have samples of the same name, such as a histogram `x` and a counter `x_count`: the
+    /// histogram is shown, or the family that comes first in the alphabet. A family whose name is reserved is not
+    /// shown.
     Name,
 }
 
@@ -105,7 +109,7 @@ impl ConflictKind {
     /// All kinds.
     pub const ALL: [Self; 4] = [Self::Type, Self::Labels, Self::Bounds, Self::Name];
 
-    /// The kind as a label's value.
+    /// Returns the kind as a label value.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Type => "type",
@@ -117,7 +121,7 @@ impl ConflictKind {
 }
 
 impl Page {
-    /// What is shown of these families beside others whose names are `reserved`.
+    /// Creates the page that shows these families beside others whose names are `reserved`.
     pub fn new(families: Families, reserved: &[&str]) -> Self {
         let mut by_name: BTreeMap<String, Vec<(FamilyKey, Family)>> = BTreeMap::new();
         for (key, family) in families {
@@ -131,12 +135,13 @@ impl Page {
         page
     }
 
-    /// Leaves out since when series count: in OpenMetrics each of these is a sample of its own.
+    /// Removes the times since which series count: in OpenMetrics each of them is a sample of its own.
     pub(crate) fn forget_created(&mut self) {
         self.families.iter_mut().flat_map(|family| &mut family.series).for_each(|series| series.created_at_ms = None);
     }
 
-    /// A sample that stands twice makes the whole page invalid.
+    /// Removes families that have a sample in common with another family, because a sample that occurs twice makes the
+    /// whole page invalid.
     fn drop_clashes(&mut self, reserved: &[&str]) {
         let mut taken: BTreeSet<String> = reserved.iter().map(|&name| name.to_owned()).collect();
         let mut clashing = BTreeSet::new();
@@ -188,11 +193,15 @@ impl Page {
     }
 }
 
-/// Of several types, the one that came last: it is what dashboards will ask for from now on. While two versions of a function run
-/// side by side, that does not change with each environment that is born. A type that no environment has been born with for
-/// [`WITHDRAWN_AFTER_MS`] while others were is one that was rolled back, and does not count.
+/// Returns the type that is shown. Of several types, it is the one that came last, because dashboards will ask for that
+/// type from now on. While two versions of a function run side by side, the choice does not change with each
+/// environment that is born.
+///
+/// A type with which no environment was born for [`WITHDRAWN_AFTER_MS`], while others were, was rolled back and does
+/// not count.
 fn shown_kind(variants: &[(FamilyKey, Family)]) -> Option<Kind> {
-    // Each type, since when the oldest of its series counts, and when the last environment with it was born.
+    // Each type, with the time since which its oldest series counts, and the time at which the last environment with it
+    // was born.
     let mut types: Vec<(&Kind, u64, u64)> = Vec::new();
     for (key, family) in variants {
         let oldest_ms = family.series.values().map(|series| series.created_at_ms).min().unwrap_or(family.born_at_ms);
@@ -208,16 +217,18 @@ fn shown_kind(variants: &[(FamilyKey, Family)]) -> Option<Kind> {
     current.max_by_key(|(kind, first, _)| (*first, *kind)).map(|(kind, _, _)| (*kind).clone())
 }
 
-/// Lambda replaces environments every few hours, so that a version which is in use has younger ones than this.
+/// Time without new environments after which a type counts as withdrawn, in milliseconds. Lambda replaces environments
+/// every few hours, so a version that is in use has younger ones.
 const WITHDRAWN_AFTER_MS: u64 = 3 * 60 * 60 * 1000;
 
-/// Whether families of these kinds can stand under one name: histograms with whatever bounds, else only equals.
+/// Returns whether families of these kinds can stand under one name: histograms with any bounds, otherwise only equal
+/// kinds.
 pub(crate) fn go_together(a: &Kind, b: &Kind) -> bool {
     matches!((a, b), (Kind::Histogram(_), Kind::Histogram(_))) || a == b
 }
 
-/// Histograms whose bounds differ, merged on the bounds that all of them have: exact, for the count up to a bound does
-/// not depend on what other bounds there are. Anything else stays as it is.
+/// Merges histograms whose bounds differ on the bounds that all of them have. The result is exact, because the count up
+/// to a bound does not depend on the other bounds. Other families stay as they are.
 fn on_common_bounds(variants: Vec<(FamilyKey, Family)>) -> Families {
     let bounds_of = |key: &FamilyKey| match &key.kind {
         Kind::Histogram(bounds) => Some(bounds.clone()),
@@ -239,7 +250,7 @@ fn on_common_bounds(variants: Vec<(FamilyKey, Family)>) -> Families {
     merged
 }
 
-/// The counts of the wider buckets that remain when only the bounds in `kept` do.
+/// Returns the counts of the wider buckets that remain if only the bounds in `kept` do.
 fn rebucketed(counts: &[u64], bounds: &Bounds, kept: &Bounds) -> Vec<u64> {
     let mut wider = Vec::with_capacity(kept.as_slice().len() + 1);
     let mut gathered = 0u64;
@@ -304,7 +315,8 @@ mod tests {
         );
     }
 
-    /// These families as of environments of which the first and the last were born at these hours.
+    /// Returns these families as if the first environment with them had been born at hour `first`, and the last at hour
+    /// `last`.
     fn born(mut families: Families, first: u64, last: u64) -> Families {
         const HOUR_MS: u64 = 60 * 60 * 1000;
         for family in families.values_mut() {
@@ -319,7 +331,7 @@ mod tests {
         let gauge = || one("x", Kind::Gauge(GaugeMerge::LiveSum), Value::Sum(ExactSum::of([7.0])));
         for (counter_born, gauge_born, shown) in [
             ((0, 10), (9, 9), PageKind::Gauge),
-            // Side by side, whichever environment is the youngest at the moment.
+            // Two versions side by side, whichever environment is the youngest at the moment.
             ((0, 12), (9, 11), PageKind::Gauge),
             ((0, 12), (9, 12), PageKind::Gauge),
             ((0, 12), (9, 13), PageKind::Gauge),

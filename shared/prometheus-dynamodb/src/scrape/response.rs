@@ -1,4 +1,4 @@
-//! A scrape over HTTP, in terms of no HTTP library: what is asked for, and the answer.
+//! Answers scrapes over HTTP, without depending on any HTTP library.
 
 mod selection;
 mod time_allowed;
@@ -13,11 +13,11 @@ use crate::table::{DynamoDbStatsTable, ReadStats, TableError};
 use selection::Selection;
 use time_allowed::time_allowed;
 
-/// The longest body that is sent, in bytes: Lambda's limit of 6 MB for a response, less room for what is around it. See
+/// Longest body that is sent, in bytes: Lambda's limit of 6 MB for a response, less room for what surrounds the body. See
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>.
 const MAX_PAYLOAD_BYTES: usize = 6 * 1024 * 1024 - 16 * 1024;
 
-/// The header by which Prometheus says when it gives up, in seconds.
+/// Header by which Prometheus says after how many seconds it gives up.
 const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
 
 /// A request for the page.
@@ -26,15 +26,16 @@ const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
 pub struct PageRequest<'a> {
     /// The method. `GET` and `HEAD` are answered.
     pub method: &'a str,
-    /// The query string, without the question mark. `name[]=NAME`, as often as wanted, keeps the families that are called so
-    /// or have a sample of that name; `function=NAME` keeps the series whose label `function` has that value.
+    /// The query string, without the question mark. `name[]=NAME`, which may occur several times, keeps the families
+    /// that have this name or a sample of this name. `function=NAME` keeps the series whose label `function` has this
+    /// value.
     pub query: &'a str,
-    /// Returns the value of the header of this name, which is in lower case; several of one name as one list, separated by
-    /// commas (RFC 9110, section 5.3).
+    /// Function that returns the value of the header with this name, which is in lower case. It returns several headers
+    /// of one name as one list, separated by commas (RFC 9110, section 5.3).
     pub header: &'a (dyn Fn(&str) -> Option<String> + Sync),
-    /// When the request was received. The scraper's time-out counts from there.
+    /// Time at which the request was received. The scraper's time-out counts from there.
     pub received_at: Instant,
-    /// When the invocation must have ended, if that is known.
+    /// Time at which the invocation must have ended, if that is known.
     pub deadline: Option<Instant>,
 }
 
@@ -58,8 +59,8 @@ pub enum PageBody {
     Binary(Vec<u8>),
 }
 
-/// Why a request for the page is refused or fails. Its text is for whoever asked; its sources, for the log, say what exactly went
-/// wrong.
+/// Error of a request for the page that is refused or fails. Its text is for the client. Its sources say exactly what
+/// went wrong, and are for the log.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct PageError(#[from] Fault);
@@ -76,7 +77,7 @@ enum Fault {
     TooLarge { way_out: &'static str },
 }
 
-/// Returns what a scraper is told: nothing of how the table is built.
+/// Returns the text for the scraper, which says nothing about how the table is built.
 fn told(error: &ScrapeError) -> &'static str {
     match error {
         ScrapeError::Table(TableError::Throttled(_)) => "reading the stats table is throttled",
@@ -116,7 +117,7 @@ impl PageError {
     }
 }
 
-/// At most so much of a name is repeated to whoever sent it.
+/// Returns a text that the client sent, quoted and shortened, to repeat it to the client.
 fn shortened(text: &str) -> String {
     const LONGEST: usize = 60;
     match text.char_indices().nth(LONGEST) {
@@ -125,8 +126,8 @@ fn shortened(text: &str) -> String {
     }
 }
 
-/// Answers scrapes: reads the table and renders it as one page. It keeps what environments have in common for the next scrape, so
-/// keep it as long as the process lives.
+/// Scraper of a stats table: answers requests by reading the table and rendering it as one page. It keeps structures for
+/// the next scrape, so keep the scraper as long as the process lives.
 #[derive(Debug)]
 pub struct Scraper<T = DynamoDbStatsTable> {
     table: T,
@@ -135,20 +136,20 @@ pub struct Scraper<T = DynamoDbStatsTable> {
 }
 
 impl<T: ReadStats> Scraper<T> {
-    /// Makes a scraper of this table.
+    /// Creates a scraper of this table.
     pub fn new(table: T, settings: TableSettings) -> Self {
         Self { table, structures: Structures::default(), settings }
     }
 
-    /// Answers a request for the page: in the format and the coding that `Accept` and `Accept-Encoding` ask for, restricted by
-    /// the query, and no later than the scraper and the invocation allow.
+    /// Answers a request for the page. The answer has the format and the coding that `Accept` and `Accept-Encoding` ask
+    /// for, is restricted by the query, and comes no later than the scraper and the invocation allow.
     ///
-    /// A page that Lambda would not take as it is, is compressed even though nobody asked for it, unless that was ruled out:
-    /// every scraper understands gzip.
+    /// If Lambda would not accept the page as it is, the page is compressed even if the request does not ask for it,
+    /// unless the request rules that out: every scraper understands gzip.
     ///
     /// # Errors
     ///
-    /// See [`PageError`]. The request's faults are found before the table is read.
+    /// See [`PageError`]. Faults of the request are found before the table is read.
     pub async fn respond(&self, request: PageRequest<'_>) -> Result<PageResponse, PageError> {
         Ok(respond(&self.table, &self.structures, &self.settings, request).await?)
     }
@@ -190,8 +191,8 @@ async fn respond<T: ReadStats>(
     Ok(PageResponse { headers, body: if with_body { body } else { PageBody::Empty } })
 }
 
-/// Returns the content type, with the scheme for escaping names that was asked for. No name here needs to be escaped, so
-/// any scheme holds.
+/// Returns the content type, with the scheme for escaping names that was asked for. No name here needs to be escaped,
+/// so any scheme is correct.
 fn content_type(format: Format, accept: &str) -> String {
     match format.escaping(accept) {
         Some(escaping) => format!("{}; escaping={escaping}", format.content_type()),
@@ -199,14 +200,15 @@ fn content_type(format: Format, accept: &str) -> String {
     }
 }
 
-/// Whether a response may be compressed.
+/// Compression that a request allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Coding {
-    /// With gzip, as was asked for.
+    /// Gzip, because the request asks for it.
     Gzip,
-    /// As is best: nothing was said of codings, so that any will do (RFC 9110, section 12.5.3).
+    /// Gzip if the body needs it, because the request says nothing of codings and so allows any (RFC 9110, section
+    /// 12.5.3).
     Any,
-    /// Not at all: gzip was ruled out.
+    /// None, because the request does not accept gzip.
     Identity,
 }
 
@@ -245,8 +247,8 @@ fn body(page: Vec<u8>, format: Format, coding: Coding) -> Result<(PageBody, bool
     }
 }
 
-/// Returns how long the body is in the JSON that Lambda is given: in base64, or as a text in which some characters are
-/// escaped.
+/// Returns the length of the body in the JSON that Lambda receives, either in base64 or as text in which some
+/// characters are escaped.
 fn payload_bytes(body: &PageBody) -> usize {
     match body {
         PageBody::Empty => 0,

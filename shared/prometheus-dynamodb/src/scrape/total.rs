@@ -1,4 +1,4 @@
-//! What a scrape adds up.
+//! Adds up what a scrape reads.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,23 +13,23 @@ use crate::structures::{Named, UnusableSnapshot, decode, structure_of};
 use crate::table::item::{Snapshot, StructureId};
 use crate::table::wire;
 
-/// How many numbers are added up apart at once, so that environments that each have a structure of their own take no more
-/// memory than those that share one.
+/// Largest number of slots in all tallies together. It bounds the memory: environments that each have their own
+/// structure take no more than environments that share one.
 const MOST_SLOTS: usize = 1 << 18;
 
-/// The families of all that was added.
+/// Sum of everything that was added.
 #[derive(Default)]
 pub(crate) struct Total {
     families: Families,
-    /// What was added of each structure, of those who are live and of the others apart.
+    /// Tallies of the snapshots by their structure, and by whether their writers are live.
     tallies: HashMap<(StructureId, bool), Tally>,
     slots: usize,
-    /// Where a snapshot's values are decoded: one place for all.
+    /// Buffer for the values of the snapshot that is being decoded.
     values: Values,
 }
 
 impl Total {
-    /// Adds a writer's snapshot, given the structures that it may name. What cannot be decoded is not added at all.
+    /// Adds a writer's snapshot, given the structures that it may name. Adds nothing if the snapshot cannot be decoded.
     pub(crate) fn add(&mut self, snapshot: &Snapshot, named: &Named, life: WriterLife) -> Result<(), UnusableSnapshot> {
         let Some(structure) = structure_of(snapshot, named)? else {
             count(&mut self.families, decode(snapshot, named)?, life);
@@ -58,7 +58,7 @@ impl Total {
         merge(&mut self.families, families);
     }
 
-    /// All that was added.
+    /// Returns everything that was added, as families.
     pub(crate) fn into_families(mut self) -> Families {
         self.settle();
         self.families

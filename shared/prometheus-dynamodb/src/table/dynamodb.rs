@@ -39,18 +39,18 @@ const BASE: &str = "base";
 const GRAVE_PREFIX: &str = "grave#";
 const GRAVE: &str = "grave";
 
-/// The attribute by which DynamoDB expires items, in seconds since the epoch. Only graves have it.
+/// Attribute by which DynamoDB expires items, in seconds since the epoch. Only graves have it.
 const EXPIRY: &str = "ttl";
 const SHARDS: &str = "shards";
 
-/// What the `format` of a base that has parts is larger by than that of its families: a version that knows nothing of parts
-/// must refuse such a base, for the most of it stands elsewhere.
+/// Difference between the `format` of a base that has parts and the format of its families. A version that knows
+/// nothing of parts must refuse such a base, because most of it is stored elsewhere.
 pub const PARTS_FORMAT: u64 = 100;
 
 /// A stats table in DynamoDB.
 ///
-/// The client's time-outs decide how long a publish may hold an environment after its response: see that they are set,
-/// for by default the SDK waits without end.
+/// The client's time-outs decide how long a publish may hold an environment after its response. Make sure that they are
+/// set: by default the SDK waits without end.
 #[derive(Debug, Clone)]
 pub struct DynamoDbStatsTable {
     client: Client,
@@ -59,7 +59,7 @@ pub struct DynamoDbStatsTable {
 }
 
 impl DynamoDbStatsTable {
-    /// The table of this name.
+    /// Creates a handle to the table with this name.
     pub fn new(client: Client, name: impl Into<String>) -> Self {
         let time = ServerTime::default();
         let config = client.config().to_builder().interceptor(time.clone()).build();
@@ -80,7 +80,7 @@ impl DynamoDbStatsTable {
         Ok(output.item)
     }
 
-    /// A query for the items of a shard whose sort keys begin so.
+    /// Returns a query for the items of a shard whose sort keys begin with `prefix`.
     fn query(&self, shard: u32, prefix: &str) -> QueryFluentBuilder {
         self.client
             .query()
@@ -127,8 +127,8 @@ impl PublishStats for DynamoDbStatsTable {
         let put = put.return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let result = match condition {
             PutCondition::Absent => {
-                // The SDK must not repeat it: an environment can be frozen between two attempts for so long that the
-                // first one was buried in the meantime.
+                // The SDK must not repeat this put: an environment can be frozen between two attempts for so long that
+                // the snapshot of the first one was buried in the meantime.
                 let once = Config::builder().retry_config(RetryConfig::disabled());
                 let put = put.condition_expression(format!("attribute_not_exists({PARTITION_KEY})"));
                 put.customize().config_override(once).send().await
@@ -175,7 +175,7 @@ impl ReadStats for DynamoDbStatsTable {
         let Some(item) = self.get(SHARDS.to_owned(), SHARDS).await? else { return Ok(1) };
         let attributes = Attributes::new(&item);
         let highest = attributes.u64("highest")?;
-        // A number that no writer can have announced would have a scrape read for ever.
+        // With a number that no writer can have announced, a scrape would read for ever.
         let shards = u32::try_from(highest).ok().filter(|shards| (1..=MAX_SHARDS).contains(shards));
         Ok(shards.ok_or_else(|| attributes.unreadable("highest"))?)
     }
@@ -336,7 +336,7 @@ fn part_key(shard: u32, id: PartId) -> Item {
     shard_key(shard, format!("{PART_PREFIX}{id}"))
 }
 
-/// Whether a conditional write's condition held.
+/// Returns whether the condition of a conditional write held.
 fn held<T, E, R>(result: Result<T, SdkError<E, R>>) -> Result<bool, TableError>
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,

@@ -5,42 +5,42 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-/// The largest encoded content that is written, in bytes: DynamoDB's limit of 400 KB for an item, less room for keys and
-/// names.
+/// Largest encoded content that is written, in bytes: DynamoDB's limit of 400 KB for an item, less room for keys and
+/// names of attributes.
 pub const MAX_ENCODED_BYTES: usize = 400 * 1024 - 2 * 1024;
 
-/// One execution environment's incarnation. Random, never reused, and never a label: cardinality does not grow with
-/// concurrency.
+/// Id of a writer, which is one incarnation of an execution environment. The id is random, never reused, and never a
+/// label, so cardinality does not grow with concurrency.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WriterId([u8; 16]);
 
 impl WriterId {
-    /// The id before all others.
+    /// The smallest id.
     pub(crate) const FIRST: Self = Self([0; 16]);
 
-    /// A new random id.
+    /// Returns a new random id.
     pub fn random() -> Self {
         Self(uuid::Uuid::new_v4().into_bytes())
     }
 
-    /// The id of these bytes.
+    /// Returns the id with these bytes.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// The id that [`Display`](fmt::Display) wrote: 32 hexadecimal digits.
+    /// Returns the id that [`Display`](fmt::Display) wrote: 32 hexadecimal digits.
     pub fn parse(text: &str) -> Option<Self> {
         let id = uuid::Uuid::try_parse(text).ok()?;
         (text.len() == 32).then(|| Self(id.into_bytes()))
     }
 
-    /// The id's bytes.
+    /// Returns the id's bytes.
     pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
 
-    /// Which of `shards` partition keys this writer's item stands under. Only its writer relies on it: a reader looks
-    /// under all of them.
+    /// Returns the number of the partition key, out of `shards`, under which this writer's snapshot is stored. Only the
+    /// writer relies on it: a reader looks under all of them.
     pub fn shard(&self, shards: u32) -> u32 {
         let [a, b, c, d, ..] = self.0;
         u32::from_be_bytes([a, b, c, d]) % shards
@@ -62,7 +62,7 @@ impl fmt::Debug for WriterId {
 /// Families as they are stored; see [`crate::table::wire`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Encoded {
-    /// The version of the encoding.
+    /// Version of the encoding.
     pub format: u64,
     /// The bytes.
     pub bytes: Vec<u8>,
@@ -71,59 +71,61 @@ pub struct Encoded {
 /// One writer's cumulative snapshot, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Snapshot {
-    /// Whose it is.
+    /// Writer of the snapshot.
     pub writer: WriterId,
-    /// Which partition key it stands under.
+    /// Shard in which the snapshot is stored.
     pub shard: u32,
-    /// Counts the writer's publishes, from 1.
+    /// Sequence number among the writer's puts, from 1.
     pub seq: u64,
-    /// The function's name: for people who read the table.
+    /// Name of the function, for people who read the table.
     pub function: String,
-    /// The function's version: for people who read the table.
+    /// Version of the function, for people who read the table.
     pub version: String,
-    /// When it was published, by the writer's clock, in milliseconds since the epoch.
+    /// Time of the publish by the writer's clock, corrected by the table's answers, in milliseconds since the epoch.
     pub updated_at_ms: u64,
-    /// When compaction began, if it has, in milliseconds since the epoch; from then on nothing of it changes any more.
+    /// Time at which the snapshot was sealed, if it was, in milliseconds since the epoch. A sealed snapshot never
+    /// changes.
     pub sealed_at_ms: Option<u64>,
-    /// Whether the writer said that this is its last.
+    /// Set if the writer said that this snapshot is its last.
     pub closed: bool,
-    /// What the writer counted.
+    /// Families that the writer counted.
     pub families: Encoded,
 }
 
-/// The writers of which a base has the content, and when they were found buried, in milliseconds since the epoch.
+/// Writers whose content a base holds, each with the time at which it was found buried, if it was, in milliseconds
+/// since the epoch.
 pub type Folded = BTreeMap<WriterId, Option<u64>>;
 
-/// One shard's folded writers, merged: the whole of it, or what its parts do not hold.
+/// Merged content of one shard's folded writers: all of it, or the rest that the parts do not hold.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Base {
-    /// Counts the base's versions, from 1.
+    /// Version of the base. The first is 1, and each later base has the next one.
     pub version: u64,
-    /// The writers whose families are in here, so that their snapshots do not count.
+    /// Writers whose families are in this base, so that their snapshots do not count.
     pub folded: Folded,
-    /// What all folded writers counted.
+    /// Merged families of all folded writers.
     pub families: Encoded,
-    /// Where the rest stands, if all together outgrows an item.
+    /// Parts that hold the rest, if the whole outgrows an item.
     pub parts: Vec<PartId>,
 }
 
 /// A part of a base. It never changes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Part {
-    /// The version of the one base that may name it.
+    /// Version of the one base that may name the part.
     pub version: u64,
     /// Some of the folded writers.
     pub folded: Folded,
-    /// Some of what all folded writers counted.
+    /// Some of the merged families of all folded writers.
     pub families: Encoded,
 }
 
-/// A part's id.
+/// Id of a part.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PartId([u8; 16]);
 
 impl PartId {
-    /// The id of these bytes.
+    /// Returns the id with these bytes.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
@@ -146,20 +148,20 @@ impl fmt::Debug for PartId {
     }
 }
 
-/// A structure's id: the start of the SHA-256 of its message. 128 bits are enough, for whoever wanted two structures of one
-/// id would have to be a writer, and to try 2^64 of them.
+/// Id of a structure: the start of the SHA-256 of its message. 128 bits are enough: only a writer could store two
+/// structures with the same id, and would have to try 2^64 of them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StructureId([u8; 16]);
 
 impl StructureId {
-    /// Returns the id of the structure that has this message, before compression.
+    /// Returns the id of the structure that has this message before compression.
     pub fn of(message: &[u8]) -> Self {
         let mut id = [0; 16];
         id.copy_from_slice(&Sha256::digest(message)[..16]);
         Self(id)
     }
 
-    /// Returns the id of these bytes.
+    /// Returns the id with these bytes.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
@@ -187,31 +189,31 @@ impl fmt::Debug for StructureId {
     }
 }
 
-/// A structure as it is stored: what many snapshots have in common.
+/// A structure as it is stored. It holds what many snapshots have in common.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct StructureItem {
     /// The structure; see [`crate::table::wire`].
     pub families: Encoded,
-    /// When a writer last saw to it, in milliseconds since the epoch.
+    /// Time at which a writer last renewed the structure, in milliseconds since the epoch.
     pub renewed_at_ms: u64,
 }
 
-/// What a gc run knows of a structure that it has not read.
+/// A stored structure without its content, as a gc run lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct StoredStructure {
     /// The structure's id.
     pub id: StructureId,
-    /// When a writer last saw to it, in milliseconds since the epoch.
+    /// Time at which a writer last renewed the structure, in milliseconds since the epoch.
     pub renewed_at_ms: u64,
 }
 
-/// What a gc run knows of a part that it has not read.
+/// A stored part without its content, as a gc run lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct StoredPart {
     /// The part's id.
     pub id: PartId,
-    /// The version of the one base that may name it.
+    /// Version of the one base that may name the part.
     pub version: u64,
-    /// When no base was found to name it, in milliseconds since the epoch.
+    /// Time at which the part was noted as unnamed, if it was, in milliseconds since the epoch.
     pub unnamed_at_ms: Option<u64>,
 }

@@ -1,4 +1,5 @@
-//! What each step does to the table's items, as plain data: the table in memory, and the one of the model check.
+//! The items of the table as plain data, and the effect of each step on them, for the table in memory and for the one
+//! of the model check.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -9,12 +10,12 @@ use crate::table::item::{
     Base, Encoded, Part, PartId, Snapshot, StoredPart, StoredStructure, StructureId, StructureItem, WriterId,
 };
 
-/// All items of a stats table. What the methods do, and on what condition, is told by the ports in [`super`].
+/// All items of a stats table. The ports in [`super`] say what each method does, and on what condition.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Items {
     snapshots: BTreeMap<(u32, WriterId), Snapshot>,
     bases: BTreeMap<u32, Base>,
-    /// Each with when it was noted to be unnamed.
+    /// The parts, each with the time at which it was noted as unnamed.
     parts: BTreeMap<(u32, PartId), (Part, Option<u64>)>,
     structures: BTreeMap<(u32, StructureId), StructureItem>,
     graves: BTreeMap<WriterId, Encoded>,
@@ -34,7 +35,7 @@ impl Items {
         PutOutcome::Stored
     }
 
-    /// What a put would do that asked for nothing: for the model check, which must find that out.
+    /// Puts a snapshot without any condition: a flaw that the model check must find.
     #[cfg(test)]
     pub(crate) fn put_blindly(&mut self, snapshot: &Snapshot) {
         self.snapshots.insert((snapshot.shard, snapshot.writer), snapshot.clone());
@@ -52,7 +53,8 @@ impl Items {
         self.shards.max(1)
     }
 
-    /// The snapshots of a shard that follow this writer's, in order.
+    /// Returns the snapshots of a shard that follow the snapshot of `after`, or all, in ascending order of their
+    /// writers.
     pub(crate) fn snapshots(&self, shard: u32, after: Option<WriterId>) -> impl Iterator<Item = &Snapshot> {
         let from = after.map_or(Bound::Included((shard, WriterId::FIRST)), |writer| Bound::Excluded((shard, writer)));
         self.snapshots.range((from, Bound::Unbounded)).take_while(move |((of, _), _)| *of == shard).map(|(_, one)| one)
@@ -114,7 +116,7 @@ impl Items {
         as_read && self.structures.remove(&(shard, id)).is_some()
     }
 
-    /// What DynamoDB does to graves whose time is over.
+    /// Deletes all graves, as DynamoDB does once they have expired.
     #[cfg(test)]
     pub(crate) fn expire_graves(&mut self) {
         self.graves.clear();

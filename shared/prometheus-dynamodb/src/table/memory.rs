@@ -1,4 +1,4 @@
-//! The stats table in memory: for tests, held to the same contract as the one in DynamoDB.
+//! The stats table in memory, for tests. It is held to the same contract as the table in DynamoDB.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -12,19 +12,20 @@ use crate::table::item::{
     Base, Encoded, Part, PartId, Snapshot, StoredPart, StoredStructure, StructureId, StructureItem, WriterId,
 };
 
-/// How many snapshots a page has: few, so that tests read in pages, too.
+/// Number of snapshots in a page. It is small, so that tests read several pages, too.
 const PAGE: usize = 100;
 
 /// A stats table in memory. Clones share their content and their time.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStatsTable {
     items: Arc<Mutex<Items>>,
-    /// 0 as long as it was not set.
+    /// Time at which the clock was stopped, in milliseconds since the epoch, or 0 if it was not.
     now_ms: Arc<AtomicU64>,
 }
 
 impl MemoryStatsTable {
-    /// Stops the table's clock at this time, in milliseconds since the epoch. Until then it is that of the process.
+    /// Stops the table's clock at `now_ms`, in milliseconds since the epoch. Until then the table uses the process's
+    /// clock.
     pub fn set_time(&self, now_ms: u64) {
         self.now_ms.store(now_ms, Ordering::SeqCst);
     }

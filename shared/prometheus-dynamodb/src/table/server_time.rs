@@ -1,4 +1,4 @@
-//! The time that DynamoDB's answers tell.
+//! Keeps the time that DynamoDB's answers tell.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -9,8 +9,9 @@ use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
 
 use crate::clock;
 
-/// Listens to the header `Date` ([RFC 9110, 6.6.1](https://www.rfc-editor.org/rfc/rfc9110#section-6.6.1)) of every answer,
-/// refusals included. It has whole seconds, rounded down. Clones share what they have heard.
+/// Interceptor that reads the header `Date` ([RFC 9110, 6.6.1](https://www.rfc-editor.org/rfc/rfc9110#section-6.6.1))
+/// of every answer, refusals included. The header has whole seconds, rounded down. Clones share the times that they
+/// have read.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ServerTime {
     heard: Arc<Mutex<Option<Heard>>>,
@@ -18,20 +19,21 @@ pub(super) struct ServerTime {
 
 #[derive(Debug, Clone, Copy)]
 struct Heard {
-    /// The latest `Date`: answers can overtake each other.
+    /// Latest `Date` that was read, in milliseconds since the epoch. Answers can overtake each other.
     date_ms: u64,
-    /// The process's clock when it was heard.
+    /// Time of the process's clock when this `Date` was read, in milliseconds since the epoch.
     clock_ms: u64,
 }
 
 impl ServerTime {
-    /// Returns the latest time heard. Where no answer has told any, which DynamoDB's do, the process's clock has to do.
+    /// Returns the latest time that was read, or the time of the process's clock as long as no answer has had a `Date`.
+    /// DynamoDB's answers always have one.
     pub(super) fn answered_at_ms(&self) -> u64 {
         let heard = *self.heard();
         heard.map_or_else(clock::now_ms, |heard| heard.date_ms)
     }
 
-    /// Returns the process's time, corrected by how far it was off at the last answer.
+    /// Returns the process's time, corrected by its difference from the table's at the last answer.
     pub(super) fn now_ms(&self) -> u64 {
         let now_ms = clock::now_ms();
         let heard = *self.heard();

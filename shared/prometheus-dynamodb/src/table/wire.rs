@@ -1,7 +1,7 @@
-//! The bytes of an item: families as protocol buffers, compressed with DEFLATE (RFC 1951).
+//! Encodes and decodes the bytes of an item: families as protocol buffers, compressed with DEFLATE (RFC 1951).
 //!
-//! DynamoDB charges a write by the kilobyte, so the encoding is compact: label names and bucket bounds stand once per
-//! family, bucket counts are small integers. In the notation of protocol buffers:
+//! DynamoDB charges for writes by the kilobyte, so the encoding is compact: label names and bucket bounds occur once
+//! per family, and bucket counts are small integers. In the notation of protocol buffers:
 //!
 //! ```proto
 //! message Families { repeated Family family = 1; }
@@ -12,44 +12,50 @@
 //!   GaugeMerge gauge_merge = 4;        // LIVE_SUM = 0, LIVE_MAX = 1, LIVE_MIN = 2, MOST_RECENT = 3, MAX = 4, MIN = 5
 //!   repeated string label_name = 5;    // ascending
 //!   repeated double bound = 6;         // histograms only: the buckets' upper bounds, finite and ascending, without +Inf
-//!   uint64 born_at_ms = 7;             // when the writer was born, in milliseconds since the epoch; in a base, the youngest
+//!   uint64 born_at_ms = 7;             // birth of the writer, in milliseconds since the epoch; in a base, of the youngest
 //!   repeated Series series = 8;
-//!   uint64 created_at_ms = 9;          // since when the oldest of the series counts; absent where it is born_at_ms
+//!   uint64 created_at_ms = 9;          // time since which the oldest of the series counts; absent if it is born_at_ms
 //! }
 //! message Series {
 //!   repeated string label_value = 1;   // in the order of label_name
 //!   repeated double value = 2;         // counters, LIVE_SUM and a histogram's sum: numbers that add up to it exactly;
 //!                                      // other gauges: one number
 //!   repeated uint64 bucket_count = 3;  // histograms only: per bucket, not cumulated; one more than there are bounds
-//!   uint64 at_ms = 4;                  // MOST_RECENT only: when it was published
-//!   uint64 created_at_ms = 5;          // since when it counts; absent where it is the family's created_at_ms
+//!   uint64 at_ms = 4;                  // MOST_RECENT only: time of the publish
+//!   uint64 created_at_ms = 5;          // time since which the series counts; absent if it is the family's created_at_ms
 //! }
 //! ```
 //!
-//! That is format 1. In format 2 a snapshot names a *structure*: families as in format 1 in which series have nothing but their
-//! `label_value`, and families no times. Its id is the first 16 bytes of the SHA-256 of the message before compression. A
-//! snapshot's bytes are the id; the values, in the [structure's order](crate::families::structure::Structure); and, if there
-//! is more, families of format 1 that the structure does not have, or more series of those that it has.
+//! This is format 1. In format 2 a snapshot names a *structure*, which has families as in format 1, but without times,
+//! and whose series have only `label_value`. The structure's id is the first 16 bytes of the SHA-256 of its message
+//! before compression. The bytes of the snapshot are:
 //!
-//! Values begin with a varint, when the writer was born in milliseconds since the epoch. (A varint is that of protocol
-//! buffers.) Starts are counted from it, as is when a MOST_RECENT gauge was published, modulo 2^64. What follows goes through the slots in order; each step begins with a varint *t*:
+//! 1. the structure's id;
+//! 2. the values, in the [structure's order](crate::families::structure::Structure);
+//! 3. if there are any, the families that the structure does not have, and further series of those that it has, in
+//!    format 1.
 //!
-//! | *t* | slots | they hold |
+//! Values begin with the time at which the writer was born, in milliseconds since the epoch, as a varint. (Varints are
+//! those of protocol buffers.) The times since which series count, and those at which MOST_RECENT gauges were
+//! published, are relative to it, modulo 2^64. The remaining bytes go through the slots in order. Each step begins with
+//! a varint *t*:
+//!
+//! | *t* | slots | content of the slots |
 //! |---|---|---|
-//! | odd | 1 | the whole number (*t* - 1) / 2; of a sum or number, 2^53 at most |
-//! | divisible by 4 | *t* / 4 + 1 | 0 each |
-//! | 2 more than a multiple of 4, in a slot for a sum or number | 1 | the sum of the next (*t* - 2) / 4 + 1 doubles, 8 bytes each, little-endian; a number has exactly one |
-//! | 2, in a slot for a whole number | 1 | the next 8 bytes, little-endian: what is 2^63 and more |
+//! | odd | 1 | the whole number (*t* - 1) / 2; in a slot for a sum or number, at most 2^53 |
+//! | divisible by 4 | *t* / 4 + 1 | 0 in each |
+//! | 2 more than a multiple of 4, in a slot for a sum or number | 1 | the sum of the next (*t* - 2) / 4 + 1 doubles, 8 bytes each, little-endian; a slot for a number has exactly one |
+//! | 2, in a slot for a whole number | 1 | the whole number in the next 8 bytes, little-endian; for 2^63 and more |
 //!
-//! A writer in another language need not write format 2; whoever reads must know both.
+//! A writer in another language need not write format 2, but every reader must know both formats.
 //!
-//! A base's list of folded writers is not compressed, for random ids cannot be:
+//! The list of a base's folded writers is not compressed, because random ids cannot be:
 //!
 //! ```proto
 //! message Folded { repeated FoldedWriter writer = 1; }
 //! message FoldedWriter {
 //!   bytes id = 1;                      // 16 bytes
-//!   optional uint64 buried_at_ms = 2;  // when its snapshot was found gone, in milliseconds since the epoch
+//!   optional uint64 buried_at_ms = 2;  // time at which its snapshot was found gone, in milliseconds since the epoch
 //! }
 //! ```
 
@@ -72,26 +78,26 @@ use crate::families::rules::{FamilyFault, check_names, is_summable, normal};
 use crate::families::{Bounds, Families, Family, FamilyKey, GaugeMerge, Kind, Series, Value};
 use crate::table::item::{Encoded, Folded, MAX_ENCODED_BYTES, Part, PartId, WriterId};
 
-/// The version of this encoding, stored beside the bytes as the attribute `format`.
+/// Version of this encoding, stored beside the bytes as the attribute `format`.
 pub const FORMAT: u64 = 1;
 
-/// The largest size before compression that is written and read, in bytes. It bounds the memory that a damaged or hostile
+/// Largest size before compression that is written and read, in bytes. It bounds the memory that a damaged or hostile
 /// item can make a scrape use.
 const MAX_MESSAGE_BYTES: usize = 4 << 20;
 
-/// Why bytes are not families.
+/// Reason why bytes cannot be decoded.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     /// Another version of this crate wrote them.
     #[error("they have format {found}, and this version reads only {FORMAT}")]
     Format {
-        /// The format that they have.
+        /// Format of the bytes.
         found: u64,
     },
     /// The bytes are not DEFLATE data.
     #[error("the compressed data cannot be read")]
     Compression(#[source] std::io::Error),
-    /// The bytes expand beyond all reason.
+    /// The bytes expand to more than is allowed.
     #[error("the data expand to more than {MAX_MESSAGE_BYTES} bytes")]
     TooLarge,
     /// The bytes are not the expected protocol buffers message.
@@ -100,10 +106,10 @@ pub enum DecodeError {
     /// The values are not those of the structure that they name.
     #[error("the values do not fit their structure")]
     Values,
-    /// A structure is not the one of its id.
+    /// The structure does not have the id by which it is named.
     #[error("the structure is not the one of its id")]
     StructureId,
-    /// A structure has a family or a series twice.
+    /// A family or a series occurs twice in the structure.
     #[error("a family or series of the structure stands twice")]
     DuplicateInStructure,
     /// A family contradicts itself.
@@ -111,33 +117,33 @@ pub enum DecodeError {
     Family {
         /// The family's name.
         family: String,
-        /// What is wrong with it.
+        /// Rule that the family breaks.
         fault: FamilyFault,
     },
 }
 
-/// Families are too many to be stored.
+/// Error for families that are too large to be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "they have {bytes} bytes, {message_bytes} before compression; at most {MAX_ENCODED_BYTES} and {MAX_MESSAGE_BYTES} are stored"
 )]
 pub struct TooLarge {
-    /// Their size.
+    /// Size of the families, in bytes.
     pub bytes: usize,
-    /// Their size before compression.
+    /// Size of the families before compression, in bytes.
     pub message_bytes: usize,
 }
 
-/// Encodes families, if they leave `spare` bytes of an item free, and if [`decode`] will take them: what compresses very
-/// well can fit into an item and yet be too large to be read.
+/// Encodes families if they leave `spare` bytes of an item free and [`decode`] will accept them: families that compress
+/// very well can fit into an item and yet be too large to be read.
 pub fn encode(families: &Families, spare: usize) -> Result<Encoded, TooLarge> {
     Ok(Encoded { format: FORMAT, bytes: encode_families(families, spare)? })
 }
 
-/// Whether [`encode`] encodes these families and leaves `spare` bytes free.
+/// Returns whether [`encode`] can encode these families and leave `spare` bytes free.
 pub(crate) fn fits(families: &Families, spare: usize) -> bool {
     let message_bytes = message_of(families).encoded_len();
-    // What is compressed is hardly ever longer than it was, and never by a hundredth.
+    // Compressed data are hardly ever longer than the original, and never by more than a hundredth and 100 bytes.
     let is_small = message_bytes + message_bytes / 100 + 100 + spare <= MAX_ENCODED_BYTES;
     is_small || encode_families(families, spare).is_ok()
 }
@@ -161,7 +167,7 @@ fn deflated(message: &[u8]) -> Vec<u8> {
     written.expect("writing into memory does not fail")
 }
 
-/// Decodes what [`encode`] made, and checks everything that merging and rendering rely on.
+/// Decodes families that [`encode`] has encoded, and checks everything that merging and rendering rely on.
 pub fn decode(encoded: &Encoded) -> Result<Families, DecodeError> {
     if encoded.format != FORMAT {
         return Err(DecodeError::Format { found: encoded.format });
@@ -204,7 +210,7 @@ pub fn encode_folded(folded: &Folded) -> Vec<u8> {
     FoldedMessage { writer: writer.collect() }.encode_to_vec()
 }
 
-/// Decodes what [`encode_folded`] made.
+/// Decodes a list that [`encode_folded`] has encoded, or returns `None` if it is damaged.
 pub fn decode_folded(bytes: &[u8]) -> Option<Folded> {
     let message = FoldedMessage::decode(bytes).ok()?;
     let entry =
@@ -213,7 +219,7 @@ pub fn decode_folded(bytes: &[u8]) -> Option<Folded> {
 }
 
 impl Part {
-    /// Returns the id, which follows from what the part holds: parts with one id are one.
+    /// Returns the part's id, which follows from its content: parts with the same id are the same.
     pub fn id(&self) -> PartId {
         let mut hash = Sha256::new();
         for number in [self.version, self.families.format, self.families.bytes.len() as u64] {
@@ -283,7 +289,7 @@ struct SeriesMessage {
     created_at_ms: Option<u64>,
 }
 
-/// How gauges merge; the position is the number that is stored.
+/// All ways in which gauges merge. The position of each is the number that is stored.
 const GAUGE_MERGES: [GaugeMerge; 6] = [
     GaugeMerge::LiveSum,
     GaugeMerge::LiveMax,
@@ -293,7 +299,7 @@ const GAUGE_MERGES: [GaugeMerge; 6] = [
     GaugeMerge::Min,
 ];
 
-/// What a family's key says of it.
+/// Returns a message with the members that follow from a family's key.
 fn kind_message(key: &FamilyKey) -> FamilyMessage {
     let (kind, gauge_merge, bound) = match &key.kind {
         Kind::Counter => (0, 0, Vec::new()),
@@ -381,7 +387,8 @@ fn value_from(kind: &Kind, numbers: Vec<f64>, counts: Vec<u64>, at_ms: u64) -> R
     }
 }
 
-/// The sum of what of these numbers can be summed: earlier versions wrote others, too, and they must not spoil the rest.
+/// Returns the sum of those numbers that can be summed. Earlier versions wrote others, too, which must not spoil the
+/// rest.
 fn summable(numbers: Vec<f64>) -> ExactSum {
     ExactSum::of(numbers.into_iter().filter(|number| is_summable(*number)))
 }

@@ -1,24 +1,25 @@
-//! The headers `Accept` and `Accept-Encoding`: lists of alternatives with parameters and qualities (RFC 9110, section 12.4).
+//! Parses the headers `Accept` and `Accept-Encoding`: lists of alternatives with parameters and qualities (RFC 9110,
+//! section 12.4).
 
 /// One alternative of a list.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Alternative<'a> {
     /// The media range or the coding.
     pub value: &'a str,
-    /// How much it is liked, from 0 (not at all) to 1.
+    /// Preference for the alternative, from 0 (not at all) to 1.
     pub quality: f32,
     parameters: Vec<(&'a str, &'a str)>,
 }
 
 impl<'a> Alternative<'a> {
-    /// A parameter's value.
+    /// Returns a parameter's value.
     pub(super) fn parameter(&self, name: &str) -> Option<&'a str> {
         self.parameters.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
     }
 }
 
-/// The alternatives of a header's value, those that are liked best first, and in the header's order among equals. One
-/// whose quality cannot be read is left out.
+/// Returns the alternatives of a header's value, those with the highest quality first, and in the header's order among
+/// equals. An alternative whose quality cannot be read is left out.
 pub(super) fn alternatives(header: &str) -> Vec<Alternative<'_>> {
     let mut alternatives: Vec<_> = header.split(',').filter_map(alternative).collect();
     alternatives.sort_by(|a, b| b.quality.total_cmp(&a.quality));

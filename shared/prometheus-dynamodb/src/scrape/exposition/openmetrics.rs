@@ -1,4 +1,4 @@
-//! OpenMetrics text, version 1.0.0.
+//! Writes OpenMetrics text, version 1.0.0.
 //!
 //! See <https://prometheus.io/docs/specs/om/open_metrics_spec/>.
 
@@ -12,7 +12,7 @@ pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0
 
 /// Writes a page.
 pub(super) fn render(page: &Page) -> String {
-    // Names of samples, and those that a type reserves beside them: no two families may have a name in common.
+    // The names of samples, and the names that types reserve beside them. No two families may have a name in common.
     let mut taken: BTreeSet<String> = page.families.iter().flat_map(PageFamily::sample_names).collect();
     let mut text = String::new();
     for family in &page.families {
@@ -26,7 +26,7 @@ pub(super) fn render(page: &Page) -> String {
                     render_created(&mut text, &typed, series);
                 }
             }
-            // Without a type, samples of each name are a family of their own, and keep all that they say.
+            // Without a type, the samples of each name are a family of their own, and keep all their values and labels.
             None => {
                 for suffix in sample_suffixes(family.kind) {
                     head(&mut text, &format!("{}{suffix}", family.name), "unknown", &family.help);
@@ -46,7 +46,7 @@ fn head(text: &mut String, family_name: &str, kind: &str, help: &str) {
     }
 }
 
-/// What comes after a family's name in those of its samples.
+/// Returns the suffixes of the names of a family's samples.
 fn sample_suffixes(kind: PageKind) -> &'static [&'static str] {
     match kind {
         PageKind::Counter | PageKind::Gauge => &[""],
@@ -54,22 +54,22 @@ fn sample_suffixes(kind: PageKind) -> &'static [&'static str] {
     }
 }
 
-/// How a family is declared that can have its type.
+/// Declaration of a family that can have its type.
 struct Typed<'a> {
     family_name: &'a str,
     kind: &'static str,
-    /// The name of the samples that tell since when it counts.
+    /// Name of the samples that tell since when the series count.
     created_name: Option<String>,
 }
 
 impl<'a> Typed<'a> {
-    /// `None` if the format does not allow the family's type: for its values, or since names that the type reserves are taken. If
-    /// not, they are from now on.
+    /// Returns the declaration, and takes the names that the type reserves. Returns `None` if the format does not allow
+    /// the family's type, because of its values or because one of these names is taken.
     fn of(family: &'a PageFamily, taken: &mut BTreeSet<String>) -> Option<Self> {
         let (family_name, kind) = match family.kind {
             PageKind::Gauge => return Some(Self { family_name: &family.name, kind: "gauge", created_name: None }),
             PageKind::Histogram => (family.name.as_str(), "histogram"),
-            // A counter's samples must be called as its family with `_total` after it.
+            // The name of a counter's samples must be the family's name followed by `_total`.
             PageKind::Counter => (family.name.strip_suffix("_total").filter(|name| is_metric_name(name))?, "counter"),
         };
         let created_name = format!("{family_name}_created");
@@ -83,7 +83,7 @@ impl<'a> Typed<'a> {
     }
 }
 
-/// Whether it is a counter below zero, or a histogram with buckets or a sum below zero.
+/// Returns whether the value is that of a counter below zero, or of a histogram with a bound or a sum below zero.
 fn is_negative(value: &PageValue) -> bool {
     match value {
         PageValue::Number(value) => *value < 0.0,
@@ -127,7 +127,8 @@ fn escaped(text: &str) -> String {
     text.replace('\\', r"\\").replace('\n', r"\n").replace('"', "\\\"")
 }
 
-/// A number as Go's `%g` writes it, always with a point or an exponent: as the values of `le` must be written.
+/// Returns a number as Go's `%g` writes it, but always with a point or an exponent, as the values of `le` must be
+/// written.
 fn canonical(value: f64) -> String {
     if !value.is_finite() || value == 0.0 {
         return if value == 0.0 { "0.0".to_owned() } else { number(value) };
@@ -198,7 +199,8 @@ seconds_created{path="a\"b"} 1700000000.042
         }
     }
 
-    /// What a strict reader asks of these: each name once, with those that types reserve, and nothing below zero in what counts.
+    /// A family keeps its samples, but loses its type, if a strict reader would refuse the type: each name occurs once,
+    /// including those that types reserve, and nothing that counts is below zero.
     #[test]
     fn a_family_that_cannot_have_its_type_keeps_its_samples() {
         let gauge = |name| family(name, PageKind::Gauge, PageValue::Number(1.0));

@@ -1,4 +1,4 @@
-//! Prometheus protocol buffers: `io.prometheus.client.MetricFamily`, each message with its length before it.
+//! Writes Prometheus protocol buffers: `io.prometheus.client.MetricFamily`, each message with its length before it.
 //!
 //! See <https://github.com/prometheus/client_model>. Only the members that a page has are declared here.
 
@@ -42,8 +42,8 @@ fn metric(kind: PageKind, series: &PageSeries) -> Metric {
         PageValue::Number(value) => metric.gauge = Some(Gauge { value: Some(*value) }),
         PageValue::Histogram { buckets, count, sum } => {
             let bucket = |(bound, below): &(f64, u64)| Bucket { count: Some(*below), bound: Some(*bound) };
-            // The bucket up to +Inf goes without saying, unless it is the only one: a histogram without any is taken
-            // for a native one.
+            // The bucket up to +Inf is implied, unless it is the only one: a histogram without any bucket is taken for
+            // a native one.
             let mut bucket: Vec<_> = buckets.iter().map(bucket).collect();
             if bucket.is_empty() {
                 bucket.push(Bucket { count: Some(*count), bound: Some(f64::INFINITY) });

@@ -1,4 +1,4 @@
-//! The Prometheus text exposition format, version 0.0.4.
+//! Writes the Prometheus text exposition format, version 0.0.4.
 //!
 //! See <https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>.
 
@@ -50,13 +50,13 @@ fn labels(series: &PageSeries, bound: Option<f64>) -> String {
     if pairs.is_empty() { String::new() } else { format!("{{{}}}", pairs.join(",")) }
 }
 
-/// Backslashes and line feeds are escaped everywhere, quotes within a label's value.
+/// Escapes backslashes and line feeds, and with `quotes` also quotes, as is needed within a label's value.
 fn escaped(text: &str, quotes: bool) -> String {
     let text = text.replace('\\', r"\\").replace('\n', r"\n");
     if quotes { text.replace('"', "\\\"") } else { text }
 }
 
-/// The shortest text that reads back as this number.
+/// Returns the shortest text that reads back as this number.
 pub(super) fn number(value: f64) -> String {
     if value.is_nan() {
         "NaN".to_owned()

@@ -1,8 +1,8 @@
-//! Which part of the page a request asks for, by its query string.
+//! Selects the part of the page that a request asks for in its query string.
 //!
-//! `?name[]=NAME` keeps the families that are called so or have a sample of that name, as Prometheus's official clients
-//! do; it may stand several times. `?function=NAME` keeps the series whose label `function` has that value. With both,
-//! a series must satisfy both. What is not asked for by one of them is not restricted by it.
+//! `?name[]=NAME` keeps the families that have this name or a sample of this name, as Prometheus's official clients do.
+//! It may occur several times. `?function=NAME` keeps the series whose label `function` has this value. If there are
+//! both, a series must satisfy both. A parameter that is absent restricts nothing.
 
 use std::collections::BTreeSet;
 
@@ -16,8 +16,8 @@ pub(super) struct Selection {
 }
 
 impl Selection {
-    /// Reads a query string. One that has another parameter is an error that returns its name: whoever misspells one would
-    /// otherwise be given the whole page.
+    /// Reads a query string. If it has another parameter, returns the name of that parameter as the error: a client
+    /// that misspells a parameter would otherwise get the whole page.
     pub(super) fn parse(query: &str) -> Result<Self, String> {
         let mut selection = Self::default();
         for (parameter, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -30,7 +30,7 @@ impl Selection {
         Ok(selection)
     }
 
-    /// Removes from the page what was not asked for.
+    /// Removes from the page what the request does not ask for.
     pub(super) fn apply(&self, page: &mut Page) {
         if !self.names.is_empty() {
             page.families.retain(|family| family.sample_names().iter().any(|name| self.names.contains(name)));

@@ -1,17 +1,19 @@
-//! How long a scrape may take.
+//! Decides how long a scrape may take.
 
 use std::time::Duration;
 
-/// The time of a scrape that does not say when it gives up: Prometheus's default scrape time-out is 10 s.
+/// Time for a scrape that does not say when it gives up: Prometheus's default scrape time-out is 10 s.
 const DEFAULT: Duration = Duration::from_secs(9);
 
-/// What of the scraper's time-out is left for rendering and for the way back: whatever is read after it is for nothing.
+/// Part of the scraper's time-out that is left for rendering and for the way back. A page that comes after the time-out
+/// is useless.
 const WAY_BACK: Duration = Duration::from_millis(500);
 
-/// What of the invocation's time is left for rendering, so that a page that takes too long is answered and not killed.
+/// Part of the invocation's time that is left for rendering, so that a scrape that takes too long is answered and not
+/// killed.
 const RENDERING: Duration = Duration::from_secs(1);
 
-/// The least time that reading is given, however soon the scraper gives up.
+/// Least time for reading, however soon the scraper gives up.
 const LEAST: Duration = Duration::from_millis(100);
 
 /// Returns how long reading the table may take: as long as the scraper waits, and no longer than the invocation lives.

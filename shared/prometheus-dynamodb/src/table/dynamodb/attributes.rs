@@ -1,4 +1,4 @@
-//! The attributes of the items, in both directions.
+//! Converts items to DynamoDB's attributes and back.
 
 use std::collections::HashMap;
 
@@ -50,7 +50,7 @@ pub(super) fn snapshot_from(item: &Item, shard: u32) -> Result<Snapshot, Unreada
     })
 }
 
-/// What a writer needs to know of the snapshot that its put met.
+/// Reads the part of a stored snapshot that its writer needs after the snapshot has refused a put.
 pub(super) fn stored_from(item: &Item) -> Result<(StoredHead, Encoded), UnreadableItem> {
     let attributes = Attributes::new(item);
     let head = StoredHead { seq: attributes.u64("seq")?, sealed: attributes.time("sealed_at")?.is_some() };
@@ -68,7 +68,7 @@ pub(super) fn base_from(item: &Item) -> Result<Base, UnreadableItem> {
     Ok(Base { version: attributes.u64("version")?, folded: attributes.folded()?, families, parts })
 }
 
-/// The attributes of a base without its key.
+/// Returns the attributes of a base without its key.
 pub(super) fn base_attributes(base: &Base) -> impl Iterator<Item = (String, AttributeValue)> {
     let with_parts = if base.parts.is_empty() { 0 } else { PARTS_FORMAT };
     let parts = base.parts.iter().map(|id| AttributeValue::S(id.to_string())).collect();
@@ -81,7 +81,7 @@ pub(super) fn part_from(item: &Item) -> Result<Part, UnreadableItem> {
     Ok(Part { version: attributes.u64("version")?, folded: attributes.folded()?, families: attributes.families()? })
 }
 
-/// The attributes of a part without its key.
+/// Returns the attributes of a part without its key.
 pub(super) fn part_attributes(part: &Part) -> impl Iterator<Item = (String, AttributeValue)> {
     content_attributes(part.version, &part.folded, &part.families, 0)
 }
@@ -110,7 +110,7 @@ pub(super) fn stored_structure_from(item: &Item) -> Result<StoredStructure, Unre
     })
 }
 
-/// The attributes of a structure without its key.
+/// Returns the attributes of a structure without its key.
 pub(super) fn structure_attributes(
     structure: &StructureItem,
 ) -> impl Iterator<Item = (String, AttributeValue)> + use<> {
@@ -141,7 +141,7 @@ pub(super) fn number(value: u64) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
-/// Reads an item's attributes and names the one that is wrong.
+/// Reader of an item's attributes. Its errors name the attribute that is wrong.
 pub(super) struct Attributes<'a> {
     item: &'a Item,
 }
@@ -167,7 +167,7 @@ impl<'a> Attributes<'a> {
         self.get(name, |value| value.as_b().ok().map(AsRef::as_ref))
     }
 
-    /// A time that an item has only once something was done to it.
+    /// Returns a time that an item has only once something was done to the item.
     fn time(&self, name: &'static str) -> Result<Option<u64>, UnreadableItem> {
         self.item.contains_key(name).then(|| self.u64(name)).transpose()
     }

@@ -1,4 +1,4 @@
-//! Tells apart how calls to DynamoDB fail, as far as it matters to what a caller does next.
+//! Tells kinds of failed calls to DynamoDB apart, as far as a caller's next step depends on it.
 
 use std::error::Error;
 use std::fmt;
@@ -6,21 +6,21 @@ use std::fmt;
 use aws_runtime::retries::classifiers::THROTTLING_ERRORS;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
-/// How a call failed.
+/// Kind of failure of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failure {
     /// The condition of a conditional write did not hold.
     ConditionFailed,
-    /// DynamoDB is asked too much: it works, and a later call will succeed.
+    /// DynamoDB throttled the call. It works, and a later call will succeed.
     Throttled,
-    /// No answer came within the time allowed. What was asked may have been done all the same.
+    /// No answer came within the time allowed. The operation may have been carried out all the same.
     TimedOut,
     /// DynamoDB could not be reached, or answered with an error of its own or with one about the request.
     Failed,
 }
 
 impl Failure {
-    /// Returns how this call failed.
+    /// Returns the kind of failure of this call.
     pub(super) fn of<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Self {
         match error {
             SdkError::TimeoutError(_) => Self::TimedOut,
@@ -35,13 +35,13 @@ impl Failure {
     }
 }
 
-/// Why a call failed, for the log: the code and message of DynamoDB's answer, or what kept it from answering. Never the answer
-/// itself, which may hold what is stored.
+/// Cause of a failed call, for the log: the code and message of DynamoDB's answer, or the reason why there was none. It
+/// never contains the answer itself, which may hold stored data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Cause(String);
 
 impl Cause {
-    /// Returns why this call failed.
+    /// Returns the cause of this error.
     pub(super) fn of<E, R>(error: &SdkError<E, R>) -> Self
     where
         E: ProvideErrorMetadata + Error + 'static,

@@ -1,4 +1,4 @@
-//! The bytes of a structure, and of a snapshot that names one.
+//! Encodes and decodes structures, and snapshots that name one.
 
 use std::sync::Arc;
 
@@ -16,29 +16,29 @@ use crate::families::structure::{FamilyStructure, Structure};
 use crate::families::values::Values;
 use crate::table::item::{Encoded, MAX_ENCODED_BYTES, StructureId};
 
-/// The version of the encoding of snapshots that name a structure.
+/// Version of the encoding of structures, and of snapshots that name one.
 pub const FORMAT_STRUCTURED: u64 = 2;
 
-/// A structure that is stored, or is to be.
+/// A structure that is stored or will be, with its id.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NamedStructure {
     id: StructureId,
     structure: Arc<Structure>,
-    /// Its size before compression, in bytes.
+    /// Size of the structure before compression, in bytes.
     message_bytes: usize,
-    /// Its size, in bytes.
+    /// Size of the structure as it is stored, in bytes.
     stored_bytes: usize,
 }
 
 impl NamedStructure {
-    /// The structure of these families, and how it is stored.
+    /// Returns the structure of these families, and its encoding.
     ///
-    /// Returns `None` where the families have no structure that can be stored; they can still be stored as they are.
+    /// Returns `None` if the families' structure cannot be stored. The families can still be stored in full.
     pub fn of(families: &Families) -> Option<(Self, Encoded)> {
         Self::new(Arc::new(Structure::of(families)))
     }
 
-    /// This structure, and how it is stored; `None` where it cannot be stored.
+    /// Returns this structure with its id, and its encoding, or `None` if it cannot be stored.
     pub(crate) fn new(structure: Arc<Structure>) -> Option<(Self, Encoded)> {
         let message = message_of(&structure).encode_to_vec();
         let bytes = deflated(&message);
@@ -51,7 +51,7 @@ impl NamedStructure {
         Some((named, Encoded { format: FORMAT_STRUCTURED, bytes }))
     }
 
-    /// Decodes the structure of this id, and checks everything that merging and rendering rely on.
+    /// Decodes the structure with this id, and checks everything that merging and rendering rely on.
     pub fn decode(id: StructureId, encoded: &Encoded) -> Result<Self, DecodeError> {
         if encoded.format != FORMAT_STRUCTURED {
             return Err(DecodeError::Format { found: encoded.format });
@@ -71,32 +71,34 @@ impl NamedStructure {
         Ok(Self { id, structure: Arc::new(structure), message_bytes, stored_bytes })
     }
 
-    /// What names it.
+    /// Returns the id of the structure.
     pub fn id(&self) -> StructureId {
         self.id
     }
 
-    /// The structure.
+    /// Returns the structure.
     pub fn structure(&self) -> &Arc<Structure> {
         &self.structure
     }
 
-    /// Its size before compression, in bytes.
+    /// Returns the size of the structure before compression, in bytes.
     pub fn message_bytes(&self) -> usize {
         self.message_bytes
     }
 
-    /// Encodes families as a snapshot that names this structure: the values of what it has, and the rest as it is.
+    /// Encodes families as a snapshot that names this structure: the values of the series that the structure has, and
+    /// the rest in full.
     ///
-    /// Returns `None` if they have not all that the structure has, are not of one writer, or might be too large without it.
+    /// Returns `None` if the families do not have everything that the structure has, are not those of one writer, or
+    /// might be too large to be stored without the structure.
     pub fn encode(&self, families: &Families) -> Option<Structured> {
         let whole = Structure::of(families);
         self.encode_parts(&Split::of(&whole, &self.structure)?, &whole.values(families)?)
     }
 
-    /// Encodes values that divide so as a snapshot that names this structure.
+    /// Encodes values, which `split` divides, as a snapshot that names this structure.
     ///
-    /// Returns `None` if they might be too large without it: a grave has them as they are.
+    /// Returns `None` if the values might be too large to be stored without the structure, as they are in a grave.
     pub(crate) fn encode_parts(&self, split: &Split, values: &Values) -> Option<Structured> {
         let (values, rest) = split.divide(values);
         let rest = split.rest().families_of(&rest);
@@ -113,19 +115,20 @@ impl NamedStructure {
     }
 }
 
-/// How many times as long numbers can be in format 1: a whole number that takes one byte here is a double there.
+/// Largest factor by which numbers can be longer in format 1: a whole number that takes one byte here is a double
+/// there.
 const GROWTH: usize = 12;
 
 /// A snapshot that names a structure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Structured {
-    /// How it is stored.
+    /// Encoding of the snapshot.
     pub encoded: Encoded,
-    /// How many bytes of it hold what the structure does not have.
+    /// Number of bytes in it that hold what the structure does not have.
     pub rest_bytes: usize,
 }
 
-/// The structure that these bytes name, if they are of a snapshot that names one.
+/// Returns the id of the structure that these bytes name, if they are those of a snapshot that names one.
 pub fn structure_of(encoded: &Encoded) -> Result<Option<StructureId>, DecodeError> {
     if encoded.format != FORMAT_STRUCTURED {
         return Ok(None);
@@ -134,7 +137,8 @@ pub fn structure_of(encoded: &Encoded) -> Result<Option<StructureId>, DecodeErro
     Ok(Some(StructureId::from_bytes(*id)))
 }
 
-/// Decodes a snapshot that names this structure: its values into `values`, which may be of any writer before, and the rest.
+/// Decodes a snapshot that names this structure. Replaces the content of `values` by the snapshot's values, and returns
+/// the families and series that the structure does not have, if there are any.
 pub fn decode_structured(
     encoded: &Encoded,
     structure: &NamedStructure,

@@ -1,11 +1,11 @@
-//! The bytes of values, as [`super`] describes them: what most slots hold, nothing or a small whole number, takes a fraction of a
-//! byte or one.
+//! Encodes and decodes values as [`super`] describes. Most slots hold nothing, which takes a fraction of a byte, or a
+//! small whole number, which takes one byte.
 
 use crate::families::rules::is_summable;
 use crate::families::structure::{SlotKind, Structure};
 use crate::families::values::{Entry, EntryValue, MAX_WHOLE, Values};
 
-/// Appends values.
+/// Appends the encoded values to `bytes`.
 pub(super) fn encode(values: &Values, bytes: &mut Vec<u8>) {
     put_varint(bytes, values.born_at_ms);
     let mut slot = 0;
@@ -49,7 +49,7 @@ fn put_varint(bytes: &mut Vec<u8>, mut value: u64) {
     bytes.push(value as u8);
 }
 
-/// Reads the values of this structure into `values`, and returns the bytes behind them; `None` if they are damaged.
+/// Reads the values of this structure into `values`, and returns the bytes behind them, or `None` if they are damaged.
 pub(super) fn decode<'a>(structure: &Structure, mut bytes: &'a [u8], values: &mut Values) -> Option<&'a [u8]> {
     values.entries.clear();
     values.born_at_ms = take_varint(&mut bytes)?;
@@ -75,7 +75,7 @@ pub(super) fn decode<'a>(structure: &Structure, mut bytes: &'a [u8], values: &mu
                 }
                 for _ in 0..parts {
                     let part = f64::from_le_bytes(take(&mut bytes)?);
-                    // One number that cannot be summed must not spoil the rest.
+                    // A number that cannot be summed is left out, so that it does not spoil the rest.
                     if *kind != SlotKind::Counted || is_summable(part) {
                         push(EntryValue::Part(part));
                     }
@@ -128,7 +128,7 @@ mod tests {
             let mut bytes = Vec::new();
             encode(&values, &mut bytes);
             bytes.extend(&behind);
-            // Into a place that was used before.
+            // The values are decoded into a buffer that was used before.
             let mut decoded = values.clone();
             prop_assert_eq!(decode(&structure, &bytes, &mut decoded), Some(behind.as_slice()));
             prop_assert_eq!(decoded, values);
