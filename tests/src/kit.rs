@@ -1,4 +1,4 @@
-//! Real parts, started and ended.
+//! Starts and ends real parts: databases, functions, servers and proxies.
 //!
 //! ```text
 //! bundle                      everything, in the order in which it must start and end

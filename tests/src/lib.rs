@@ -1,4 +1,4 @@
-//! Runs the bundle on a desk and tests it end to end.
+//! Runs the bundle on a developer's machine and tests it end to end.
 //!
 //! ```text
 //! up, soak, latency, concurrency, fleet, bench, dashboards   what the Makefile and a person run: one program
@@ -6,7 +6,7 @@
 //!       └ kit      real parts, started and ended: databases, functions, servers, proxies
 //! ```
 //!
-//! The end-to-end tests are in `e2e/`, a module for each promise, in one program. They use all of it.
+//! The end-to-end tests are in `e2e/`: one program, with a module for each promise. They use everything here.
 
 pub mod kit;
 pub mod template;
