@@ -65,7 +65,7 @@ pub async fn run() -> Result<()> {
     let dynamodb = FaultyDynamoDb::start(format!("http://127.0.0.1:{dynamodb_port}")).await?;
     let options = Options { dynamodb_port: Some(dynamodb_port), ..Options::for_test("dashboards") }
         .with("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url())
-        // These are short, so that sigils expire and are collected, and environments fall silent and are folded, within
+        // These settings are short, so that sigils expire and are collected, and environments fall silent and are folded, within
         // minutes.
         .with("SIGIL_RETENTION_SECONDS", "1")
         .with("STATS_WRITER_IDLE", "12s")

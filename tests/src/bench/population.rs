@@ -31,7 +31,7 @@ pub(super) const SERIES: usize = 150;
 /// of such a deadline.
 const NO_DEADLINE: u64 = 0;
 
-/// Number of publishes, more than the environment needs to regard its structure as lasting.
+/// Number of publishes that is more than enough for an environment to regard its structure as lasting.
 const PUBLISHES_UNTIL_SETTLED: u32 = 12;
 
 /// Longer than any part takes.
@@ -46,7 +46,7 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    /// Returns a shape of so many series as Prometheus counts them: half of them in histograms, a third counters, the
+    /// Returns a shape with this number of series, as Prometheus counts them: half of them in histograms, a third counters, the
     /// others gauges.
     pub(super) fn of(series: usize) -> Self {
         let histograms = series / (2 * SERIES_OF_A_HISTOGRAM);

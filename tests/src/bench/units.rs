@@ -88,7 +88,7 @@ async fn publish(desk: &Desk, rate: u32) -> Result<Published> {
     let mut variables = desk.variables.clone();
     variables.set("AWS_ENDPOINT_URL_DYNAMODB", &meter.url());
     variables.set("STATS_PUBLISH_INTERVAL", &format!("{}ms", (SPACING * rate).as_millis()));
-    // Requests come faster, but publishes do not take less time: with the usual budget, none would soon be left.
+    // Requests come faster, but publishes do not take less time: they would soon have used up the usual budget.
     variables.set("STATS_PUBLISH_BUDGET_PERCENT", "100");
     let environment = desk.environment_with(&subject, &variables).await?;
     let mut ledger = Ledger::default();

@@ -118,7 +118,7 @@ fn expectations(oracle: &Oracle, sent: &Sent) -> BTreeMap<&'static str, Expected
         one(groups.get(&vec![labels[0].1.to_owned()]).copied().unwrap_or_default())
     };
     let age = || one(oracle.window.to - oracle.largest("sigil_gc_last_success_timestamp_seconds", &[])[&vec![]]);
-    // Where samples do not reach back to the start of the window, `rate` extrapolates.
+    // `rate` extrapolates if the samples do not reach back to the start of the window.
     let over_five_minutes = |value: f64| Expected {
         by: &[],
         from: single(value / FIVE_MINUTES),

@@ -16,7 +16,7 @@ use crate::kit::lambda_event;
 use crate::kit::runtime_api::{Deadline, Outcome};
 use crate::kit::variables::DEFAULT_METRICS_TOKEN;
 
-/// Longest time that any function takes on a busy machine, without freezes.
+/// Longest wait for a function: longer than any function takes on a busy machine. Freezes are not counted.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Longest pause of gc between two runs.

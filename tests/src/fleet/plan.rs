@@ -51,7 +51,7 @@ pub(super) struct Freeze {
 pub(super) enum End {
     /// SIGKILL this long after the last request's arrival.
     Kill(Duration),
-    /// SIGKILL this long after the last request's arrival, whose handler is still running.
+    /// SIGKILL this long after the arrival of the last request, whose handler is still running.
     TimeOut(Duration),
     /// SIGTERM between requests.
     Terminate,
@@ -62,7 +62,7 @@ pub(super) enum End {
 impl Plan {
     /// Returns the plan of the environment with this number.
     ///
-    /// Every second environment is, in turn, killed or frozen until it was folded. Every second killed environment runs
+    /// Every second environment is killed or frozen until it was folded, by turns. Every second killed environment runs
     /// into its time-out; the others are killed without waiting for it. Some of those that are killed without waiting,
     /// and some of those that are neither killed nor frozen for so long, handle several requests at once. The last
     /// environments survive, as many as there are at a time.

@@ -9,9 +9,9 @@ pub enum Rule {
     Fell,
     /// A page does not contradict itself.
     Inconsistent,
-    /// What was published is on the page.
+    /// The page shows everything that was published.
     Lost,
-    /// Nothing is on the page that was not published.
+    /// The page shows nothing that was not published.
     CountedTwice,
     /// An environment publishes what it has done, nothing else, and all of it if it lives to do so.
     Misreported,

@@ -1,6 +1,6 @@
 //! Emulates the Lambda Runtime API for one execution environment.
 //!
-//! The emulator hands out one event for each request for one, and counts what it receives. Its counts are the ground
+//! The emulator answers each request for an event with one event, and counts what it receives. Its counts are the ground
 //! truth of what a function did: a function does its work, and counts it, before it sends the response. AWS's
 //! documentation describes the interface under "Using the Lambda runtime API for custom runtimes" and "Using the Lambda
 //! Extensions API to create extensions".

@@ -58,7 +58,7 @@ pub struct Client {
     pub encode: ExecutionEnvironment,
     /// Environment that verifies and shows.
     pub verify: ExecutionEnvironment,
-    /// What the client saw.
+    /// Counts of what the client saw.
     pub seen: Seen,
     /// Violations: events that should not have happened.
     pub violations: Vec<String>,
@@ -195,8 +195,8 @@ impl Client {
         Ok(())
     }
 
-    /// Counts an error. Errors that the store causes must say that the client may repeat the request, and no others may
-    /// be 5xx.
+    /// Counts an error. An error that the store causes must be a 429 or a 503 with the matching reason, so that the client
+    /// can repeat the request. No other error may be 5xx.
     fn failed(&mut self, operation: &str, answer: &HttpAnswer) {
         let reason = answer.body["error"].as_str().unwrap_or("none");
         self.seen.error(operation, reason);

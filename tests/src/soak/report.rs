@@ -30,7 +30,7 @@ pub struct Report {
     pub took: Duration,
     /// Rounds of all troubles.
     pub rounds: u64,
-    /// What clients saw.
+    /// Counts of what clients saw.
     pub seen: Seen,
     /// Sigils that were acknowledged, each of which was verified at the end.
     pub sigils: usize,
