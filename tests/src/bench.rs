@@ -1,14 +1,14 @@
-//! `make bench`: what this project costs, beside what a user would take instead, each in one run.
+//! `make bench`: measures what this project costs beside what a user would take instead, both in one run.
 //!
 //! ```text
 //! functions, service, overhead   the release artifacts under the Runtime API, beside Node
-//! units, live                    what DynamoDB Local charges, and a large table
+//! units, live                    the units that DynamoDB Local reports, and a large table
 //! scrape, growth                 merging, beside Python's and Node's clients
-//! publish, sigils                single steps, beside the libraries that they are made of
-//!   ├ subject, work              what a function is asked for, and whether its response is right
-//!   ├ population, peer           environments by the thousand, and what others have instead
+//! publish, sigils                single steps, beside the libraries on which they are built
+//!   ├ subject, work              the programs, their requests, and checks of their responses
+//!   ├ population, peer           environments by the thousand, and the alternatives
 //!   └ measurement, report        clocks and samples, and results as data
-//! counted                        what `make guard` counts the instructions of
+//! counted                        the work whose instructions `make guard` counts
 //! ```
 
 pub mod counted;
@@ -44,14 +44,14 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use report::Report;
 
-/// The parts, in the order in which they run without a choice.
+/// Parts, in the order in which they run if none is chosen.
 const PARTS: [&str; 9] = ["scrape", "publish", "sigils", "functions", "service", "overhead", "units", "live", "growth"];
 
-/// The longest that a part may take, on a busy machine.
+/// Longest time that a part may take on a busy machine.
 const LIMIT: Duration = Duration::from_secs(600);
 
-/// Measures these parts, or all, and puts the results into the file that the first argument names, beside those of other parts that
-/// are there. A subject that does not do its work is a failure; Ctrl-C and SIGTERM are, too.
+/// Measures these parts, or all, and writes the results to the file that the first argument names. Results of other
+/// parts in that file are kept. A subject that does not do its work is a failure; so are Ctrl-C and SIGTERM.
 pub async fn run(arguments: &[String]) -> Result<()> {
     let Some((results, parts)) = arguments.split_first() else {
         bail!("usage: harness bench <results> [{}]...", PARTS.join("|"));
@@ -83,7 +83,7 @@ async fn measure(results: &Path, parts: &[String]) -> Result<()> {
         let report = report.with_context(|| format!("{part} took longer than {LIMIT:?}"))?;
         let mut report = serde_json::to_value(report.with_context(|| part.clone())?)?;
         report["seconds"] = started.elapsed().as_secs().into();
-        // A number above that of the cores says that times on the wall are those of others, too.
+        // A load above the number of cores means that wall times include the work of other processes.
         report["load"] = std::fs::read_to_string("/proc/loadavg")?.split(' ').next().map(str::to_owned).into();
         all[part] = report;
         std::fs::write(results, format!("{all:#}\n")).with_context(|| results.display().to_string())?;
@@ -106,7 +106,7 @@ async fn run_part(part: &str) -> Result<Report> {
     }
 }
 
-/// What the numbers depend on.
+/// Describes the machine and the tools on which the numbers depend.
 async fn machine() -> Result<Value> {
     let version = async |program: &str| {
         let output = Command::new(program).arg("--version").output().await.with_context(|| program.to_owned())?;

@@ -1,5 +1,5 @@
-//! `harness concurrency`: an environment that handles several requests at once, with metrics published and not, side by side
-//! in one run; and how far pages are behind while a long request runs.
+//! `harness concurrency`: compares environments that handle several requests at once with metrics published and
+//! without, side by side in one run, and measures how far pages lag behind while a long request runs.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,30 +14,30 @@ use crate::kit::runtime_api::{Deadline, RuntimeApi};
 use crate::kit::stats::Stats;
 use crate::kit::{functions, workspace};
 
-/// How many requests an environment handles at once.
+/// Number of requests that an environment handles at once.
 const AT_ONCE: u32 = 16;
 
-/// How many requests each is sent, in turn, so that whatever else the machine does meets both.
+/// Number of requests in a round. The environments take turns, so that whatever else the machine does affects both.
 const ROUND: u32 = 500;
 const ROUNDS: u32 = 40;
 
-/// How long the long request takes.
+/// Duration of the long request.
 const LONG: Duration = Duration::from_secs(60);
 
-/// The metric that counts requests.
+/// Metric that counts requests.
 const JOBS: &str = "jobs_total";
 
-/// How often a request is sent and a page is read meanwhile.
+/// Pause between two requests during the long one; the page is read after each.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Runs it and prints what was measured. Whether the totals are exact is checked.
+/// Runs the comparison, prints what it measured, and checks that the totals are exact.
 pub async fn run() -> Result<()> {
     let logs = workspace::local("logs/concurrency");
     std::fs::create_dir_all(&logs).with_context(|| logs.display().to_string())?;
     let dynamodb = DynamoDbLocal::start_in_memory(&logs.join("dynamodb.log")).await?;
     let function = Function { name: "jobs", program: functions::build_jobs().await? };
     let on = Measured::start("on", &function, &dynamodb, &[], &logs).await?;
-    // An environment that publishes once an hour counts as usual and writes next to nothing.
+    // An environment that publishes once an hour counts as usual, but writes almost nothing.
     let rarely = [("STATS_PUBLISH_INTERVAL", "1h"), ("STATS_PUBLISH_BURST", "1")];
     let off = Measured::start("off", &function, &dynamodb, &rarely, &logs).await?;
 
@@ -64,7 +64,7 @@ pub async fn run() -> Result<()> {
     off.ends_with(requests).await
 }
 
-/// An environment with a stats table of its own.
+/// An environment with its own stats table.
 struct Measured {
     environment: ExecutionEnvironment,
     api: Arc<RuntimeApi>,
@@ -88,15 +88,15 @@ impl Measured {
         Ok(Self { api: environment.api(), environment, stats })
     }
 
-    /// One round of requests. Returns how long it took.
+    /// Sends one round of requests. Returns its duration.
     async fn round(&self) -> Result<Duration> {
         let started = Instant::now();
         self.api.invoke_all(&job(), ROUND, AT_ONCE).await?;
         Ok(started.elapsed())
     }
 
-    /// While a long request runs and others come and go: by how much the pages are behind at most, and how many jobs that were.
-    /// `before` is how many there were already.
+    /// Sends short requests while a long one runs. Returns the longest time by which a page lagged behind, and the
+    /// number of jobs, the long one among them. `before` is the number of jobs from before.
     async fn furthest_behind(&self, before: u32) -> Result<(Duration, u32)> {
         self.api.set_deadline(Deadline::After(LONG * 2));
         let api = Arc::clone(&self.api);
@@ -110,7 +110,7 @@ impl Measured {
             let asked_at = Instant::now();
             let shown = (self.stats.counted(JOBS).await? - f64::from(before)).max(0.0) as usize;
             ensure!(shown <= done_at.len(), "{shown} jobs are shown of {}", done_at.len());
-            // The first that the page does not have.
+            // The first job that the page does not show.
             if let Some(missing_since) = done_at.get(shown) {
                 furthest = furthest.max(asked_at.duration_since(*missing_since));
             }
@@ -120,7 +120,7 @@ impl Measured {
         Ok((furthest, u32::try_from(done_at.len())?))
     }
 
-    /// Ends it as Lambda does: then its page has all of its jobs, and no more.
+    /// Ends the environment as Lambda does, and checks that its page then has exactly this many jobs.
     async fn ends_with(self, jobs: u32) -> Result<()> {
         self.environment.terminate().await?;
         let shown = self.stats.counted(JOBS).await?;

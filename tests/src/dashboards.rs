@@ -1,10 +1,10 @@
-//! `make dashboards`: an incident against a bundle of its own, seen by a real Prometheus. What every panel and every alert
-//! shows is compared with what was sent, and the dashboards are drawn.
+//! `make dashboards`: plays an incident against a bundle, observed by a real Prometheus. Compares what every panel and
+//! every alert shows with what was sent, and draws the dashboards.
 //!
 //! ```text
-//! traffic     what is sent, answer by answer, and the incident
+//! traffic     the requests, an account of their answers, and the incident
 //!   └ faulty_dynamodb
-//! oracle      what must follow from it, computed from two scrapes and not by PromQL
+//! oracle      the expected values, computed from two scrapes and not by PromQL
 //! panels      every query of every panel, against the oracle
 //! alerts      every alert: fires, is pending, or stays silent
 //! pictures    the pages in a browser, whose numbers are compared too
@@ -31,9 +31,10 @@ use faulty_dynamodb::FaultyDynamoDb;
 use oracle::Oracle;
 use traffic::{Sent, Traffic};
 
-/// The publishing of a busy environment lags by a second at most, and a scrape by another.
+/// A busy environment publishes with a lag of at most a second, and a scrape adds another.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// For how many scrapes nothing happens before and after, so that no increase lies at the edge of the window.
+/// Number of scrapes before and after the traffic during which nothing is sent, so that no increase lies at the edge of
+/// the window.
 const QUIET_SCRAPES: f64 = 3.0;
 
 /// A stretch of time, in seconds since the epoch.
@@ -48,14 +49,15 @@ impl Window {
         self.to - self.from
     }
 
-    /// As PromQL writes it. Scrapes have times in milliseconds; one more takes in the sample at its start, which newer
-    /// versions leave out, and older ones when they round.
+    /// Returns the window's length as a PromQL range. Scrapes have times in milliseconds. The range is one millisecond
+    /// longer, so that it includes the sample at its start, which newer versions of Prometheus leave out, and older
+    /// ones leave out when they round.
     fn as_range(self) -> String {
         format!("{}ms", (self.seconds() * 1000.0).round() + 1.0)
     }
 }
 
-/// Runs to the end, and fails if anything is not as it must be.
+/// Runs everything, and fails if anything is not as it must be.
 pub async fn run() -> Result<()> {
     let pages = workspace::root().join("dashboards/draw/dist");
     ensure!(pages.join("index.html").exists(), "the pages are not built: run 'make dashboards'");
@@ -63,14 +65,16 @@ pub async fn run() -> Result<()> {
     let dynamodb = FaultyDynamoDb::start(format!("http://127.0.0.1:{dynamodb_port}")).await?;
     let options = Options { dynamodb_port: Some(dynamodb_port), ..Options::for_test("dashboards") }
         .with("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url())
-        // Short, so that sigils expire and are collected, and environments fall silent and are folded, within minutes.
+        // These settings are short, so that sigils expire and are collected, and environments fall silent and are folded, within
+        // minutes.
         .with("SIGIL_RETENTION_SECONDS", "1")
         .with("STATS_WRITER_IDLE", "12s")
         .with("STATS_GRACE", "12s");
     let bundle = Bundle::start(&options).await?;
     let client = bundle.client();
 
-    // Each function once, so that every series is there before the first scrape, and its first increment after it is seen.
+    // Calls each function once, so that every series exists before the first scrape, and its first increment is seen
+    // after it.
     let mut traffic = Traffic::new(client.clone());
     traffic.warm_up().await?;
     let prometheus = Prometheus::start_with(&prometheus::Options {
@@ -99,7 +103,7 @@ pub async fn run() -> Result<()> {
     let oracle = Oracle::read(&prometheus, window).await?;
     sent.compare(&oracle)?;
     println!("  every one of them is counted, once");
-    // An incident takes minutes: all that is wrong is said at once.
+    // An incident takes minutes, so all faults are reported at once.
     let checks = [
         panels::check(&prometheus, &oracle, &sent).await,
         alerts::check(&prometheus, window, traffic.healthy_until()).await,
@@ -111,7 +115,7 @@ pub async fn run() -> Result<()> {
     Ok(())
 }
 
-/// Waits until Prometheus has scraped all that was sent.
+/// Waits until Prometheus has scraped everything that was sent.
 async fn seen(prometheus: &Prometheus, sent: &Sent) -> Result<()> {
     wait::until("Prometheus has seen all of it", PATIENCE, async || {
         for (expression, count) in sent.totals() {
@@ -125,8 +129,8 @@ async fn seen(prometheus: &Prometheus, sent: &Sent) -> Result<()> {
     .await
 }
 
-/// Waits for some scrapes in which nothing is sent, and returns the time of the last one. A window from one such time to
-/// another has samples at both ends, so that `rate` does not have to extrapolate.
+/// Waits for some scrapes during which nothing is sent, and returns the time of the last one. A window between two such
+/// times has samples at both ends, so that `rate` does not have to extrapolate.
 async fn quiet(prometheus: &Prometheus) -> Result<f64> {
     let good_scrapes = async || {
         let result = prometheus.query("sum_over_time(up[10m]) and up == 1").await?;
@@ -135,7 +139,8 @@ async fn quiet(prometheus: &Prometheus) -> Result<f64> {
     let start = good_scrapes().await?;
     wait::until("Prometheus has scraped again", PATIENCE, async || {
         let scraped = good_scrapes().await?;
-        // Of a plain selector only, `timestamp` says when the sample was taken; of anything else, when it was asked for.
+        // `timestamp` returns the time of the sample only for a plain selector; for anything else it returns the time
+        // of the query.
         let last = prometheus.query("timestamp(up) and up == 1").await?;
         match last.first() {
             Some(last) if scraped >= start + QUIET_SCRAPES => Ok(last.value),

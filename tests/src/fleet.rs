@@ -1,4 +1,4 @@
-//! A fleet of real function processes, to which everything happens that can, while it is scraped all the time.
+//! Runs a fleet of real function processes that meet every kind of fault while they are scraped all the time.
 //!
 //! ```text
 //! clients ─▶ Runtime API ─▶ encode, verify, gc, metrics ─▶ proxy with faults ─▶ DynamoDB Local
@@ -6,9 +6,10 @@
 //!               └──────────── must agree with ────────────────┴─────── and with every page
 //! ```
 //!
-//! AWS refuses a request that was signed long ago, and the protocol's grace period is longer than that. DynamoDB Local
-//! takes requests of any age, so the proxy refuses them, and both times are scaled down together: see [`Settings`].
-//! Without that, a process that froze between signing a put and sending it would show a fault that cannot be in AWS.
+//! AWS refuses a request that was signed long ago, and the protocol's grace is longer than that limit. DynamoDB Local
+//! accepts requests of any age, so the proxy refuses old ones, and both times are scaled down together: see
+//! [`Settings`]. Without that, a process that froze between signing a put and sending it would show a fault that cannot
+//! occur in AWS.
 
 mod drive;
 pub mod pages;
@@ -47,20 +48,20 @@ use plan::{End, Plan};
 use published::Published;
 use violation::{Rule, Violation};
 
-/// How many of gc's environments run at a time, so that their runs overlap.
+/// Number of gc's environments at a time, so that their runs overlap.
 const GC_AT_ONCE: u32 = 2;
 
-/// Scrapes follow one another with this pause, to leave the processor to others.
+/// Pause between two scrapes, which leaves the processor to others.
 const SCRAPE_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long compaction may take once everything is quiet: a silence, two graces and some runs of gc.
+/// Longest time that compaction may take once everything is quiet: a silence, two graces and some runs of gc.
 const COMPACTION: Duration = Duration::from_secs(60);
 
-/// How long an environment without a request may take to publish what it has done: a second after a publish that
-/// failed.
+/// Longest time in which an environment without requests must publish what it has done. It retries a second after a
+/// publish that failed.
 const PUBLISHING: Duration = Duration::from_secs(20);
 
-/// The long run of `make soak`. Ctrl-C and SIGTERM end it early, which is a failure.
+/// Runs the long fleet of `make soak`. Ctrl-C and SIGTERM end it early, which is a failure.
 pub async fn soak() -> Result<()> {
     let settings = Settings::from_env(Settings::LONG)?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -75,7 +76,7 @@ pub async fn soak() -> Result<()> {
     Ok(())
 }
 
-/// Runs a fleet, and reports what happened and what was wrong. `name` is the folder of its logs.
+/// Runs a fleet, and reports what happened and what was wrong. `name` is the name of the folder of its logs.
 pub async fn run(name: &str, settings: Settings) -> Result<Report> {
     println!("the fleet's seed: FLEET_SEED={}", settings.seed);
     let started = Instant::now();
@@ -87,7 +88,7 @@ pub async fn run(name: &str, settings: Settings) -> Result<Report> {
     Ok(fleet.report(started.elapsed()))
 }
 
-/// What all tasks of a run share.
+/// State that all tasks of a run share.
 struct Shared {
     settings: Settings,
     programs: BTreeMap<String, PathBuf>,
@@ -95,13 +96,13 @@ struct Shared {
     logs: PathBuf,
     proxy: FaultProxy,
     published: Arc<Published>,
-    /// Whether clients have sent what they had to send.
+    /// `true` once clients have sent everything that they had to send.
     done: watch::Sender<bool>,
     next: AtomicU32,
     log: Mutex<Log>,
 }
 
-/// What happened so far.
+/// A record of what happened so far.
 #[derive(Default)]
 struct Log {
     members: BTreeMap<String, Member>,
@@ -115,12 +116,12 @@ struct Log {
 struct Member {
     function: &'static str,
     api: Arc<RuntimeApi>,
-    /// Whether it lived until everything that it had done was published.
+    /// `true` once the environment has lived until everything that it had done was published.
     survived: bool,
     killed: bool,
-    /// Whether it was killed since a request had run into its time-out.
+    /// Set if the environment was killed because a request had run into its time-out.
     timed_out: bool,
-    /// How many requests it handles at once.
+    /// Number of requests that the environment handles at once.
     at_once: u32,
 }
 
@@ -128,13 +129,13 @@ struct Fleet {
     shared: Arc<Shared>,
     pages: Pages,
     metrics: ExecutionEnvironment,
-    /// What had passed the proxy when clients were done and faults ended.
+    /// Counts of the proxy when clients were done and faults ended.
     traffic: Traffic,
-    /// Last, for everything else needs it until it ends.
+    /// The database is the last field, since everything else needs it until it ends.
     dynamodb: DynamoDbLocal,
 }
 
-/// An environment that is up.
+/// An environment that runs.
 struct Running {
     name: String,
     environment: ExecutionEnvironment,
@@ -184,8 +185,8 @@ impl Fleet {
         Ok(Self { shared, pages: Pages::default(), metrics, traffic: Traffic::default(), dynamodb })
     }
 
-    /// Everything at once: clients, gc, scrapes, and what happens to the processes and calls of all of them. Hands out
-    /// the environments that survived.
+    /// Runs everything at once: clients, gc, scrapes, and whatever happens to their processes and calls. Returns the
+    /// environments that survived.
     async fn live(&mut self) -> Result<Vec<Running>> {
         self.shared.proxy.set_faults(Faults { per_mille: Settings::FAULTS_PER_MILLE });
         let mut slots = JoinSet::new();
@@ -200,7 +201,7 @@ impl Fleet {
             let mut done = self.shared.done.subscribe();
             let mut random = fastrand::Rng::with_seed(self.shared.settings.seed);
             while !*done.borrow_and_update() {
-                // Rarely, for a scrape that was frozen for half a grace says nothing.
+                // Long freezes are rare, since a scrape that was frozen for half a grace shows nothing.
                 let freeze = (random.u8(..40) == 0).then(|| Settings::GRACE.mul_f64(random.f64()));
                 self.shared.scrape(&mut self.metrics, &mut self.pages, freeze).await?;
                 tokio::time::sleep(SCRAPE_PAUSE).await;
@@ -225,7 +226,7 @@ impl Fleet {
         Ok(survivors)
     }
 
-    /// Keeps the survivors busy and runs gc until nobody else has a snapshot.
+    /// Keeps the survivors busy and runs gc until only the survivors have snapshots.
     async fn compact(&mut self, mut survivors: Vec<Running>) -> Result<Vec<Running>> {
         let shared = Arc::clone(&self.shared);
         let (metrics, pages, dynamodb) = (&mut self.metrics, &mut self.pages, &self.dynamodb);
@@ -246,7 +247,7 @@ impl Fleet {
         Ok(survivors)
     }
 
-    /// Ends the survivors as Lambda does, and compares the totals.
+    /// Waits until the survivors have published everything, ends them as Lambda does, and compares the totals.
     async fn end(&mut self, survivors: Vec<Running>) -> Result<()> {
         let published = wait::until("the survivors have published everything", PUBLISHING, async || {
             let left = |survivor: &&Running| self.shared.published.lost(&survivor.name) > 0;
@@ -265,7 +266,7 @@ impl Fleet {
             survivor.environment.terminate().await?;
         }
         self.shared.proxy.quiet().await;
-        // Now nothing is on its way, so that the two limits of a page are one.
+        // Nothing is on its way any more, so the two limits of a page are the same.
         let (shared, metrics, pages) = (&self.shared, &mut self.metrics, &mut self.pages);
         wait::until("there is a last page", COMPACTION, async || {
             match shared.scrape(metrics, pages, None).await.map_err(Setback::Final)? {
@@ -308,7 +309,7 @@ impl Fleet {
     }
 }
 
-/// How many snapshots there are.
+/// Returns the number of snapshots in the table.
 async fn snapshots(dynamodb: &DynamoDbLocal) -> Result<usize> {
     let mut pages = dynamodb.client().scan().table_name(tables::STATS).consistent_read(true).into_paginator().send();
     let mut found = 0;
@@ -325,7 +326,8 @@ impl Shared {
     }
 
     fn violated(&self, violation: Violation) {
-        // The first of a kind tells most; what is wrong once is often wrong at each scrape from then on.
+        // Only the first violation of a kind is kept: it tells most, and what is wrong once is often wrong at each
+        // scrape from then on.
         let mut log = self.log();
         let is_known = |known: &Violation| known.rule == violation.rule && known.subject == violation.subject;
         if !log.violations.iter().any(is_known) {
@@ -337,14 +339,14 @@ impl Shared {
         let mut variables = self.variables.clone();
         variables.set("AWS_ACCESS_KEY_ID", name);
         variables.set("AWS_LAMBDA_MAX_CONCURRENCY", &at_once.to_string());
-        // As while a deploy brings the other format: both are at work side by side.
+        // Both formats are in use side by side, as while a deployment brings the other one.
         variables.set("STATS_FORMAT", if name.ends_with(['1', '4', '7']) { "1" } else { "2" });
         let program = self.programs.get(function).context("it was built")?.clone();
         let function = Function { name: function, program };
         ExecutionEnvironment::start(&function, &variables, &self.logs.join(format!("{name}.log"))).await
     }
 
-    /// A cold start of an environment that publishes.
+    /// Starts an environment that publishes.
     async fn start_environment(&self, function: &'static str, name: String, at_once: u32) -> Result<Running> {
         let environment = self.start_process(function, &name, at_once).await?;
         let api = environment.api();
@@ -355,8 +357,8 @@ impl Shared {
         Ok(Running { name, environment })
     }
 
-    /// One after another, the lives of environments, until the fleet has had as many as it should. Hands out the one
-    /// that survives.
+    /// Runs environments one after another, until the fleet has had as many as it should. Returns the last environment
+    /// if it survives.
     async fn lives(self: Arc<Self>) -> Result<Option<Running>> {
         loop {
             let number = self.next.fetch_add(1, Ordering::SeqCst);

@@ -1,16 +1,16 @@
-//! Real parts, started and ended.
+//! Starts and ends real parts: databases, functions, servers and proxies.
 //!
 //! ```text
 //! bundle                      everything, in the order in which it must start and end
 //!   ├ dynamodb_local ─ tables ─ declared_tables   real tables, as template.yaml declares them
 //!   ├ watch ─ functions ─ variables               the functions under cargo-lambda
-//!   └ client ─ exposition                         what a user of the bundle sees
-//! prometheus, alertmanager    a bundle is scraped, and somebody is told
+//!   └ client ─ exposition                         requests to the routes, and the page that a scrape returns
+//! prometheus, alertmanager    servers that scrape a bundle and send notifications
 //! execution_environment ─ runtime_api ─ lambda_event    one process as Lambda would run it
-//!   └ stats                   and what it has published
+//!   └ stats                   the counts that it has published
 //! deployed ─ secrets_manager  functions as they are deployed; a stand-in for a service that has no emulator
-//! fault_proxy, valve          between a function and the services: what fails, what hangs
-//! process, port, http_server, wait, workspace, credentials, keys   what all of them stand on
+//! fault_proxy, valve          proxies between a function and the services, which fail or hang
+//! process, port, http_server, wait, workspace, credentials, keys   the foundation of all of them
 //! ```
 
 pub mod alertmanager;

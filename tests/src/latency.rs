@@ -1,5 +1,5 @@
-//! `harness latency`, a part of `make soak`: the same requests with metrics on and off, side by side in one run, under
-//! k6.
+//! `harness latency`, a part of `make soak`: sends the same requests to functions with metrics on and with metrics off,
+//! side by side in one run, with k6.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::kit::variables::{DEFAULT_METRICS_TOKEN, FunctionVariables};
 use crate::kit::watch::Watch;
 use crate::kit::{port, tables, workspace};
 
-/// Runs k6 to its end. Ctrl-C and SIGTERM end it early, which is a failure.
+/// Runs k6 until it ends. Ctrl-C and SIGTERM end it early, which is a failure.
 pub async fn run() -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -23,14 +23,14 @@ pub async fn run() -> Result<()> {
     }
 }
 
-/// Both sets of functions use one database, so that its load is the same for both.
+/// Starts both sets of functions and runs k6. Both use one database, so that its load is the same for both.
 async fn compare() -> Result<()> {
     let logs = workspace::local("logs/latency");
     std::fs::create_dir_all(&logs).with_context(|| logs.display().to_string())?;
     let dynamodb = DynamoDbLocal::start_in_memory(&logs.join("dynamodb.log")).await?;
     tables::create(&dynamodb.client()).await?;
     let on = FunctionVariables::new(&dynamodb.url(), &sigil::keys::generate("latency"), DEFAULT_METRICS_TOKEN);
-    // An environment that publishes once an hour counts as usual and writes next to nothing.
+    // An environment that publishes once an hour counts as usual, but writes almost nothing.
     let mut off = on.clone();
     off.set("STATS_PUBLISH_INTERVAL", "1h");
     off.set("STATS_PUBLISH_BURST", "1");

@@ -1,12 +1,12 @@
-//! Runs the bundle on a desk and tests it end to end.
+//! Runs the bundle on a developer's machine and tests it end to end.
 //!
 //! ```text
-//! up, soak, latency, concurrency, fleet, bench, dashboards   what the Makefile and a person run: one program
-//!   └ template     what template.yaml deploys, and what the functions may do there
+//! up, soak, latency, concurrency, fleet, bench, dashboards   the commands of the Makefile and of developers: one program
+//!   └ template     the content of template.yaml, and the permissions of the functions
 //!       └ kit      real parts, started and ended: databases, functions, servers, proxies
 //! ```
 //!
-//! The end-to-end tests are in `e2e/`, a module for each promise, in one program. They use all of it.
+//! The end-to-end tests are in `e2e/`: one program, with a module for each promise. They use everything here.
 
 pub mod kit;
 pub mod template;

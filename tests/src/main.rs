@@ -1,5 +1,5 @@
-//! What the Makefile and the scripts run: `harness up`, `soak`, `latency`, `concurrency`, `fleet`, `bench`, `count`
-//! and `dashboards`.
+//! Runs one command for the Makefile and the scripts: `harness up`, `soak`, `latency`, `concurrency`, `fleet`, `bench`,
+//! `count` or `dashboards`.
 
 use std::process::ExitCode;
 

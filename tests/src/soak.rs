@@ -1,18 +1,18 @@
-//! `make soak`: clients, a scraper and gc for ten minutes, while everything around the functions fails in turn.
+//! `make soak`: runs clients, a scraper and gc for ten minutes, while everything around the functions fails in turn.
 //!
 //! ```text
-//! settings   how long, and with what seed
-//! trouble    what happens to DynamoDB, one after another: a round
-//! client     what is asked for, and what was promised
-//! operator   who scrapes, and starts gc
-//! seen       what clients saw, and what a page counts
-//! footprint  what processes hold
-//! report     what a run has shown
+//! settings   the duration and the seed
+//! trouble    what happens to DynamoDB, one trouble after another: a round
+//! client     the requests, and the promises that their answers made
+//! operator   the scrapes, and the runs of gc
+//! seen       what clients saw, compared with what a page counts
+//! footprint  the memory and file descriptors of processes
+//! report     the results of a run
 //! ```
 //!
-//! In a round each trouble lasts a few seconds, and in every other one Secrets Manager is silent meanwhile. Then all is well
-//! again, and the page must count exactly what clients saw. Then environments are killed and time out, and what they alone
-//! knew is what the page may lack from then on. At the end every sigil is verified that was ever acknowledged.
+//! In a round each trouble lasts a few seconds; in every other round Secrets Manager is silent meanwhile. Then all
+//! faults end, and the page must count exactly what clients saw. Then environments are killed and time out; from then
+//! on the page may lack what only they knew. At the end every sigil is verified that was ever acknowledged.
 
 pub mod client;
 pub mod footprint;
@@ -49,31 +49,33 @@ use seen::Seen;
 pub use settings::Settings;
 use trouble::Trouble;
 
-/// Clients at a time. The first one's environments live as long as the run.
+/// Number of clients at a time. The first client's environments live as long as the run.
 const CLIENTS: u64 = 3;
 
-/// How long one trouble lasts, with a second of well-being before it.
+/// Duration of one trouble, and of the time without faults before it.
 const TROUBLE: Duration = Duration::from_secs(3);
 const WELL: Duration = Duration::from_secs(1);
 
-/// How long DynamoDB is gone before it starts again.
+/// Time for which DynamoDB is gone before it starts again.
 const GONE: Duration = Duration::from_secs(1);
 
-/// Of a thousand calls, how many meet a fault when some do.
+/// Share of calls that meet a fault during a mixed trouble, and while environments are lost.
 const SOME: Faults = Faults { per_mille: 150 };
 
-/// Silence and grace, which are minutes in AWS, and how long a signed call is taken: the grace must outlast it.
+/// Silence and grace, which are minutes in AWS, and the time for which a signed call is accepted: the grace must
+/// outlast it.
 const WRITER_IDLE: &str = "8s";
 const GRACE: &str = "16s";
 const SIGNATURE_VALIDITY: Duration = Duration::from_secs(10);
 
-/// How long environments may take until they have published all: their pauses between failing attempts can be a minute.
+/// Longest time in which environments must publish everything: their pauses between failing attempts can grow to a
+/// minute.
 const PATIENCE: Duration = Duration::from_secs(100);
 
-/// Between two looks at whether they have.
+/// Pause before each look at whether they have.
 const LOOK: Duration = Duration::from_millis(300);
 
-/// Soaks optimised builds. What should not have happened is a failure; so are Ctrl-C and SIGTERM.
+/// Soaks optimized builds. A violation is a failure; so are Ctrl-C and SIGTERM.
 pub async fn run() -> Result<()> {
     let settings = Settings::from_env(Settings::LONG)?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -89,7 +91,7 @@ pub async fn run() -> Result<()> {
     Ok(())
 }
 
-/// Soaks these programs. The logs are in the folder of this name.
+/// Soaks these programs. The logs are in the folder called `name`.
 pub async fn soak(name: &str, settings: Settings, programs: BTreeMap<String, PathBuf>) -> Result<Report> {
     let limit = settings.duration + Settings::OVERTIME;
     let soaked = async { Soak::start(name, settings, programs).await?.run().await };
@@ -102,15 +104,15 @@ struct Soak {
     services: Services,
     clients: Vec<Client>,
     operator: Operator,
-    /// What clients saw and only environments knew that were lost.
+    /// Counts that clients saw and that were lost with the environments that alone knew them.
     forgotten: Seen,
-    /// What environments counted whose answers nobody heard.
+    /// Counts of environments whose answers nobody received.
     unheard: Seen,
     lost: u64,
     violations: Vec<String>,
 }
 
-/// What the functions need.
+/// The services and settings that the functions need.
 struct Services {
     dynamodb: DynamoDbLocal,
     proxy: FaultProxy,
@@ -126,7 +128,7 @@ impl Services {
     async fn start(name: &str, seed: u64, programs: BTreeMap<String, PathBuf>) -> Result<Self> {
         let logs = workspace::local("logs").join(name);
         std::fs::create_dir_all(&logs).with_context(|| logs.display().to_string())?;
-        // On disk: what was acknowledged must outlive the database's process, as it does in the cloud.
+        // The tables are on disk: what was acknowledged must outlive the database's process, as it does in the cloud.
         let data = TempDir::new()?;
         let storage = Storage::Folder(data.path().to_owned());
         let dynamodb = DynamoDbLocal::start(port::free()?, storage, &logs.join("dynamodb.log")).await?;
@@ -157,7 +159,7 @@ impl Services {
         ExecutionEnvironment::start(&Function { name, program }, &self.variables, &log).await
     }
 
-    /// Has this happen for a while, and then everything is well.
+    /// Causes a trouble for a while, and then ends all faults.
     async fn suffer(&mut self, trouble: Trouble) -> Result<()> {
         tokio::time::sleep(WELL).await;
         match trouble {
@@ -255,7 +257,7 @@ impl Soak {
         })
     }
 
-    /// One round of all troubles, while clients and the operator work.
+    /// Runs one round of all troubles, while clients and the operator work.
     async fn suffer(mut self, round: u64) -> Result<Self> {
         let stop = watch::Sender::new(false);
         let mut clients = JoinSet::new();
@@ -274,10 +276,11 @@ impl Soak {
         Ok(self)
     }
 
-    /// All is well: a run of gc ends well, and the page comes to count what clients saw. It may not count more at any time.
+    /// Waits, without faults, until a run of gc succeeds and the page counts what clients saw. The page must never
+    /// count more.
     async fn settle(&mut self) -> Result<()> {
         self.services.proxy.quiet().await;
-        // Its breaker can still be open for some seconds.
+        // The circuit breaker of gc can still be open for some seconds.
         let collected = wait::until("gc runs to its end", PATIENCE, async || {
             match self.operator.collect().await.map_err(Setback::Final)? {
                 None => Ok(()),
@@ -300,14 +303,14 @@ impl Soak {
             }
             if missing.total() == 0 { Ok(()) } else { not_yet(format!("the page lacks {missing:?}")) }
         });
-        // The rest of the run can still tell whether sigils are kept.
+        // A failure does not end the run, whose rest can still show whether sigils are kept.
         if let Err(error) = settled.await {
             self.violations.push(format!("{error:#}"));
         }
         Ok(())
     }
 
-    /// What the page counts beyond what it should, and what it lacks, if it can be read.
+    /// Returns what the page counts beyond what it should, and what it lacks, or `None` if the page cannot be read.
     async fn difference(&mut self) -> Result<Option<(Seen, Seen)>> {
         let Some(page) = self.operator.scrape().await? else { return Ok(None) };
         let (mut counted, mut expected) = (Seen::on(&page), self.unheard.clone());
@@ -316,8 +319,9 @@ impl Soak {
         Ok(Some((counted.beyond(&expected), expected.beyond(&counted))))
     }
 
-    /// Kills environments, and has some time out, while some calls meet faults. Each was answering one request: the page
-    /// may count it though nobody heard the answer, or lack it though somebody did, and nothing else.
+    /// Kills some environments, and lets some time out, while some calls meet faults. Each of them was answering one
+    /// request: the page may count the request though nobody received the answer, or lack it though somebody did, and
+    /// nothing else.
     async fn lose_environments(&mut self) -> Result<()> {
         self.services.proxy.set_faults(SOME);
         let mut requests = 0;
@@ -349,7 +353,7 @@ impl Soak {
         Ok(())
     }
 
-    /// What the environments hold that live as long as the run.
+    /// Returns the footprints of the environments that live as long as the run.
     fn footprints(&self) -> Result<Vec<(&'static str, Footprint)>> {
         let of = |name, environment: &ExecutionEnvironment| anyhow::Ok((name, Footprint::of(environment.process())?));
         let first = self.clients.first().context("there is a client")?;

@@ -1,4 +1,4 @@
-//! What `template.yaml` deploys, and what of it must agree with the code.
+//! Expands `template.yaml`, and compares it with the code.
 
 pub mod cloudformation;
 pub mod complaints;

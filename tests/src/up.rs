@@ -1,4 +1,4 @@
-//! `make up`: the bundle in the foreground, until it is told to end.
+//! `make up`: runs the bundle in the foreground until it is stopped.
 
 pub mod index;
 pub mod observe;
@@ -15,12 +15,12 @@ use crate::kit::prometheus::Prometheus;
 use crate::kit::{port, workspace};
 use crate::up::settings::Settings;
 
-/// How often the processes are looked at.
+/// Time between two looks at the processes.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Runs until Ctrl-C or SIGTERM, which are a success, or until something fails.
+/// Runs the bundle until Ctrl-C or SIGTERM, which are a success, or until something fails.
 ///
-/// Both are listened to from the start, so that a process that is just being started is ended as well.
+/// Both signals are handled from the start, so that a process that is just starting is ended as well.
 pub async fn run() -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -41,11 +41,11 @@ async fn serve() -> Result<()> {
 
     println!("starting DynamoDB Local and the functions; their logs are in .local/{}", logs(&settings));
     let mut bundle = Bundle::start(&options(&settings)).await?;
-    // A Prometheus that is started by hand reads the token from here: see dashboards/prometheus.yml.
+    // A Prometheus that is started by hand reads the token from this file: see dashboards/prometheus.yml.
     let token_file = workspace::local("metrics-token");
     std::fs::write(&token_file, &settings.metrics_token).with_context(|| token_file.display().to_string())?;
 
-    // Before the check, so that what it does is seen.
+    // Prometheus starts before the self-check, so that it sees what the self-check does.
     let mut prometheus = if settings.observe { Some(observe::start(&settings, bundle.client()).await?) } else { None };
     println!("checking:");
     let sigil = match self_check::run(bundle.client()).await {
@@ -64,7 +64,8 @@ async fn serve() -> Result<()> {
     }
 }
 
-/// The folder of its logs. Two bundles on one desk differ in their ports.
+/// Returns the folder of the bundle's logs. It contains the port, so that two bundles on one machine have different
+/// folders.
 pub(crate) fn logs(settings: &Settings) -> String {
     format!("logs/up-{}", settings.port)
 }
@@ -81,7 +82,7 @@ fn options(settings: &Settings) -> Options {
     }
 }
 
-/// What can be seen and done now.
+/// Returns the text that is printed once the bundle is up.
 fn welcome(settings: &Settings) -> String {
     let index = index::url(settings);
     let kept = if settings.persist { "kept in .local/data" } else { "in memory; PERSIST=1 keeps it" };
@@ -104,7 +105,7 @@ The bundle is up. Ctrl-C ends it.
     )
 }
 
-/// What can be asked of it, ready to paste.
+/// Returns commands that call the bundle, ready to paste into a shell.
 pub(crate) fn commands(settings: &Settings) -> String {
     let (port, token) = (settings.port, &settings.metrics_token);
     let sigils = format!("http://127.0.0.1:{port}/api/consciousness/sigils");

@@ -1,4 +1,4 @@
-//! A proxy before DynamoDB Local that has each call's capacity reported, and adds it up.
+//! A proxy in front of DynamoDB Local that has the capacity of each call reported, and adds it up.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,20 +17,20 @@ pub(super) struct CapacityMeter {
     used: Arc<Mutex<Used>>,
 }
 
-/// What calls have used, by table and operation.
+/// Usage by table and operation.
 type Used = BTreeMap<(String, String), Usage>;
 
-/// What calls have used.
+/// The usage of calls.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Usage {
-    /// How many there were.
+    /// Number of calls.
     pub calls: u64,
-    /// Read or write units, whichever the operation uses.
+    /// Read or write units, whichever the operation consumes.
     pub units: f64,
 }
 
 impl CapacityMeter {
-    /// Starts it before the database at this address.
+    /// Starts a proxy in front of the database at this URL.
     pub(super) async fn start(dynamodb_url: &str) -> Result<Self> {
         let used = Arc::<Mutex<Used>>::default();
         let (noted, url) = (Arc::clone(&used), dynamodb_url.to_owned());
@@ -42,12 +42,12 @@ impl CapacityMeter {
         Ok(Self { server: server.await?, used })
     }
 
-    /// Where the function must send its calls.
+    /// Returns the URL to which the function must send its calls.
     pub(super) fn url(&self) -> String {
         self.server.url()
     }
 
-    /// What the calls of an operation on a table have used so far.
+    /// Returns what the calls of an operation on a table have used so far.
     pub(super) fn used(&self, table: &str, operation: &str) -> Usage {
         lock(&self.used).get(&(table.to_owned(), operation.to_owned())).copied().unwrap_or_default()
     }
@@ -68,7 +68,7 @@ async fn pass_on(
     let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
     let mut input: Value = serde_json::from_slice(&body)?;
     let table = input["TableName"].as_str().context("a call is on a table")?.to_owned();
-    // DynamoDB Local takes what is no longer what was signed.
+    // The signature no longer matches the body, but DynamoDB Local does not check it.
     input["ReturnConsumedCapacity"] = "TOTAL".into();
     let mut headers = head.headers;
     for name in ["host", "content-length"] {

@@ -1,4 +1,5 @@
-//! What `make guard` counts the instructions of: the work that this project's cost is made of, without a database.
+//! Runs the work whose instructions `make guard` counts: the work that makes up this project's cost, without a
+//! database.
 
 use std::time::Duration;
 
@@ -14,16 +15,17 @@ use sigil::timestamp::Timestamp;
 use super::population::{self, Environment, SERIES, Shape};
 use super::sigils::document;
 
-/// How many environments the scrape that is counted reads.
+/// Number of environments that the counted scrape reads.
 const ENVIRONMENTS: usize = 50;
 
 const USAGE: &str = "usage: harness count scrape|publish|encode <times>";
 
-/// Does the work of this name so many times: what differs between two runs is what the work alone takes.
+/// Does the named work a number of times. The difference between two runs of different numbers is the cost of the work
+/// alone.
 pub async fn run(arguments: &[String]) -> Result<()> {
     let [work, times] = arguments else { bail!(USAGE) };
     let (work, times) = (work.clone(), times.parse::<u32>().context(USAGE)?);
-    // A thread of its own, so that no other takes part.
+    // The work runs on a separate thread, so that no other thread takes part in it.
     tokio::task::spawn_blocking(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         runtime.block_on(async {

@@ -1,4 +1,4 @@
-//! What the parts that start functions share: a database with the bundle's tables, and a folder for the logs.
+//! Provides what the parts that start functions share: a database with the bundle's tables, and a folder for the logs.
 
 use std::path::PathBuf;
 
@@ -10,13 +10,13 @@ use crate::kit::execution_environment::ExecutionEnvironment;
 use crate::kit::variables::{DEFAULT_METRICS_TOKEN, FunctionVariables};
 use crate::kit::{tables, workspace};
 
-/// A database, and how functions are started beside it.
+/// A database, and settings with which functions are started beside it.
 pub(super) struct Desk {
     /// The database.
     pub dynamodb: DynamoDbLocal,
     /// The functions' settings.
     pub variables: FunctionVariables,
-    /// Where they log.
+    /// Folder of the functions' logs.
     pub logs: PathBuf,
 }
 
@@ -29,7 +29,8 @@ impl Desk {
         tables::create(&dynamodb.client()).await?;
         let mut variables =
             FunctionVariables::new(&dynamodb.url(), &sigil::keys::generate("bench"), DEFAULT_METRICS_TOKEN);
-        // At each start, the SDK for Node would warn of a version of Node that it is about to drop.
+        // Without this variable, the SDK for Node would warn at each start that it is about to drop this version of
+        // Node.
         variables.set("AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED", "true");
         Ok(Self { dynamodb, variables, logs })
     }

@@ -1,4 +1,5 @@
-//! The same service as it would be built for a server: Node with Express and prom-client, in one process that is always on.
+//! Runs the same service as it would be built for a server: Node with Express and prom-client, in one process that is
+//! always on.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +14,7 @@ use crate::kit::variables::FunctionVariables;
 use crate::kit::wait::{self, Setback};
 use crate::kit::{port, workspace};
 
-/// Node starts within half a second, and several times that on a busy machine.
+/// Node starts within half a second, and takes several times as long on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running server.
@@ -24,7 +25,7 @@ pub(super) struct Express {
 }
 
 impl Express {
-    /// Starts it, and waits until it answers.
+    /// Starts the server, and waits until it answers.
     pub(super) async fn start(variables: &FunctionVariables, log: &Path) -> Result<Self> {
         let port = port::free()?;
         let mut command = Command::new("node");
@@ -42,7 +43,7 @@ impl Express {
         Ok(this)
     }
 
-    /// Sends what an event holds as a request. Its response, in the form that a function's has.
+    /// Sends the request that an event holds. Returns the response in the form of a function's response.
     pub(super) async fn invoke(&self, event: &Value) -> Result<Outcome> {
         let path = event["rawPath"].as_str().context("an event has a path")?;
         let body = event["body"].as_str().context("an event has a body")?.to_owned();
@@ -52,7 +53,7 @@ impl Express {
         Ok(Outcome::Response(json!({ "statusCode": response.status().as_u16(), "body": response.text().await? })))
     }
 
-    /// Its process.
+    /// Returns the server's process.
     pub(super) fn process(&self) -> &Process {
         &self.process
     }

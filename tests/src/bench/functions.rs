@@ -1,6 +1,7 @@
-//! The part `functions`: the release artifacts under the Runtime API, beside a function for Node that does what encode does.
+//! The part `functions`: measures the release artifacts under the Runtime API, beside a function for Node that does the
+//! work of encode.
 //!
-//! Subjects take turns, invocation by invocation, so that whatever else the machine does hits all of them alike.
+//! Subjects take turns, invocation by invocation, so that whatever else the machine does affects all of them alike.
 
 use std::time::Duration;
 
@@ -12,32 +13,32 @@ use super::report::{Report, Table};
 use super::subject::{self, NODE, NODE_BUNDLED, Subject, serve};
 use super::work::{ENCODE, Ledger};
 
-/// How often each subject is started.
+/// Number of cold starts of each subject.
 const COLD_STARTS: usize = 11;
 
-/// How often each subject is invoked once it runs.
+/// Number of measured invocations of each subject, once it runs.
 const INVOCATIONS: usize = 300;
 
-/// How many invocations are not measured, in which the database warms up as well.
+/// Number of invocations that are not measured, during which the database warms up as well.
 const WARM_UP: usize = 20;
 
-/// The column of the program's size.
+/// Index of the column with the program's size.
 const PROGRAM: usize = 6;
 
-/// What was measured of one subject.
+/// The measurements of one subject.
 #[derive(Debug, Default)]
 struct Measurement {
-    /// From the start of the process until it asked for its first event.
+    /// Times from the start of the process until it asked for its first event.
     starts: Vec<Duration>,
-    /// What the first invocation took after that.
+    /// Times that the first invocations took after that.
     first_responses: Vec<Duration>,
-    /// What the later ones took.
+    /// Times that the later invocations took.
     latencies: Vec<Duration>,
-    /// The most memory that was resident, in bytes.
+    /// Largest resident memory, in bytes.
     peak_memory: u64,
 }
 
-/// Measures the part. A function that does not serve is a failure.
+/// Measures the part. A function that does not respond correctly is a failure.
 pub(super) async fn run() -> Result<Report> {
     let desk = Desk::start().await?;
     let mut ledger = Ledger::default();
@@ -72,7 +73,7 @@ pub(super) async fn run() -> Result<Report> {
         environment.terminate().await?;
     }
 
-    // All environments have published a last time, so that nothing is missing any more.
+    // All environments have published a last time, so nothing may be missing from the page.
     let metrics = rows.iter().find(|(subject, _)| subject.name == "metrics").context("metrics is measured")?;
     let environment = desk.environment(&metrics.0).await?;
     serve(&metrics.0, &environment, &mut ledger).await?;
@@ -97,7 +98,7 @@ fn table(rows: &[(Subject, Measurement)]) -> Result<Table> {
     );
     for (subject, measurement) in rows {
         let numbers = numbers(subject, measurement)?.into_iter().map(Some).enumerate();
-        // The packages of the one that is not bundled lie beside its program.
+        // The size of the program that is not bundled is unknown, since its packages lie beside it.
         let known = numbers.map(|(column, number)| number.filter(|_| column != PROGRAM || subject.name != NODE));
         table.row_with_gaps(subject.name, known);
     }
@@ -107,7 +108,7 @@ fn table(rows: &[(Subject, Measurement)]) -> Result<Table> {
     };
     for node in [NODE, NODE_BUNDLED] {
         let ratios = of(node)?.into_iter().zip(of(ENCODE)?).map(|(node, rust)| Some(node / rust));
-        // Node itself, which AWS provides, is no part of its programs' size.
+        // The size of Node itself, which AWS provides, is not part of its programs' size.
         let ratios = ratios.enumerate().map(|(column, ratio)| ratio.filter(|_| column != PROGRAM));
         table.row_with_gaps(format!("*{node} / {ENCODE}*"), ratios);
     }
@@ -119,7 +120,7 @@ fn table(rows: &[(Subject, Measurement)]) -> Result<Table> {
     Ok(table)
 }
 
-/// In the order of the columns.
+/// Returns the numbers of a row, in the order of the columns.
 fn numbers(subject: &Subject, measurement: &Measurement) -> Result<[f64; 7]> {
     let Measurement { starts, first_responses, latencies, peak_memory } = measurement;
     let program = std::fs::metadata(&subject.function.program)?.len();

@@ -1,4 +1,4 @@
-//! The part `growth`: what a scrape takes as environments, series and dead environments grow, as a picture.
+//! The part `growth`: measures the cost of a scrape as environments, series and dead environments grow, for a picture.
 
 use std::time::{Duration, Instant};
 
@@ -11,21 +11,21 @@ use super::peer::{PROM_CLIENT, PYTHON, Peer};
 use super::population::{self, Environment, SERIES, Shape};
 use super::report::{Line, Panel, Report};
 
-/// How many environments are live. Of the peers, only those that a run can wait for.
+/// Numbers of live environments. Peers are measured only up to [`PEERS_UP_TO`].
 const ENVIRONMENTS: [usize; 5] = [10, 100, 1000, 5000, 20_000];
-/// How many series each of ten environments has.
+/// Numbers of series that each of ten environments has.
 const SERIES_EACH: [usize; 5] = [10, 100, 1000, 5000, 20_000];
-/// How many environments have ended, beside a hundred that are live.
+/// Numbers of environments that have ended, beside a hundred live ones.
 const DEAD: [usize; 5] = [10, 100, 1000, 5000, 20_000];
 
-/// How many environments are live where something else grows.
+/// Number of live environments while something else grows.
 const LIVE_BESIDE_DEAD: usize = 100;
 const LIVE_BESIDE_SERIES: usize = 10;
 
-/// The most environments of a peer: preparing them and waiting for them takes minutes beyond.
+/// Largest number of environments of a peer: preparing more and waiting for them takes minutes.
 const PEERS_UP_TO: usize = 5000;
 
-/// How often each scrapes, after a first time that is not measured.
+/// Number of measured scrapes of each subject, after one that is not measured.
 const SCRAPES: usize = 3;
 
 /// Measures the part.
@@ -56,7 +56,7 @@ pub(super) async fn run() -> Result<Report> {
     Ok(Report { panels, ..Default::default() })
 }
 
-/// One curve for each subject: ours, Python's, Node's.
+/// The curves of one panel, one for each subject: ours, Python's, Node's.
 #[derive(Default)]
 struct Curves {
     ours: Vec<(f64, f64)>,
@@ -65,7 +65,8 @@ struct Curves {
 }
 
 impl Curves {
-    /// Adds a point to each curve. `processes` is how many have left something for the peers to read.
+    /// Adds a point to each curve. `processes` is the number of processes that have left something for the peers to
+    /// read.
     async fn measure(&mut self, x: usize, stats: &MemoryStatsTable, processes: usize, shape: Shape) -> Result<()> {
         let at = x as f64;
         let stats = stats.clone();
@@ -103,7 +104,7 @@ async fn theirs(mut peer: Peer) -> Result<f64> {
     Ok(quantile(&samples[1..], 0.5))
 }
 
-/// These environments start, publish, end and are folded, a thousand at a time, as between one gc run and the next.
+/// Starts environments that publish, end and are folded, a thousand at a time, as if between two runs of gc.
 async fn die(stats: &MemoryStatsTable, environments: std::ops::Range<usize>, shape: Shape) -> Result<()> {
     let grace = Duration::from_millis(1);
     let settings = population::settings(grace)?;
@@ -114,7 +115,7 @@ async fn die(stats: &MemoryStatsTable, environments: std::ops::Range<usize>, sha
             environment.request().await;
             environment.publisher.close().await;
         }
-        // Sealing and folding, burying, and forgetting are a grace apart.
+        // Sealing and folding come first, burying a grace later, and forgetting another grace later.
         for _ in 0..3 {
             let (report, done) = compact(stats, &settings, Instant::now() + Duration::from_secs(60)).await;
             done?;

@@ -1,4 +1,4 @@
-//! The part `live`: a scrape of thousands of live environments by the release artifact, out of DynamoDB Local.
+//! The part `live`: measures scrapes of thousands of live environments by the release artifact, out of DynamoDB Local.
 
 use std::time::{Duration, Instant};
 
@@ -18,13 +18,13 @@ use crate::kit::exposition::Exposition;
 use crate::kit::runtime_api::Outcome;
 use crate::kit::variables::FunctionVariables;
 
-/// How many environments are live, on how many shards.
+/// Numbers of live environments, and of the shards that they use.
 const TABLES: [(usize, u32); 3] = [(1000, 1), (10_000, 1), (10_000, 4)];
 
-/// How many environments publish at once.
+/// Number of environments that publish at once.
 const AT_ONCE: usize = 16;
 
-/// How often each table is scraped, after a first time that is not measured.
+/// Number of measured scrapes of each table, after one that is not measured.
 const SCRAPES: usize = 5;
 
 /// Measures the part.
@@ -87,14 +87,14 @@ async fn populate(stats: &DynamoDbStatsTable, environments: usize, shards: u32) 
     tasks.join_all().await.into_iter().collect()
 }
 
-/// What scrapes by one environment have taken, the first one left out.
+/// The cost of scrapes by one environment, without the first scrape.
 struct Scraped {
     wall: Duration,
     cpu: Duration,
     peak_memory: u64,
 }
 
-/// Lets a new environment of the function scrape so many times. Each page must count all environments.
+/// Starts an environment of `metrics` and scrapes with it `times` times. Each page must count all `live` environments.
 async fn scrapes(desk: &Desk, variables: &FunctionVariables, times: usize, live: usize) -> Result<Scraped> {
     let metrics = Subject::artifact("metrics")?;
     let environment = desk.environment_with(&metrics, variables).await?;

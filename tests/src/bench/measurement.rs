@@ -1,7 +1,7 @@
 //! Clocks and samples.
 //!
-//! Where a program's own work is compared, its time on a processor is measured: unlike the time on the wall it does not grow with
-//! what else the machine does.
+//! To compare the work of programs, their time on a processor is measured: unlike wall time, it does not grow with the
+//! work of other processes.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::kit::process::Process;
 
-/// Returns the sample that this share of all does not exceed (nearest rank).
+/// Returns the sample that this share of all samples does not exceed (nearest rank).
 pub fn quantile<T: Copy + PartialOrd>(samples: &[T], share: f64) -> T {
     let mut sorted = samples.to_vec();
     sorted.sort_by(|a, b| a.partial_cmp(b).expect("a sample is a number"));
@@ -23,7 +23,7 @@ pub fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// Returns the most memory of a process that was ever resident, in bytes, as Linux knows it.
+/// Returns the largest resident memory that a process ever had, in bytes, as Linux reports it.
 pub fn peak_memory(process: &Process) -> Result<u64> {
     let path = format!("/proc/{}/status", process.id());
     let status = std::fs::read_to_string(&path).with_context(|| path.clone())?;
@@ -32,12 +32,12 @@ pub fn peak_memory(process: &Process) -> Result<u64> {
     Ok(kibibytes * 1024)
 }
 
-/// Returns the time that a process's threads have had on processors, of those threads that still run.
+/// Returns the processor time of those threads of a process that still run.
 pub fn cpu_time(process: &Process) -> Result<Duration> {
     let tasks = format!("/proc/{}/task", process.id());
     let mut nanoseconds = 0;
     for task in std::fs::read_dir(&tasks).with_context(|| tasks.clone())? {
-        // proc(5): the time spent on the CPU, in nanoseconds, comes first. A thread may end meanwhile.
+        // The time spent on the CPU, in nanoseconds, comes first: see proc(5). A thread may end meanwhile.
         let Ok(statistics) = std::fs::read_to_string(task?.path().join("schedstat")) else { continue };
         let first = statistics.split_whitespace().next().context("schedstat is empty")?;
         nanoseconds += first.parse::<u64>()?;
@@ -45,8 +45,8 @@ pub fn cpu_time(process: &Process) -> Result<Duration> {
     Ok(Duration::from_nanos(nanoseconds))
 }
 
-/// Returns the time that a process has had on processors, in user space and in the kernel, threads that have ended included: to 10 ms,
-/// where [`cpu_time`] is exact. See `utime` and `stime` in proc(5).
+/// Returns the processor time of a process, in user space and in the kernel, including threads that have ended. The
+/// resolution is 10 ms, where [`cpu_time`] is exact. See `utime` and `stime` in proc(5).
 pub fn processor_time(process: &Process) -> Result<Duration> {
     let path = format!("/proc/{}/stat", process.id());
     let stat = std::fs::read_to_string(&path).with_context(|| path.clone())?;
@@ -57,25 +57,26 @@ pub fn processor_time(process: &Process) -> Result<Duration> {
     Ok(Duration::from_millis(10 * (ticks.0 + ticks.1)))
 }
 
-/// Returns the time that this thread has had on a processor.
+/// Returns the processor time of this thread.
 pub fn thread_time() -> Duration {
     clock_gettime(ClockId::ThreadCPUTime).try_into().expect("a clock does not run backwards")
 }
 
-/// How long each subject works in each of its turns, at least.
+/// Shortest time that each subject works in each of its turns.
 const TURN: Duration = Duration::from_millis(4);
 
-/// How many turns each subject has.
+/// Number of turns of each subject.
 const TURNS: usize = 25;
 
-/// Returns a subject that makes this call, of whose result nothing is left to the compiler's guess.
+/// Returns a subject that makes this call, and keeps the compiler from optimizing away its result.
 pub fn subject<T>(mut call: impl FnMut() -> T) -> impl FnMut() {
     move || {
         let _ = std::hint::black_box(call());
     }
 }
 
-/// Lets these subjects take turns, and returns what one call of each takes of a processor, in nanoseconds: the median over the turns.
+/// Lets subjects take turns, and returns the processor time of one call of each, in nanoseconds: the median over the
+/// turns.
 pub fn take_turns(subjects: &mut [&mut dyn FnMut()]) -> Vec<f64> {
     let time = |subject: &mut dyn FnMut(), calls: u32| {
         let started = thread_time();

@@ -1,4 +1,5 @@
-//! The part `overhead`: the same requests with metrics off, as by default, and published after every response.
+//! The part `overhead`: measures the same requests with metrics off, with metrics published as by default, and with
+//! metrics published after every response.
 
 use std::time::{Duration, Instant};
 
@@ -10,25 +11,25 @@ use super::report::{Report, Table};
 use super::subject::{Subject, serve};
 use super::work::{ENCODE, Ledger};
 
-/// What differs: the name; and `STATS_PUBLISH_INTERVAL`, `STATS_PUBLISH_BURST` and `STATS_PUBLISH_BUDGET_PERCENT`. Off means
-/// once an hour.
+/// Variants: the name, and the values of `STATS_PUBLISH_INTERVAL`, `STATS_PUBLISH_BURST` and
+/// `STATS_PUBLISH_BUDGET_PERCENT`. Off means published once an hour.
 const VARIANTS: [(&str, [&str; 3]); 3] = [
     ("off", ["1h", "1", "2"]),
     ("on, as by default", ["1s", "10", "2"]),
     ("published after every response", ["0s", "1", "100"]),
 ];
 
-/// How many requests each serves.
+/// Number of measured requests to each variant.
 const REQUESTS: usize = 1000;
 
-/// How many are not measured.
+/// Number of requests to each variant that are not measured.
 const WARM_UP: usize = 50;
 
-/// What was measured of one variant.
+/// The measurements of one variant.
 #[derive(Default)]
 struct Measurement {
     latencies: Vec<Duration>,
-    /// From the request until the environment asks for the next one.
+    /// Times from a request until the environment asks for the next one.
     cycles: Vec<Duration>,
     cpu_per_request: Duration,
 }
@@ -56,7 +57,7 @@ pub(super) async fn run() -> Result<Report> {
         measurement.cpu_per_request = cpu_time(environment.process())?;
     }
     for request in 0..REQUESTS {
-        // Who comes first alternates, so that none always finds the database warmed up by another.
+        // The order rotates, so that no variant always finds the database warmed up by another.
         for turn in 0..VARIANTS.len() {
             let (environment, measurement) = &mut environments[(request + turn) % VARIANTS.len()];
             let started = Instant::now();

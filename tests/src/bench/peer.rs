@@ -1,4 +1,5 @@
-//! What a user would take instead, in a process of its own: it prepares what it reads, and then scrapes when it is told to.
+//! Runs an alternative to this project in a separate process, which prepares what it reads, and then scrapes on
+//! request.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -13,12 +14,13 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use super::population::Shape;
 use crate::kit::workspace;
 
-/// The longest that a peer may take for one answer. 5,000 processes' files are written in half a minute, on a busy machine.
+/// Longest time that a peer may take for one answer. Writing the files of 5,000 processes takes half a minute on a busy
+/// machine.
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A running peer.
 pub(super) struct Peer {
-    /// What it is called in the tables.
+    /// Name of the peer in the tables.
     pub name: &'static str,
     stdin: ChildStdin,
     stdout: Lines<BufReader<ChildStdout>>,
@@ -26,13 +28,13 @@ pub(super) struct Peer {
     _folder: TempDir,
 }
 
-/// Python's multi-process collector.
+/// Name of Python's multi-process collector in the tables.
 pub(super) const PYTHON: &str = "Python's multi-process collector";
-/// What Node's cluster module has.
+/// Name of the registry that merges the workers of Node's cluster module, in the tables.
 pub(super) const PROM_CLIENT: &str = "prom-client's AggregatorRegistry";
 
 impl Peer {
-    /// Starts Python's client, with the files of so many processes.
+    /// Starts Python's client, with the files of `processes` processes.
     pub(super) async fn python(processes: usize, shape: Shape) -> Result<Self> {
         let folder = TempDir::new_in(scratch()?)?;
         let mut command = Command::new("python3");
@@ -41,10 +43,10 @@ impl Peer {
         Self::start(PYTHON, command, folder, processes, shape).await
     }
 
-    /// Starts Node's client, with the metrics of so many workers.
+    /// Starts Node's client, with the metrics of `workers` workers.
     pub(super) async fn prom_client(workers: usize, shape: Shape) -> Result<Self> {
         let mut command = Command::new("node");
-        // By default the heap ends at 2 GB or less; 5,000 workers' metrics need more.
+        // By default the heap is limited to 2 GB or less; the metrics of 5,000 workers need more.
         command.arg("--max-old-space-size=6144").arg(workspace::root().join("tests/bench/node/aggregate.mjs"));
         Self::start(PROM_CLIENT, command, TempDir::new_in(scratch()?)?, workers, shape).await
     }
@@ -67,13 +69,13 @@ impl Peer {
         Ok(peer)
     }
 
-    /// Lets it scrape once: the time of processors that this took, in milliseconds.
+    /// Lets the peer scrape once. Returns the processor time of the scrape, in milliseconds.
     pub(super) async fn scrape(&mut self) -> Result<f64> {
         let answer = self.ask("scrape").await?;
         answer["milliseconds"].as_f64().with_context(|| format!("{} says no time", self.name))
     }
 
-    /// Its page.
+    /// Returns the peer's page.
     pub(super) async fn page(&mut self) -> Result<String> {
         let answer = self.ask("page").await?;
         Ok(answer["page"].as_str().with_context(|| format!("{} has no page", self.name))?.to_owned())
@@ -91,7 +93,7 @@ impl Peer {
     }
 }
 
-/// Where the peers' files are, so that they are on a disk like the project itself.
+/// Returns the folder of the peers' files, which is on the same disk as the project.
 fn scratch() -> Result<impl AsRef<Path>> {
     let folder = workspace::local("bench-files");
     std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;

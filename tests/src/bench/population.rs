@@ -1,4 +1,5 @@
-//! Execution environments by the thousand, in this process: each with a registry, and a publisher that publishes once.
+//! Simulates execution environments by the thousand in this process: each has a registry, and a publisher that
+//! publishes once.
 //!
 //! The peers in `tests/bench/` count the same by the same formulas, so that pages can be compared.
 
@@ -16,25 +17,27 @@ use tower::{Layer, Service};
 
 use crate::kit::lambda_event;
 
-/// The bounds of the histograms, in seconds: ten, as the bundle's own have.
+/// Bounds of the histograms, in seconds: ten, like those of the bundle's own histograms.
 const BOUNDS: [f64; 10] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
 
-/// The series of one histogram, as Prometheus counts them: its buckets with the one up to +Inf, its sum and its count.
+/// Number of series of one histogram, as Prometheus counts them: its buckets with the one up to +Inf, its sum and its
+/// count.
 const SERIES_OF_A_HISTOGRAM: usize = BOUNDS.len() + 3;
 
-/// How many series an environment has in most parts.
+/// Number of series of an environment in most parts.
 pub(super) const SERIES: usize = 150;
 
-/// An invocation's deadline that is long past, as emulators that know no time-out say: nothing is published for its sake.
+/// Deadline of an invocation that is long past, as emulators without time-outs state it. Nothing is published because
+/// of such a deadline.
 const NO_DEADLINE: u64 = 0;
 
-/// More publishes than an environment needs to take its structure for one that stays.
+/// Number of publishes that is more than enough for an environment to regard its structure as lasting.
 const PUBLISHES_UNTIL_SETTLED: u32 = 12;
 
 /// Longer than any part takes.
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// What an environment counts: how many label sets of a counter, a gauge and a histogram.
+/// The numbers of label sets that an environment has of a counter, a gauge and a histogram.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shape {
     counters: usize,
@@ -43,7 +46,8 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    /// So many series as Prometheus counts them: half of them in histograms, a third counters, the others gauges.
+    /// Returns a shape with this number of series, as Prometheus counts them: half of them in histograms, a third counters, the
+    /// others gauges.
     pub(super) fn of(series: usize) -> Self {
         let histograms = series / (2 * SERIES_OF_A_HISTOGRAM);
         let rest = series - histograms * SERIES_OF_A_HISTOGRAM;
@@ -51,12 +55,12 @@ impl Shape {
         Self { counters, gauges: rest - counters, histograms }
     }
 
-    /// What the peers are told of it.
+    /// Returns the arguments that describe the shape to the peers.
     pub(super) fn arguments(self) -> [String; 3] {
         [self.counters, self.gauges, self.histograms].map(|number| number.to_string())
     }
 
-    /// The registry of the environment with this number.
+    /// Returns the registry of the environment with this number.
     pub(super) fn registry(self, environment: usize) -> Result<Registry> {
         let registry = Registry::new();
         let counter = IntCounterVec::new(Opts::new("bench_requests_total", "Requests by route."), &["route", "code"])?;
@@ -83,7 +87,7 @@ impl Shape {
     }
 }
 
-/// A handler that does nothing, so that what is left is publishing.
+/// A handler that does nothing, so that only publishing is measured.
 #[derive(Debug, Clone)]
 pub(super) struct Nothing;
 
@@ -103,15 +107,16 @@ impl Service<LambdaInvocation> for Nothing {
 
 /// An environment that publishes after each response.
 pub(super) struct Environment<T: PublishStats> {
-    /// Its publisher.
+    /// The environment's publisher.
     pub publisher: Publisher<T>,
     service: PublishService<T, Nothing>,
 }
 
 impl<T: PublishStats> Environment<T> {
-    /// One that publishes this registry.
+    /// Creates an environment that publishes this registry.
     pub(super) fn new(table: T, registry: Registry, shards: u32) -> Result<Self> {
-        // To one table, only the first environment of a process publishes the metrics that every environment has.
+        // Each environment gets a random table name: to one table, only the first environment of a process publishes
+        // the metrics that every environment has.
         let settings =
             WriterSettings::builder(WriterId::random().to_string(), "bench", "1").shards(shards).max_series(20_000);
         let settings = settings.pace(Duration::ZERO, 1).budget_percent(100).build()?;
@@ -120,12 +125,13 @@ impl<T: PublishStats> Environment<T> {
         Ok(Self { publisher, service })
     }
 
-    /// Answers a request, and publishes.
+    /// Handles a request, and publishes.
     pub(super) async fn request(&mut self) {
         self.service.call(lambda_event::invocation(NO_DEADLINE)).await.expect("the handler does nothing");
     }
 
-    /// Publishes until its structure is stored: from then on its snapshots name it, as those of environments that begin later do.
+    /// Publishes until the structure is stored. From then on the environment's snapshots name it, and so do those of
+    /// environments that begin later.
     pub(super) async fn settle(&mut self) {
         for _ in 0..PUBLISHES_UNTIL_SETTLED {
             self.request().await;
@@ -133,7 +139,8 @@ impl<T: PublishStats> Environment<T> {
     }
 }
 
-/// Publishes once for each of these environments, which stay live. The first settles before the others begin.
+/// Publishes once for each of these environments, which stay live. The first environment settles before the others
+/// begin.
 pub(super) async fn populate<T: PublishStats + Clone>(
     table: &T,
     environments: std::ops::Range<usize>,
@@ -151,14 +158,14 @@ pub(super) async fn populate<T: PublishStats + Clone>(
     Ok(())
 }
 
-/// The settings of a scrape or a compaction: environments stay live until they end.
+/// Returns the settings of a scrape or a compaction, with which environments stay live until they end.
 pub(super) fn settings(grace: Duration) -> Result<TableSettings> {
     Ok(TableSettings::builder("stats").writer_idle(HOUR).grace(grace).build()?)
 }
 
 /// Reads, merges and renders the page, as text.
 pub(super) async fn page<T: ReadStats>(table: &T) -> Result<String> {
-    // Nothing is known of the structures yet, as at a cold start.
+    // No structures are known yet, as at a cold start.
     let structures = Structures::default();
     let page = scrape(table, &structures, &settings(HOUR)?, Instant::now() + Duration::from_secs(60)).await?;
     Ok(String::from_utf8(Format::Text.render(&page))?)

@@ -1,4 +1,5 @@
-//! The part `publish`: what a publish takes of a processor beside the bare registry's gather, and what counting does.
+//! The part `publish`: measures the processor time of a publish beside the bare registry's gather, and that of
+//! counting.
 
 use anyhow::{Context, Result};
 use prometheus::process_collector::ProcessCollector;
@@ -9,13 +10,13 @@ use super::measurement::{subject, take_turns};
 use super::population::{Environment, SERIES, Shape};
 use super::report::{Report, Table};
 
-/// Measures the part, on a thread of its own.
+/// Measures the part, on a separate thread.
 pub(super) async fn run() -> Result<Report> {
     let tables = vec![tokio::task::spawn_blocking(publish).await??, tokio::task::spawn_blocking(hot_path).await??];
     Ok(Report { tables, ..Default::default() })
 }
 
-/// A publish, and gathering alone.
+/// Compares a publish with gathering alone.
 fn publish() -> Result<Table> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let registry = Shape::of(SERIES).registry(7)?;
@@ -77,7 +78,7 @@ impl Touched {
     }
 }
 
-/// Counting in a registry that is published, and in one that is not.
+/// Compares counting in a registry that is published with counting in one that is not.
 fn hot_path() -> Result<Table> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let (bare, published) = (Registry::new(), Registry::new());

@@ -1,4 +1,4 @@
-//! Results as data. `scripts/bench-document` renders them.
+//! Holds results as data, which `scripts/bench-document` renders.
 
 use serde::Serialize;
 
@@ -15,58 +15,58 @@ pub(super) struct Report {
 /// A table of numbers.
 #[derive(Debug, Serialize)]
 pub(super) struct Table {
-    /// Its heading.
+    /// Heading of the table.
     pub title: String,
-    /// Its columns, without that of the rows' names.
+    /// Columns, without the one of the rows' names.
     pub columns: Vec<Column>,
-    /// Its rows.
+    /// Rows of the table.
     pub rows: Vec<Row>,
-    /// What is measured, how, and what is not comparable.
+    /// Remarks on the measurement and on what is not comparable.
     pub notes: Vec<String>,
 }
 
 /// A column: all its numbers have one unit.
 #[derive(Debug, Serialize)]
 pub(super) struct Column {
-    /// Its heading.
+    /// Heading of the column.
     pub name: String,
-    /// The unit, such as `ms`; `×` is a ratio, and none is a count.
+    /// Unit, such as `ms`; `×` marks a ratio, and an empty unit a count.
     pub unit: &'static str,
 }
 
 /// A row.
 #[derive(Debug, Serialize)]
 pub(super) struct Row {
-    /// Its heading.
+    /// Heading of the row.
     pub name: String,
-    /// Its numbers; `None` where nothing can be said.
+    /// Numbers of the row; `None` if a number is unknown.
     pub cells: Vec<Option<f64>>,
 }
 
-/// One diagram with two logarithmic axes.
+/// A diagram with two logarithmic axes.
 #[derive(Debug, Serialize)]
 pub(super) struct Panel {
-    /// Its heading.
+    /// Heading of the diagram.
     pub title: String,
-    /// What grows.
+    /// Label of the x axis: the quantity that grows.
     pub x: String,
-    /// What is measured, with its unit.
+    /// Label of the y axis: the measured quantity and its unit.
     pub y: String,
-    /// Its curves.
+    /// Curves of the diagram.
     pub lines: Vec<Line>,
 }
 
 /// One curve.
 #[derive(Debug, Serialize)]
 pub(super) struct Line {
-    /// Whose it is.
+    /// Name of the subject.
     pub name: String,
-    /// Its points, x and y.
+    /// Points, as pairs of x and y.
     pub points: Vec<(f64, f64)>,
 }
 
 impl Table {
-    /// A table without rows yet.
+    /// Returns a table without rows.
     pub(super) fn new<'a>(
         title: impl Into<String>,
         columns: impl IntoIterator<Item = (&'a str, &'static str)>,
@@ -80,7 +80,7 @@ impl Table {
         self.row_with_gaps(name, cells.into_iter().map(Some));
     }
 
-    /// Adds a row that does not say something in each column.
+    /// Adds a row that may lack numbers in some columns.
     pub(super) fn row_with_gaps(&mut self, name: impl Into<String>, cells: impl IntoIterator<Item = Option<f64>>) {
         let row = Row { name: name.into(), cells: cells.into_iter().collect() };
         assert_eq!(row.cells.len(), self.columns.len(), "{} has a cell for each column", row.name);

@@ -1,4 +1,4 @@
-//! The part `scrape`: decoding, merging and rendering, beside what Python and Node do for many processes.
+//! The part `scrape`: measures decoding, merging and rendering, beside what Python and Node do for many processes.
 
 use anyhow::{Result, ensure};
 use prometheus_dynamodb::MemoryStatsTable;
@@ -9,13 +9,13 @@ use super::population::{self, SERIES, Shape};
 use super::report::{Report, Table};
 use crate::kit::exposition::Exposition;
 
-/// How many environments, processes or workers there are.
+/// Numbers of environments, processes or workers.
 const ENVIRONMENTS: [usize; 3] = [100, 1000, 5000];
 
-/// How often each scrapes, after a first time that is not measured.
+/// Number of measured scrapes of each subject, after one that is not measured.
 const SCRAPES: usize = 5;
 
-/// This project's scrape, in the tables.
+/// Name of this project in the tables.
 const OURS: &str = "this project";
 
 /// Measures the part.
@@ -48,7 +48,7 @@ pub(super) async fn run() -> Result<Report> {
     Ok(table.into())
 }
 
-/// Lets all scrape the same counts in turns. What each takes of a processor, in milliseconds, ours first.
+/// Lets all subjects scrape the same counts in turns. Returns the processor time of each, in milliseconds, ours first.
 pub(super) async fn compare(environments: usize, shape: Shape) -> Result<Vec<(&'static str, f64)>> {
     let stats = MemoryStatsTable::default();
     population::populate(&stats, 0..environments, shape, 1).await?;
@@ -74,7 +74,7 @@ pub(super) async fn compare(environments: usize, shape: Shape) -> Result<Vec<(&'
     Ok(names.into_iter().zip(samples.iter().map(|samples| quantile(samples, 0.5))).collect())
 }
 
-/// One scrape of ours, on this thread alone: what it takes of a processor, in milliseconds.
+/// Scrapes ours once, on this thread alone. Returns the processor time, in milliseconds.
 fn ours_once(stats: &MemoryStatsTable) -> Result<f64> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let started = thread_time();
@@ -82,7 +82,7 @@ fn ours_once(stats: &MemoryStatsTable) -> Result<f64> {
     Ok(milliseconds(thread_time() - started))
 }
 
-/// The samples of the population's metrics: how many, and their sum, by name.
+/// Returns name, number and sum of the samples of each of the population's metrics.
 fn counts(page: &str) -> Result<Vec<(String, usize, f64)>> {
     let page = Exposition::parse(page)?;
     let names =
@@ -96,7 +96,8 @@ fn counts(page: &str) -> Result<Vec<(String, usize, f64)>> {
     Ok(names.map(count).into())
 }
 
-/// Whether both have counted the same. Sums of floats are added up in another order by each.
+/// Returns whether both have counted the same. Sums may differ by rounding, since each subject adds floats in another
+/// order.
 fn same(a: &[(String, usize, f64)], b: &[(String, usize, f64)]) -> bool {
     a.iter().zip(b).all(|(a, b)| (&a.0, a.1) == (&b.0, b.1) && (a.2 - b.2).abs() <= 1e-9 * a.2.abs())
 }

@@ -1,4 +1,4 @@
-//! The part `service`: encode and verify beside the same service built with Express.
+//! The part `service`: measures encode and verify beside the same service built with Express.
 
 use std::time::Instant;
 
@@ -11,10 +11,10 @@ use super::report::{Report, Table};
 use super::subject::{Subject, serve};
 use super::work::Ledger;
 
-/// How many requests of each kind each serves.
+/// Number of measured requests of each kind to each subject.
 const REQUESTS: usize = 1000;
 
-/// How many are not measured: Node compiles what it runs often.
+/// Number of requests that are not measured, during which Node compiles what runs often.
 const WARM_UP: usize = 300;
 
 /// Measures the part.

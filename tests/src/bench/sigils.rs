@@ -1,4 +1,4 @@
-//! The part `sigils`: canonicalising, hashing, signing and verifying, beside the libraries' own primitives.
+//! The part `sigils`: measures canonicalizing, hashing, signing and verifying, beside the libraries' own primitives.
 
 use anyhow::{Context, Result, ensure};
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
@@ -15,10 +15,10 @@ use sigil::token::{self, Claims};
 use super::measurement::{subject, take_turns};
 use super::report::{Report, Table};
 
-/// The sizes of the data, in kilobytes.
+/// Sizes of the data, in kilobytes.
 const KILOBYTES: [usize; 2] = [1, 100];
 
-/// Measures the part, on a thread of its own.
+/// Measures the part, on a separate thread.
 pub(super) async fn run() -> Result<Report> {
     tokio::task::spawn_blocking(measure).await?.map(Report::from)
 }
@@ -84,7 +84,7 @@ fn measure() -> Result<Table> {
     Ok(table)
 }
 
-/// An order with as many items as it takes.
+/// Returns an order as JSON, with as many items as fill `bytes` bytes.
 pub(super) fn document(bytes: usize) -> String {
     let mut items = Vec::new();
     let mut length = 0;

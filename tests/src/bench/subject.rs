@@ -1,4 +1,4 @@
-//! What is measured.
+//! The programs that are measured.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -11,21 +11,21 @@ use crate::kit::{functions, workspace};
 
 /// One program.
 pub(super) struct Subject {
-    /// What it is called in the table.
+    /// Name of the program in the table.
     pub name: &'static str,
     /// The program.
     pub function: Function,
-    /// What it is asked for.
+    /// Work that the program is asked to do.
     pub work: Work,
 }
 
-/// The function for Node with its packages as they are installed.
+/// Name of the function for Node with its packages as they are installed.
 pub(super) const NODE: &str = "encode in Node";
-/// The same with everything in one minified file, which starts faster.
+/// Name of the same function with everything in one minified file, which starts faster.
 pub(super) const NODE_BUNDLED: &str = "encode in Node, bundled";
 
 impl Subject {
-    /// One of the four functions, as it would be deployed.
+    /// Returns one of the four functions, as it would be deployed.
     pub(super) fn artifact(function: &'static str) -> Result<Self> {
         Self::program(function, function, artifact(function))
     }
@@ -40,7 +40,7 @@ fn artifact(function: &str) -> PathBuf {
     workspace::local("bench").join(function).join("bootstrap")
 }
 
-/// The four functions as they would be deployed, and the one for Node.
+/// Returns the four functions as they would be deployed, and the two variants of the function for Node.
 pub(super) fn all() -> Result<Vec<Subject>> {
     let node = workspace::root().join("tests/bench/node");
     let mut programs: Vec<(&'static str, &'static str, PathBuf)> =
@@ -49,7 +49,7 @@ pub(super) fn all() -> Result<Vec<Subject>> {
     programs.into_iter().map(|(name, function, program)| Subject::program(name, function, program)).collect()
 }
 
-/// Serves one event, once the environment waits for one. Returns how long it took until there was the response, which is right.
+/// Sends one event, once the environment waits for one, and checks the response. Returns the time until the response.
 pub(super) async fn serve(
     subject: &Subject,
     environment: &ExecutionEnvironment,

@@ -1,4 +1,4 @@
-//! The part `units`: what DynamoDB charges for publishing, beside counters that are added to in the table.
+//! The part `units`: measures what DynamoDB charges for publishing, beside counters that are incremented in the table.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -17,17 +17,17 @@ use crate::kit::exposition::Exposition;
 use crate::kit::runtime_api::Outcome;
 use crate::kit::tables;
 
-/// How many requests an environment serves at each rate.
+/// Number of requests that an environment serves at each rate.
 const REQUESTS: u32 = 1000;
 
-/// How far apart they are. Rates are relative to the interval, which is set accordingly: 10 requests a second under an interval of
-/// a second are 50 a second under one of 200 ms.
+/// Time between two requests. A rate is relative to the publish interval, which is set accordingly: 10 requests a
+/// second with an interval of a second are 50 a second with an interval of 200 ms.
 const SPACING: Duration = Duration::from_millis(20);
 
-/// How many requests an environment gets in one interval: requests a second, by default.
+/// Numbers of requests that an environment gets in one interval, which by default is a second.
 const RATES: [u32; 3] = [1, 10, 100];
 
-/// How many requests the counters that are added to are measured with.
+/// Number of requests with which the counters in the table are measured.
 const ADDED: usize = 250;
 
 /// Measures the part.
@@ -72,13 +72,13 @@ pub(super) async fn run() -> Result<Report> {
     Ok(Report { tables: vec![table, size], ..Default::default() })
 }
 
-/// What publishing at one rate has used.
+/// The usage of publishing at one rate.
 struct Published {
     units_per_1000: f64,
     units_per_publish: f64,
     records_per_1000: f64,
     bytes: usize,
-    /// The share of the intended rate that was reached.
+    /// Share of the intended rate that was reached.
     pace: f64,
 }
 
@@ -88,13 +88,13 @@ async fn publish(desk: &Desk, rate: u32) -> Result<Published> {
     let mut variables = desk.variables.clone();
     variables.set("AWS_ENDPOINT_URL_DYNAMODB", &meter.url());
     variables.set("STATS_PUBLISH_INTERVAL", &format!("{}ms", (SPACING * rate).as_millis()));
-    // Time runs faster, but publishes do not: of their usual share of it they would soon have nothing left.
+    // Requests come faster, but publishes do not take less time: they would soon have used up the usual budget.
     variables.set("STATS_PUBLISH_BUDGET_PERCENT", "100");
     let environment = desk.environment_with(&subject, &variables).await?;
     let mut ledger = Ledger::default();
     let started = Instant::now();
     let mut pace = tokio::time::interval(SPACING);
-    // Catching up would put requests closer together, and so let fewer of them be published.
+    // Catching up would put requests closer together, so that fewer of them would be followed by a publish.
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for _ in 0..REQUESTS {
         pace.tick().await;
@@ -115,7 +115,7 @@ async fn publish(desk: &Desk, rate: u32) -> Result<Published> {
     })
 }
 
-/// The page of what they have counted.
+/// Scrapes the page of everything that was counted.
 async fn page(desk: &Desk) -> Result<Exposition> {
     let metrics = Subject::artifact("metrics")?;
     let environment = desk.environment(&metrics).await?;
@@ -125,7 +125,7 @@ async fn page(desk: &Desk) -> Result<Exposition> {
     Exposition::parse(response["body"].as_str().context("a page has a body")?)
 }
 
-/// The size of the largest snapshot in the table, by DynamoDB's rules.
+/// Returns the size of the largest snapshot in the table, by DynamoDB's rules.
 async fn largest_snapshot(client: &Client) -> Result<usize> {
     let items = client.scan().table_name(tables::STATS).consistent_read(true).send().await?.items.unwrap_or_default();
     let snapshots = items
@@ -134,7 +134,8 @@ async fn largest_snapshot(client: &Client) -> Result<usize> {
     snapshots.map(size).max().context("nothing was published")
 }
 
-/// See <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>.
+/// Returns the size of an item, as
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html> defines it.
 fn size(item: &HashMap<String, AttributeValue>) -> usize {
     let of = |value: &AttributeValue| match value {
         AttributeValue::S(text) => text.len(),
@@ -145,7 +146,7 @@ fn size(item: &HashMap<String, AttributeValue>) -> usize {
     item.iter().map(|(name, value)| name.len() + of(value)).sum()
 }
 
-/// What a request to encode changes: metrics, with the attributes of each.
+/// Metrics that a request to encode changes, with the attributes of each.
 const CHANGED: [(&str, &[&str]); 4] = [
     ("sigil_encode_total", &["value"]),
     ("sigil_encode_duration_seconds", &["bucket_le_0.005", "sum", "count"]),
@@ -153,7 +154,7 @@ const CHANGED: [(&str, &[&str]); 4] = [
     ("lambda_invocations_total{function=encode}", &["value"]),
 ];
 
-/// Adds to an item for each metric, and returns the units for 1,000 requests.
+/// Increments an item for each metric, and returns the units for 1,000 requests.
 async fn add_per_metric(client: &Client) -> Result<f64> {
     let mut units = 0.0;
     for _ in 0..ADDED {
@@ -164,7 +165,7 @@ async fn add_per_metric(client: &Client) -> Result<f64> {
     Ok(units * 1000.0 / ADDED as f64)
 }
 
-/// Adds to one item that has all series of the page, and returns the units for 1,000 requests.
+/// Increments one item that has all series of the page, and returns the units for 1,000 requests.
 async fn add_per_request(client: &Client, page: &Exposition) -> Result<f64> {
     let series: Vec<String> = page
         .samples()
@@ -176,7 +177,7 @@ async fn add_per_request(client: &Client, page: &Exposition) -> Result<f64> {
         })
         .collect();
     ensure!(series.len() > 100, "encode has more than {} series", series.len());
-    // All series are there from the start, as known label sets start at 0.
+    // All series exist from the start, as known label sets start at 0.
     for series in series.chunks(100) {
         add(client, "all", &series.iter().map(String::as_str).collect::<Vec<_>>()).await?;
     }
@@ -188,7 +189,7 @@ async fn add_per_request(client: &Client, page: &Exposition) -> Result<f64> {
     Ok(units * 1000.0 / ADDED as f64)
 }
 
-/// Adds 1 to each of these attributes, and returns the units that it took.
+/// Adds 1 to each of these attributes, and returns the units that the update consumed.
 async fn add(client: &Client, item: &str, attributes: &[&str]) -> Result<f64> {
     let mut update = client
         .update_item()

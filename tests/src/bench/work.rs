@@ -1,4 +1,4 @@
-//! What a subject is asked for, and whether its response is right.
+//! Builds the requests to a subject, and checks its responses.
 
 use std::collections::BTreeMap;
 
@@ -10,28 +10,28 @@ use crate::kit::lambda_event;
 use crate::kit::runtime_api::Outcome;
 use crate::kit::variables::DEFAULT_METRICS_TOKEN;
 
-/// The function that Node's are compared with.
+/// Function with which Node's functions are compared.
 pub(super) const ENCODE: &str = "encode";
 
 const SIGILS: &str = "/api/consciousness/sigils";
 
-/// What a subject does.
+/// The work of a subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Work {
-    /// Encodes some data, to 201 and a token.
+    /// Encodes some data: the response must be 201 with a token.
     Encode,
-    /// Verifies a token that was made, together with its data, as valid.
+    /// Verifies a token together with its data: the token must be valid.
     Verify,
-    /// Collects garbage, to a summary.
+    /// Collects garbage: the response must be a summary.
     Gc,
-    /// Answers a scrape.
+    /// Answers a scrape: the page must count the sigils that were encoded.
     Metrics,
 }
 
-/// What has happened so far.
+/// An account of what has happened so far.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    /// The last token that each subject has made.
+    /// Last token that each subject has made.
     tokens: BTreeMap<&'static str, String>,
     encoded: u64,
     verified: usize,
@@ -39,19 +39,19 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// How many sigils encode has made. Those of Node are not in the metrics' page.
+    /// Returns the number of sigils that encode has made. Those of Node are not on the metrics' page.
     pub(super) fn encoded(&self) -> u64 {
         self.encoded
     }
 
-    /// How many of them the last scrape has counted.
+    /// Returns how many of these sigils the last scrape has counted.
     pub(super) fn counted(&self) -> u64 {
         self.counted
     }
 }
 
 impl Work {
-    /// The work of this function.
+    /// Returns the work of this function.
     pub(super) fn of(function: &str) -> Result<Self> {
         Ok(match function {
             ENCODE => Self::Encode,
@@ -62,7 +62,7 @@ impl Work {
         })
     }
 
-    /// The next event.
+    /// Returns the next event.
     pub(super) fn event(self, ledger: &Ledger) -> Result<Value> {
         Ok(match self {
             Self::Encode => {
@@ -70,7 +70,7 @@ impl Work {
                 lambda_event::http_request("POST", SIGILS, &[], Some(&body))
             }
             Self::Verify => {
-                // In turn, so that what Node has made is verified as well.
+                // Tokens are verified in turn, so that those of Node are verified as well.
                 let token = ledger.tokens.values().cycle().nth(ledger.verified).context("nothing was encoded yet")?;
                 let body = json!({ "token": token, "data": data() });
                 lambda_event::http_request("POST", &format!("{SIGILS}/verify"), &[], Some(&body))
@@ -83,7 +83,7 @@ impl Work {
         })
     }
 
-    /// An error unless this is the right response.
+    /// Returns an error unless this is the right response.
     pub(super) fn check(self, subject: &'static str, outcome: Outcome, ledger: &mut Ledger) -> Result<()> {
         let Outcome::Response(response) = outcome else { bail!("an invocation ended with {outcome:?}") };
         match self {
@@ -106,7 +106,7 @@ impl Work {
                 ensure!(response["statusCode"] == 200, "a scrape was answered {response}");
                 let page = Exposition::parse(response["body"].as_str().context("a page has a body")?)?;
                 let counted = page.sum("sigil_encode_total", &[]) as u64;
-                // The first is published before the next event is asked for, later ones at most a second later.
+                // The first count is published before the next event is asked for, later ones at most a second later.
                 let encoded = ledger.encoded;
                 ensure!(
                     (1..=encoded).contains(&counted),

@@ -1,4 +1,4 @@
-//! A function whose metrics change with a deploy: `JOB_METRICS` says whether it is `before` or `after`.
+//! A function whose metrics change with a deployment: `JOB_METRICS` is `before` or `after`.
 //!
 //! | metric | before | after |
 //! |---|---|---|
@@ -7,7 +7,8 @@
 //! | `job_results_total` | counter without labels | with the label `result` |
 //! | `jobs_waiting` | counter | gauge |
 //!
-//! An event names the duration of the job: `{"seconds": 0.25}`, and may have the handler go on after it: `"hold_seconds": 5`.
+//! An event gives the duration of the job, `{"seconds": 0.25}`, and may keep the handler running after it,
+//! `"hold_seconds": 5`.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
 #[derive(Deserialize)]
 struct Job {
     seconds: f64,
-    /// For how long the handler goes on after the job was counted.
+    /// Time for which the handler keeps running after the job was counted, in seconds.
     #[serde(default)]
     hold_seconds: f64,
 }

@@ -1,8 +1,8 @@
-//! An environment whose image is taken after its init and restored `RESTORES` times: by `fork`, which gives each of them the
-//! memory as it was. As with SnapStart, no connection outlives the image. Each environment that is restored handles `REQUESTS`
-//! requests, and then lives until it is killed.
+//! An environment whose image is taken after its init and restored `RESTORES` times, by `fork`, which gives each
+//! restored environment the memory as it was. As with SnapStart, no connection outlives the image. Each restored
+//! environment handles `REQUESTS` requests, and then lives until it is killed.
 //!
-//! The init counts 1000 in `warmed_up_total`, and 7 more after the last moment at which anything can be published.
+//! The init adds 1000 to `warmed_up_total`, and 7 more after the last moment at which anything can be published.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -44,7 +44,7 @@ fn run() -> Result<()> {
     registry.register(Box::new(warmed_up.clone()))?;
     registry.register(Box::new(handled.clone()))?;
 
-    // Of one thread, for `fork` copies only that which calls it.
+    // The runtime has one thread, since `fork` copies only the thread that calls it.
     let init = one_thread()?;
     let table = init.block_on(Aws::from_env()).dynamodb(Budget::PUBLISH);
     let table = DynamoDbStatsTable::new(table, settings.table());

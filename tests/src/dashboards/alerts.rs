@@ -1,4 +1,4 @@
-//! Every alert: which fire in the incident, which are on their way to it, and which stay silent.
+//! Checks every alert: which ones fire in the incident, which become pending, and which stay silent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,18 +10,18 @@ use crate::kit::workspace;
 
 use super::Window;
 
-/// What becomes of an alert.
+/// The state that an alert reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
-    /// Its condition held for as long as its `for` asks.
+    /// The condition held for as long as the alert's `for`.
     Fires,
-    /// Its condition held, but the incident was too short.
+    /// The condition held, but the incident was too short for the alert to fire.
     Pends,
-    /// Its condition never held.
+    /// The condition never held.
     Silent,
 }
 
-/// The incident takes minutes; what waits for hours cannot be seen here, only that it does not fire.
+/// Expected states. The incident takes minutes, so of alerts that wait for hours only their silence can be checked.
 const FATES: [(&str, Fate); 16] = [
     ("SigilErrorBudgetFastBurn", Fate::Fires),
     ("SigilErrorBudgetSlowBurn", Fate::Pends),

@@ -1,4 +1,4 @@
-//! A DynamoDB that can be made slow or made to fail, for as long as an incident lasts: a proxy before DynamoDB Local.
+//! A proxy in front of DynamoDB Local that can make it slow or make it fail, for as long as an incident lasts.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,25 +11,25 @@ use serde_json::Value;
 
 use crate::kit::http_server::HttpServer;
 
-/// What is wrong with a table.
+/// A fault of a table.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fault {
     /// The table's name.
     pub table: &'static str,
-    /// The calls that it befalls, by the API's names.
+    /// Calls that meet the fault, by their names in the API.
     pub calls: &'static [&'static str],
-    /// What becomes of them.
+    /// Effect on these calls.
     pub effect: Effect,
 }
 
-/// What becomes of a call.
+/// The effect of a fault on a call.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Effect {
-    /// It is answered rightly, but so much later.
+    /// The call is answered correctly, but with this delay.
     Slow(Duration),
-    /// It is refused because too much is asked.
+    /// The call is throttled.
     Throttled,
-    /// It is answered with an internal error.
+    /// The call is answered with an internal error.
     Failing,
 }
 
@@ -41,7 +41,7 @@ pub struct FaultyDynamoDb {
 }
 
 impl FaultyDynamoDb {
-    /// Starts it before the DynamoDB at `url`, which need not run yet.
+    /// Starts a proxy in front of the DynamoDB at `url`, which need not run yet.
     pub async fn start(url: String) -> Result<Self> {
         let faults: Arc<Mutex<Vec<Fault>>> = Arc::default();
         let (shared, http) = (Arc::clone(&faults), reqwest::Client::builder().no_proxy().build()?);
@@ -62,12 +62,12 @@ impl FaultyDynamoDb {
         Ok(Self { faults, server })
     }
 
-    /// What `AWS_ENDPOINT_URL_DYNAMODB` must be.
+    /// Returns the value for `AWS_ENDPOINT_URL_DYNAMODB`.
     pub fn url(&self) -> String {
         self.server.url()
     }
 
-    /// From now on, this is wrong and nothing else.
+    /// Replaces all faults by these from now on.
     pub fn set(&self, faults: &[Fault]) {
         *self.faults.lock().expect("no one panics while holding the lock") = faults.to_vec();
     }

@@ -1,4 +1,4 @@
-//! What a query must say, computed from the samples of two moments and not by PromQL.
+//! Computes the results that queries must have, from the samples of two moments and not by PromQL.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::kit::prometheus::{Prometheus, Series};
 
 use super::Window;
 
-/// Values by the values of some labels.
+/// Values, keyed by the values of some labels.
 pub(super) type Values = BTreeMap<Vec<String>, f64>;
 
 /// All samples at the start and at the end of a window.
@@ -18,8 +18,8 @@ pub(super) struct Oracle {
     pub window: Window,
     before: Exposition,
     after: Exposition,
-    /// By what share `rate` may exceed what has risen where samples do not reach the ends of its window: it goes on beyond
-    /// the first and the last one, by at most 1.1 scrapes each.
+    /// Share by which `rate` may exceed the actual rise where samples do not reach the ends of its window: it
+    /// extrapolates beyond the first and the last sample, by at most 1.1 scrapes each.
     pub extrapolation: f64,
 }
 
@@ -35,12 +35,12 @@ impl Oracle {
         Ok(Self { window, before, after, extrapolation: 2.2 / (scrapes - 1.0) })
     }
 
-    /// By how much a counter has risen, over all series with these labels.
+    /// Returns the rise of a counter, over all series with these labels.
     pub(super) fn rise(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.after.sum(name, labels) - self.before.sum(name, labels)
     }
 
-    /// The same, for each value of some labels.
+    /// Returns the rise of a counter for each value of some labels.
     pub(super) fn rises(&self, name: &str, by: &[&str]) -> Values {
         let mut rises = grouped(&self.after, name, by);
         for (group, value) in grouped(&self.before, name, by) {
@@ -49,12 +49,12 @@ impl Oracle {
         rises
     }
 
-    /// A gauge's sum at the end, for each value of some labels.
+    /// Returns a gauge's sum at the end, for each value of some labels.
     pub(super) fn gauges(&self, name: &str, by: &[&str]) -> Values {
         grouped(&self.after, name, by)
     }
 
-    /// A gauge's largest value at the end.
+    /// Returns a gauge's largest value at the end, for each value of some labels.
     pub(super) fn largest(&self, name: &str, by: &[&str]) -> Values {
         let mut values = Values::new();
         for sample in self.after.samples().iter().filter(|sample| sample.name == name) {
@@ -64,7 +64,8 @@ impl Oracle {
         values
     }
 
-    /// A quantile of what a histogram has observed in the window, for each value of some labels. There is none where nothing was.
+    /// Returns a quantile of what a histogram has observed in the window, for each value of some labels. Label values
+    /// without observations are left out.
     pub(super) fn quantiles(&self, quantile: f64, name: &str, by: &[&str]) -> Values {
         let labels: Vec<&str> = by.iter().copied().chain(["le"]).collect();
         let mut histograms: BTreeMap<Vec<String>, Vec<(f64, f64)>> = BTreeMap::new();
@@ -80,7 +81,8 @@ impl Oracle {
     }
 }
 
-/// Within the bucket in which the quantile lies, observations are taken to be spread evenly.
+/// Computes a quantile from cumulative buckets. Within the bucket of the quantile, observations are assumed to be
+/// spread evenly.
 fn interpolated(quantile: f64, buckets: &[(f64, f64)]) -> Option<f64> {
     let count = buckets.last()?.1;
     if count == 0.0 {
@@ -116,7 +118,7 @@ fn sample(series: Series) -> Sample {
     Sample { name, labels, value: series.value }
 }
 
-/// The values of some labels of a query's result.
+/// Returns the values of some labels of a series in a query's result.
 pub(super) fn labels_of(labels: &Value, by: &[&str]) -> Vec<String> {
     by.iter().map(|label| labels[*label].as_str().unwrap_or_default().to_owned()).collect()
 }

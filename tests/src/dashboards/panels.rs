@@ -1,4 +1,4 @@
-//! Every query of every panel, against what it must say.
+//! Compares every query of every panel with its expected result.
 
 use std::collections::BTreeMap;
 
@@ -14,21 +14,22 @@ use super::traffic::Sent;
 /// The dashboards' files.
 pub const FILES: [&str; 2] = ["service.json", "pipeline.json"];
 
-/// The millisecond by which the window is longer than what was sampled: for some series `rate` extrapolates to it.
+/// Relative error from the millisecond by which the window is longer than the samples: for some series `rate`
+/// extrapolates to it.
 const ROUNDING: f64 = 2e-5;
-/// The window of the two queries that are word for word what users know.
+/// Window, in seconds, of the two queries whose text users know, which is kept word for word.
 const FIVE_MINUTES: f64 = 300.0;
 
-/// What a query must say.
+/// The expected result of a query.
 struct Expected {
-    /// The labels that tell the result's series apart.
+    /// Labels that distinguish the series of the result.
     by: &'static [&'static str],
-    /// The least and the most that each may be.
+    /// Smallest and largest allowed value of each series.
     from: Values,
     to: Values,
 }
 
-/// Runs every query as Grafana would over this window, which is also the interval of its rates.
+/// Runs every query as Grafana would over the oracle's window, which is also the interval of the rates.
 pub(super) async fn check(prometheus: &Prometheus, oracle: &Oracle, sent: &Sent) -> Result<()> {
     let mut expectations = expectations(oracle, sent);
     let (mut checked, mut faults) = (0, Vec::new());
@@ -48,7 +49,7 @@ pub(super) async fn check(prometheus: &Prometheus, oracle: &Oracle, sent: &Sent)
     Ok(())
 }
 
-/// Panel, reference and expression of each query.
+/// Returns the panel, the reference and the expression of each query.
 pub fn queries() -> Result<Vec<(String, String, String)>> {
     let mut queries = Vec::new();
     for file in FILES {
@@ -88,7 +89,7 @@ fn compare(expected: &Expected, result: &[Series], oracle: &Oracle) -> Result<()
     Ok(())
 }
 
-/// By panel and reference.
+/// Returns the expected results, by panel and reference.
 fn expectations(oracle: &Oracle, sent: &Sent) -> BTreeMap<&'static str, Expected> {
     let seconds = oracle.window.seconds();
     let single = |value: f64| Values::from([(vec![], value)]);
@@ -103,7 +104,8 @@ fn expectations(oracle: &Oracle, sent: &Sent) -> BTreeMap<&'static str, Expected
     let rates = |name, by| exactly(by, each(oracle.rises(name, by), seconds));
     let gauge = |name, by| exactly(by, oracle.gauges(name, by));
     let largest = |name, by| exactly(by, oracle.largest(name, by));
-    // Buckets that are extrapolated differently move the rank, and so the quantile by as much as its bucket is wide there.
+    // Buckets that are extrapolated differently move the rank, and with it the quantile, by an amount that depends on
+    // the width of the bucket.
     let quantile_within = |share: f64, q: f64, name, by| Expected {
         by,
         from: oracle.quantiles(q * (1.0 - share), name, by),
@@ -116,7 +118,7 @@ fn expectations(oracle: &Oracle, sent: &Sent) -> BTreeMap<&'static str, Expected
         one(groups.get(&vec![labels[0].1.to_owned()]).copied().unwrap_or_default())
     };
     let age = || one(oracle.window.to - oracle.largest("sigil_gc_last_success_timestamp_seconds", &[])[&vec![]]);
-    // Where samples do not reach back to the start of the window, `rate` extrapolates.
+    // `rate` extrapolates if the samples do not reach back to the start of the window.
     let over_five_minutes = |value: f64| Expected {
         by: &[],
         from: single(value / FIVE_MINUTES),

@@ -1,4 +1,4 @@
-//! The dashboards in a browser. What the pages say in numbers is compared by the script that draws them.
+//! Draws the dashboards in a browser. The script that draws them also compares the numbers on the pages.
 
 use std::process::Stdio;
 
@@ -13,7 +13,7 @@ use crate::kit::workspace;
 use super::Window;
 use super::oracle::Oracle;
 
-/// Short enough for each phase of the incident to be seen.
+/// Short enough to show each phase of the incident.
 const RATE_INTERVAL_SECONDS: u64 = 10;
 
 pub(super) async fn draw(prometheus: &Prometheus, oracle: &Oracle, window: Window) -> Result<()> {
@@ -27,7 +27,7 @@ pub(super) async fn draw(prometheus: &Prometheus, oracle: &Oracle, window: Windo
         "from": window.from,
         "to": window.to,
         "rateInterval": RATE_INTERVAL_SECONDS,
-        // What the frames named so must say, to the last digit that they show.
+        // Numbers that the panels of these names must show, to the last digit that they show.
         "numbers": {
             "Sigils encoded": total("sigil_encode_total"),
             "Tokens verified": total("sigil_verify_total"),

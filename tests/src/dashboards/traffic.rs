@@ -1,4 +1,4 @@
-//! What is sent: healthy traffic of every kind, an incident in the midst of it, and an account of every answer.
+//! Sends healthy traffic of every kind with an incident in the middle, and keeps account of every answer.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -17,17 +17,17 @@ use super::faulty_dynamodb::{Effect, Fault, FaultyDynamoDb};
 use super::now;
 use super::oracle::Oracle;
 
-/// Between two requests of each of the two clients, of which one encodes and one verifies.
+/// Time between two requests of a client. There are two clients: one encodes and one verifies.
 const PACE: Duration = Duration::from_millis(150);
-/// Between two gc runs: longer than STATS_WRITER_IDLE, so that each run folds the environment of the one before.
+/// Time between two gc runs: longer than STATS_WRITER_IDLE, so that each run folds the environment of the run before.
 const GC_EVERY: Duration = Duration::from_secs(15);
-/// More than DynamoDB's limit for an item, and less than a request may have.
+/// Size in bytes above DynamoDB's limit for an item, and below the limit for a request.
 const TOO_LARGE: usize = 500 * 1024;
 const NO_SUCH_ID: &str = "00000000-0000-4000-8000-000000000000";
 
 const SIGIL_CALLS: &[&str] = &["PutItem", "GetItem", "UpdateItem"];
 
-/// Half a second and more, but less than what an attempt may take.
+/// Longer than half a second, but shorter than an attempt may take.
 const SLOW: Effect = Effect::Slow(Duration::from_millis(700));
 
 fn sigils(effect: Effect) -> Fault {
@@ -38,8 +38,9 @@ fn stats(call: &'static [&'static str], effect: Effect) -> Fault {
     Fault { table: tables::STATS, calls: call, effect }
 }
 
-/// What happens, in order. The table fails for long enough to open breakers and, with the phases after it, to fire the alert on
-/// the error budget. The alert on open breakers waits for five minutes, so that it is only on its way when this ends.
+/// Returns the phases of the incident, in order: name, duration in seconds, and faults. The table fails for long enough
+/// to open breakers and, with the phases after it, to fire the alert on the error budget. The alert on open breakers
+/// waits for five minutes, so it is only pending at the end.
 fn phases() -> [(&'static str, u64, Vec<Fault>); 6] {
     let publish = &["PutItem"];
     [
@@ -56,7 +57,7 @@ fn phases() -> [(&'static str, u64, Vec<Fault>); 6] {
     ]
 }
 
-/// How often each thing was done, by what the answers said.
+/// Counts of what was done, according to the answers.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sent {
     encoded: u64,
@@ -70,7 +71,7 @@ pub(super) struct Sent {
     buried: u64,
 }
 
-/// Tokens to verify, of each kind the youngest last.
+/// Tokens to verify; the youngest of each kind is last.
 #[derive(Debug, Default)]
 struct Tokens {
     live: Vec<Sigil>,
@@ -78,7 +79,7 @@ struct Tokens {
     expiring: Vec<Sigil>,
 }
 
-/// A client that keeps an account.
+/// A client that keeps account of its requests.
 pub(super) struct Traffic {
     client: Client,
     sent: Sent,
@@ -95,19 +96,19 @@ impl Traffic {
         self.sent.clone()
     }
 
-    /// When the incident began, in seconds since the epoch.
+    /// Returns the time at which the incident began, in seconds since the epoch.
     pub(super) fn healthy_until(&self) -> f64 {
         self.healthy_until
     }
 
-    /// Once each function.
+    /// Calls each function once.
     pub(super) async fn warm_up(&mut self) -> Result<()> {
         encode(&self.client, 0, &mut self.sent, &self.tokens).await?;
         verify(&self.client, 0, &mut self.sent, &self.tokens).await?;
         collect(&self.client, &mut self.sent).await
     }
 
-    /// All phases, one after the other.
+    /// Runs all phases, one after the other.
     pub(super) async fn incident(&mut self, dynamodb: &FaultyDynamoDb) -> Result<()> {
         let mut number = 1;
         for (name, seconds, faults) in phases() {
@@ -117,7 +118,8 @@ impl Traffic {
             }
             dynamodb.set(&faults);
             let end = Instant::now() + Duration::from_secs(seconds);
-            // gc needs both tables: it is not run while either fails, for what it does then depends on the moment.
+            // gc needs both tables. It does not run while either fails, since its results would then depend on the
+            // moment.
             self.phase(end, &mut number, faults.is_empty()).await?;
         }
         Ok(())
@@ -158,7 +160,7 @@ impl Traffic {
     }
 }
 
-/// Does something at this pace until the end; what takes longer is not caught up with.
+/// Repeats `work` at this pace until `end`. A delay is not made up for.
 async fn every(pace: Duration, end: Instant, mut work: impl AsyncFnMut() -> Result<()>) -> Result<()> {
     let mut ticks = interval(pace);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -168,7 +170,7 @@ async fn every(pace: Duration, end: Instant, mut work: impl AsyncFnMut() -> Resu
     Ok(())
 }
 
-/// A request to encode, now and then one that is wrong, and now and then a revocation.
+/// Sends a request to encode, at times a wrong one, and at times also a revocation.
 async fn encode(client: &Client, number: u64, sent: &mut Sent, tokens: &RefCell<Tokens>) -> Result<()> {
     let expires = number % 10 == 5;
     let body = match number % 40 {
@@ -198,7 +200,8 @@ async fn encode(client: &Client, number: u64, sent: &mut Sent, tokens: &RefCell<
     Ok(())
 }
 
-/// A token to verify: mostly a valid one, else one of each other kind; and now and then a record that there is not.
+/// Sends a token to verify, mostly a valid one, otherwise one of the other kinds, and at times asks for a record that
+/// does not exist.
 async fn verify(client: &Client, number: u64, sent: &mut Sent, tokens: &RefCell<Tokens>) -> Result<()> {
     if number % 25 == 24 {
         let answer = client.get(NO_SUCH_ID).await?;
@@ -207,7 +210,7 @@ async fn verify(client: &Client, number: u64, sent: &mut Sent, tokens: &RefCell<
     let (token, data) = {
         let tokens = tokens.borrow();
         let live = tokens.live.last().context("something was encoded before")?;
-        // One that expires has expired by the time that there is a younger one. After gc it is unknown.
+        // An expiring token has expired by the time that a younger one exists. After gc it is unknown.
         let (oldest, expired) = (tokens.expiring.first(), tokens.expiring.iter().rev().nth(1));
         match number % 8 {
             1 => (tokens.revoked.last().unwrap_or(live).token.clone(), None),
@@ -237,7 +240,7 @@ async fn collect(client: &Client, sent: &mut Sent) -> Result<()> {
     Ok(())
 }
 
-/// Changes the first character after the last dot. The last one would not do: some of its bits mean nothing.
+/// Changes the first character of the signature. The last character would not do: some of its bits have no meaning.
 fn with_another_signature(token: &str) -> String {
     let (signed, signature) = token.rsplit_once('.').expect("a token has three parts");
     let first = if signature.starts_with('A') { 'B' } else { 'A' };
@@ -245,7 +248,7 @@ fn with_another_signature(token: &str) -> String {
 }
 
 impl Sent {
-    /// Counts a request, and its error if it failed. Whether it did not is the result.
+    /// Counts a request, and its error if it failed. Returns whether it succeeded.
     fn answered(&mut self, function: &'static str, operation: &'static str, answer: &Answer) -> Result<bool> {
         *self.requests.entry(function).or_default() += 1;
         if answer.status.is_success() {
@@ -256,7 +259,7 @@ impl Sent {
         Ok(false)
     }
 
-    /// What was sent since then.
+    /// Returns the difference to an earlier account.
     pub(super) fn since(&self, before: &Self) -> Self {
         fn less<K: Ord + Clone>(map: &BTreeMap<K, u64>, before: &BTreeMap<K, u64>) -> BTreeMap<K, u64> {
             map.iter().map(|(key, count)| (key.clone(), count - before.get(key).copied().unwrap_or_default())).collect()
@@ -274,8 +277,8 @@ impl Sent {
         }
     }
 
-    /// Queries, and what they must say. Invocations are not among them: the functions were invoked before, to see whether
-    /// they answer.
+    /// Returns queries with their expected values. Invocations are not among them: the functions were invoked before,
+    /// to see whether they answer.
     pub(super) fn totals(&self) -> Vec<(String, f64)> {
         let sum = |selector: &str, count: u64| (format!("sum({selector})"), count as f64);
         vec![
@@ -290,19 +293,19 @@ impl Sent {
         ]
     }
 
-    /// Requests that failed by the service's fault.
+    /// Returns the number of requests that failed by the service's fault.
     pub(super) fn failed(&self) -> f64 {
         const FAULTS: [&str; 4] = ["throttled", "circuit_open", "unavailable", "damaged"];
         let failed = self.errors.iter().filter(|((_, reason), _)| FAULTS.contains(&reason.as_str()));
         failed.map(|(_, count)| *count as f64).sum()
     }
 
-    /// All requests over HTTP.
+    /// Returns the number of all requests over HTTP.
     pub(super) fn requests(&self) -> f64 {
         self.requests.values().map(|count| *count as f64).sum()
     }
 
-    /// An error unless the scraped counters have risen by exactly this.
+    /// Returns an error unless the scraped counters have risen by exactly these counts.
     pub(super) fn compare(&self, oracle: &Oracle) -> Result<()> {
         let rises = |name: &str, labels: &[(&str, &str)], count: u64| {
             let rise = oracle.rise(name, labels);
@@ -331,7 +334,7 @@ impl Sent {
         self.ensure_varied()
     }
 
-    /// A comparison of nothing with nothing would prove nothing.
+    /// Returns an error unless every kind of answer occurred: comparing nothing with nothing would prove nothing.
     fn ensure_varied(&self) -> Result<()> {
         for verdict in ["valid", "tampered", "bad_signature", "revoked", "expired", "unknown"] {
             ensure!(self.verdicts.get(verdict).is_some_and(|count| *count > 0), "no token was {verdict}: {self:?}");

@@ -1,4 +1,4 @@
-//! What is done to the fleet: requests, runs of gc and scrapes, and how processes freeze and end in the midst of them.
+//! Drives the fleet: sends requests, runs gc and scrapes, and freezes and ends processes in the middle of them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,20 +16,20 @@ use crate::kit::lambda_event;
 use crate::kit::runtime_api::{Deadline, Outcome};
 use crate::kit::variables::DEFAULT_METRICS_TOKEN;
 
-/// Longer than any function takes on a busy machine. Freezes are not counted.
+/// Longest wait for a function: longer than any function takes on a busy machine. Freezes are not counted.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long gc pauses between two runs at most.
+/// Longest pause of gc between two runs.
 const GC_PAUSE: Duration = Duration::from_millis(1500);
 
-/// How long the first run of gc takes, as a guess: what happens to a run shall hit it anywhere.
+/// Estimated duration of gc's first run. Freezes and kills are to hit a run at any moment of it.
 const GC_RUN: Duration = Duration::from_millis(150);
 
 impl Shared {
-    /// One environment's life. Hands it out if it survives.
+    /// Runs one environment's life. Returns the environment if it survives.
     pub(super) async fn live(&self, mut running: Running, plan: &Plan) -> Result<Option<Running>> {
         self.log().frozen_past_folding += u32::from(plan.is_frozen_past_folding());
-        // The last ones are those in whose midst it ends.
+        // The environment ends during its last requests, which are sent separately.
         let undisturbed = match plan.end {
             End::Kill(_) | End::TimeOut(_) => plan.requests.saturating_sub(plan.at_once),
             End::Terminate | End::Survive => plan.requests,
@@ -53,7 +53,7 @@ impl Shared {
         }
     }
 
-    /// So many requests to an environment that handles several at once.
+    /// Sends `requests` requests to an environment that handles several at once.
     async fn requests_at_once(&self, running: &Running, plan: &Plan, requests: u32) -> Result<()> {
         let mut clients = JoinSet::new();
         for client in 0..plan.at_once {
@@ -75,7 +75,7 @@ impl Shared {
         Ok(())
     }
 
-    /// One request, and the publish after it. A freeze comes before the request or in the midst of it.
+    /// Sends one request, and waits for the publish after it. A freeze comes before the request or in the middle of it.
     pub(super) async fn request(&self, running: &mut Running, freeze: Option<Freeze>) -> Result<()> {
         let function = self.log().members.get(&running.name).context("it is a member")?.function;
         let event = event_of(function);
@@ -86,7 +86,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Notes a response that should not be.
+    /// Reports a violation if a response is not one that the function should give.
     fn judge(&self, name: &str, function: &str, outcome: Outcome) {
         match (function, outcome) {
             ("gc", Outcome::Response(_) | Outcome::Error(_)) => {}
@@ -106,7 +106,7 @@ impl Shared {
         tokio::time::sleep(after).await;
         self.change(&running, |member| member.killed = true);
         running.environment.kill().await?;
-        // Its end is no error; what was received of its responses has been counted.
+        // The end of an invocation is no error here; responses that were received have been counted.
         while let Some(invocation) = invocations.join_next().await {
             let _ = invocation?;
         }
@@ -117,7 +117,8 @@ impl Shared {
         self.log().members.get_mut(&running.name).map(change);
     }
 
-    /// gc, run after run, some of them killed or frozen. Hands out its environment when the clients are done.
+    /// Runs gc again and again, and kills or freezes some of the runs. Returns gc's environment when the clients are
+    /// done.
     pub(super) async fn collects(self: Arc<Self>, slot: u32) -> Result<Running> {
         let mut random = fastrand::Rng::with_seed(self.settings.seed ^ (u64::from(slot) << 32));
         let mut done = self.done.subscribe();
@@ -138,7 +139,7 @@ impl Shared {
                         break;
                     }
                     1..=3 => {
-                        // Long enough for others to fold and bury whom this run has read.
+                        // Long enough for others to fold and bury the writers that this run has read.
                         let duration = (Settings::WRITER_IDLE + Settings::GRACE).mul_f64(random.f64() * 1.5);
                         self.request(&mut running, Some(Freeze { after: Some(moment), duration })).await?;
                     }
@@ -152,8 +153,8 @@ impl Shared {
         }
     }
 
-    /// One scrape and its checks. Whether there was a page: a scrape may fail, for its calls meet faults as well, and
-    /// one that takes longer than half a grace must.
+    /// Scrapes once and checks the page. Returns whether there was a page: a scrape may fail, since its calls meet
+    /// faults as well, and a scrape that takes longer than half a grace must fail.
     pub(super) async fn scrape(
         &self,
         metrics: &mut ExecutionEnvironment,
@@ -182,7 +183,7 @@ impl Shared {
         }
     }
 
-    /// Notes what is wrong with a page, and keeps the page.
+    /// Records the violations of a page, and keeps the page if there are any.
     fn check(&self, violations: Vec<Violation>, page: &str) -> Result<()> {
         let scrape = {
             let mut log = self.log();
@@ -200,7 +201,7 @@ impl Shared {
     }
 }
 
-/// Invokes it and waits until it has published.
+/// Invokes an environment and waits until it has published.
 async fn invoke(environment: &mut ExecutionEnvironment, event: Value, freeze: Option<Freeze>) -> Result<Outcome> {
     if let Some(Freeze { after: None, duration }) = freeze {
         environment.freeze()?;
@@ -228,7 +229,7 @@ fn event_of(function: &str) -> Value {
     const SIGILS: &str = "/api/consciousness/sigils";
     match function {
         "encode" => lambda_event::http_request("POST", SIGILS, &[], Some(&json!({ "data": "fleet" }))),
-        // No key has signed it, so that nobody asks the database.
+        // No key has signed this token, so verify does not ask the database.
         "verify" => {
             let body = json!({ "token": "e30.e30.e30" });
             lambda_event::http_request("POST", &format!("{SIGILS}/verify"), &[], Some(&body))
@@ -238,7 +239,7 @@ fn event_of(function: &str) -> Value {
     }
 }
 
-/// An event for `jobs` that it counts at once, and whose handler goes on for longer than anything here waits.
+/// Returns an event for `jobs` that is counted at once, and whose handler runs longer than anything here waits.
 fn endless_job() -> Value {
     json!({ "seconds": 0.1, "hold_seconds": 3600 })
 }

@@ -1,4 +1,4 @@
-//! Scraped pages, one after another: what must hold of each, and of each after the one before.
+//! Checks scraped pages one after another: each page by itself, and against the page before.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::totals::{self, Totals};
 use super::violation::{Rule, Violation};
 use crate::kit::exposition::{Exposition, Sample};
 
-/// A series of pages.
+/// A sequence of pages.
 #[derive(Debug, Default)]
 pub struct Pages {
     /// Every counter, bucket, sum and count of the page before.
@@ -16,8 +16,8 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// What is wrong with the next page, given what is known to have been stored before it was asked for and the most
-    /// that can have been stored when it came.
+    /// Returns the violations of the next page. `stored` is what was known to be stored before the scrape began, and
+    /// `sent` the most that can have been stored when it ended.
     pub fn check(&mut self, text: &str, stored: &Totals, sent: &Totals) -> Result<Vec<Violation>> {
         let page = Exposition::parse(text)?;
         let now = counters(text, &page);
@@ -36,7 +36,7 @@ impl Pages {
             }
         }
         for (series, value) in &now {
-            // Buckets are not among what is known to be sent; they are tied to their counts.
+            // Buckets are not in `sent`; the check for consistency ties them to their counts.
             let Some(sent) = sent.get(series) else { continue };
             if *value > sent + totals::rounding(*sent) {
                 violations.push(Rule::CountedTwice.broken(series, format!("is {value}, but only {sent} was sent")));
@@ -46,13 +46,13 @@ impl Pages {
         Ok(violations)
     }
 
-    /// A series of the last page, 0 without it.
+    /// Returns the value of a series on the last page, or 0 if it is missing.
     pub fn last(&self, series: &str) -> f64 {
         self.before.get(series).copied().unwrap_or_default()
     }
 }
 
-/// All that must never fall.
+/// Returns all samples that must never fall.
 fn counters(text: &str, page: &Exposition) -> Totals {
     let types: BTreeMap<&str, &str> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
@@ -65,7 +65,7 @@ fn counters(text: &str, page: &Exposition) -> Totals {
     page.samples().iter().filter(never_falls).map(|sample| (totals::series_of(sample), sample.value)).collect()
 }
 
-/// Histograms whose buckets fall, or do not end with all observations.
+/// Returns a violation for each histogram whose buckets fall, or whose last bucket does not hold all observations.
 fn inconsistencies(page: &Exposition) -> Vec<Violation> {
     let mut histograms: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
     let mut violations = Vec::new();

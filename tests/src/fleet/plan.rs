@@ -1,69 +1,71 @@
-//! What happens to one environment of the fleet: decided by the seed before it is born.
+//! Plans the life of each environment of the fleet. The seed decides it before the environment is born.
 
 use std::time::Duration;
 
 use super::settings::Settings;
 
-/// An invocation takes a few milliseconds, on a busy machine some tens; what happens after so long may hit it before,
-/// within or after its publish.
+/// Duration of an invocation: a few milliseconds, and some tens on a busy machine. A kill or a freeze after at most
+/// this time may come before, during or after the publish.
 const INVOCATION: Duration = Duration::from_millis(40);
 
-/// How many requests an environment handles at once that handles several.
+/// Number of requests that an environment handles at once, if it handles several.
 const SEVERAL: u32 = 8;
 
-/// The function whose handler can take as long as it is told.
+/// Function whose handler can be told to take any time.
 const SLOW: &str = "jobs";
 
-/// What an environment that runs into its time-out is given: a publish before the deadline, and one at the pace before that.
+/// Time-out of an environment that runs into it: long enough for a publish before the deadline, and for one at the
+/// usual pace before that.
 const TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// How long gc may take until it comes to a writer again.
+/// Longest time that gc may take until it comes to a writer again.
 const GC_PERIOD: Duration = Duration::from_millis(2500);
 
-/// One environment's life.
+/// The life of one environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Plan {
-    /// Its function.
+    /// The environment's function.
     pub function: &'static str,
-    /// How many requests it is sent, if it lives to see them.
+    /// Number of requests that the environment is sent, if it lives long enough.
     pub requests: u32,
-    /// How many of them it handles at once. Lambda does not freeze an environment that handles several.
+    /// Number of requests that it handles at once. Lambda does not freeze an environment that handles several.
     pub at_once: u32,
-    /// Before which of them it freezes.
+    /// Freezes, each with the request before or during which it happens.
     pub freezes: Vec<(u32, Freeze)>,
-    /// How it ends.
+    /// The end of the environment.
     pub end: End,
 }
 
-/// One freeze.
+/// A freeze of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Freeze {
-    /// How long after the request's arrival it begins. Between requests if `None`, which is the only time when Lambda
-    /// itself freezes; but a process can be stopped at any.
+    /// Time between the request's arrival and the freeze. If `None`, the freeze comes between requests, which is the
+    /// only time at which Lambda itself freezes; but a process can be stopped at any time.
     pub after: Option<Duration>,
-    /// How long it lasts.
+    /// Duration of the freeze.
     pub duration: Duration,
 }
 
-/// An environment's end.
+/// The end of an environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     /// SIGKILL this long after the last request's arrival.
     Kill(Duration),
-    /// SIGKILL when the last request, whose handler goes on, has taken so long.
+    /// SIGKILL this long after the arrival of the last request, whose handler is still running.
     TimeOut(Duration),
     /// SIGTERM between requests.
     Terminate,
-    /// It is there when all others are gone.
+    /// The environment outlives all others.
     Survive,
 }
 
 impl Plan {
-    /// The plan of the environment with this number.
+    /// Returns the plan of the environment with this number.
     ///
-    /// Every second one is killed or frozen until it was folded, in turn, and of those that are killed every second one runs into
-    /// its time-out. Of the others, and of those that are killed at once, some handle several requests at once. The last ones
-    /// survive, as many as there are at a time.
+    /// Every second environment is killed or frozen until it was folded, by turns. Every second killed environment runs
+    /// into its time-out; the others are killed without waiting for it. Some of those that are killed without waiting,
+    /// and some of those that are neither killed nor frozen for so long, handle several requests at once. The last
+    /// environments survive, as many as there are at a time.
     pub(super) fn new(settings: &Settings, number: u32) -> Self {
         let mut random = fastrand::Rng::with_seed(settings.seed.wrapping_mul(1_000_003).wrapping_add(number.into()));
         let survives = number + Settings::AT_ONCE >= settings.environments;
@@ -97,7 +99,7 @@ impl Plan {
         Self { function, requests, at_once, freezes, end }
     }
 
-    /// Whether it is to be frozen for so long that gc takes it for dead.
+    /// Returns `true` if a freeze is so long that gc takes the environment for dead.
     pub(super) fn is_frozen_past_folding(&self) -> bool {
         self.freezes.iter().any(|(_, freeze)| freeze.duration >= Settings::WRITER_IDLE + GC_PERIOD)
     }
@@ -107,7 +109,7 @@ fn some_moment(random: &mut fastrand::Rng) -> Option<Duration> {
     random.bool().then(|| INVOCATION.mul_f64(random.f64()))
 }
 
-/// Until it was folded, until it was buried, or until nothing but its grave remembers it.
+/// Returns a duration until the writer was folded, until it was buried, or until only its grave remembers it.
 fn past_folding(random: &mut fastrand::Rng) -> Duration {
     let graces = match random.u8(..10) {
         0..4 => 0,

@@ -1,4 +1,5 @@
-//! What the environments published, as the proxy sees it pass: the other side of the truth.
+//! Records what the environments published, as the proxy sees it pass, to compare it with the pages and the Runtime
+//! API.
 //!
 //! At any time every counter lies between what is known to be stored and that plus what is on its way. A scrape that
 //! begins and ends at known times must lie between the two as well, whatever gc does in the meantime.
@@ -10,7 +11,7 @@ use super::totals::{self, Structures, Totals};
 use crate::kit::fault_proxy::{Call, Observer};
 use crate::kit::runtime_api::{RuntimeApi, Tally};
 
-/// All that was published.
+/// A record of everything that was published.
 #[derive(Debug, Default)]
 pub struct Published {
     state: Mutex<State>,
@@ -19,15 +20,16 @@ pub struct Published {
 #[derive(Debug, Default)]
 struct State {
     environments: BTreeMap<String, Environment>,
-    /// By the sort keys of the snapshots.
+    /// Writers by the sort key of their snapshots.
     writers: BTreeMap<String, Writer>,
-    /// What was put, stored or not: snapshots that name it are put only once it is stored.
+    /// Structures that were put, whether stored or not: a snapshot that names one is put only once the structure is
+    /// stored.
     structures: Structures,
-    /// The sum of what all writers have stored.
+    /// Sum of what all writers have stored.
     stored: Totals,
-    /// How many snapshots were stored in each format.
+    /// Number of snapshots that were stored in each format.
     formats: BTreeMap<String, u64>,
-    /// By whom, and why.
+    /// Items that could not be decoded: who put them, and the error.
     unreadable: Vec<(String, String)>,
 }
 
@@ -35,7 +37,7 @@ struct State {
 struct Environment {
     function: &'static str,
     api: Arc<RuntimeApi>,
-    /// How many responses the Runtime API had received when the last snapshot that was stored passed the proxy.
+    /// Number of responses that the Runtime API had received when the last stored snapshot passed the proxy.
     responses_when_stored: u64,
 }
 
@@ -53,17 +55,17 @@ struct OnItsWay {
 }
 
 impl Published {
-    /// From now on calls by `name` are those of the environment with this Runtime API.
+    /// Attributes calls by `name` to the environment with this Runtime API from now on.
     pub fn add_environment(&self, name: &str, function: &'static str, api: Arc<RuntimeApi>) {
         self.state().environments.insert(name.to_owned(), Environment { function, api, responses_when_stored: 0 });
     }
 
-    /// What is known to be stored.
+    /// Returns what is known to be stored.
     pub fn stored(&self) -> Totals {
         self.state().stored.clone()
     }
 
-    /// The most that can be stored by now.
+    /// Returns the most that can be stored by now.
     pub fn sent(&self) -> Totals {
         let state = self.state();
         let mut sent = state.stored.clone();
@@ -80,7 +82,7 @@ impl Published {
         sent
     }
 
-    /// What one environment has stored, under all of its ids.
+    /// Returns what one environment has stored, under all of its ids.
     pub fn stored_by(&self, environment: &str) -> Totals {
         let mut stored = Totals::new();
         for writer in self.state().writers.values().filter(|writer| writer.environment == environment) {
@@ -89,17 +91,17 @@ impl Published {
         stored
     }
 
-    /// How many responses the environment had given when the last snapshot that it has stored passed by.
+    /// Returns the number of responses that the environment had given when its last stored snapshot passed the proxy.
     pub fn responses_when_stored(&self, environment: &str) -> u64 {
         self.state().environments.get(environment).map_or(0, |environment| environment.responses_when_stored)
     }
 
-    /// How many invocations an environment responded to and has not published.
+    /// Returns the number of invocations that an environment responded to and has not published.
     pub fn lost(&self, environment: &str) -> u64 {
         self.more_than_published(environment, |tally| tally.responses)
     }
 
-    /// How many invocations an environment has begun and not published.
+    /// Returns the number of invocations that an environment has begun and not published.
     pub fn unpublished(&self, environment: &str) -> u64 {
         self.more_than_published(environment, |tally| tally.delivered)
     }
@@ -113,7 +115,7 @@ impl Published {
         invocations.saturating_sub(published as u64)
     }
 
-    /// How many environments have gone on under a fresh id.
+    /// Returns the number of environments that have gone on under a fresh id.
     pub fn environments_with_fresh_id(&self) -> usize {
         let state = self.state();
         let mut ids: BTreeMap<&str, u32> = BTreeMap::new();
@@ -123,12 +125,12 @@ impl Published {
         ids.values().filter(|ids| **ids > 1).count()
     }
 
-    /// How many snapshots were stored in each format.
+    /// Returns the number of snapshots that were stored in each format.
     pub fn formats(&self) -> BTreeMap<String, u64> {
         self.state().formats.clone()
     }
 
-    /// Snapshots that could not be decoded: by whom, and why.
+    /// Returns the items that could not be decoded: who put them, and the error.
     pub fn unreadable(&self) -> Vec<(String, String)> {
         self.state().unreadable.clone()
     }
@@ -149,8 +151,8 @@ impl Observer for Arc<Published> {
             }
         }
         let Some(key) = call.snapshot_key() else { return };
-        // An empty sealed snapshot, by which a writer makes sure that its first put cannot arrive any more: nothing
-        // new.
+        // A fence: an empty sealed snapshot, put so that the writer's first put can no longer land. It publishes
+        // nothing.
         if !call.item["sealed_at"].is_null() {
             return;
         }

@@ -1,4 +1,4 @@
-//! What a run shows.
+//! Reports the results of a run.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,15 +8,15 @@ use super::settings::Settings;
 use super::violation::{Rule, Violation};
 use crate::kit::fault_proxy::Traffic;
 
-/// How many violations are printed.
+/// Largest number of violations that are printed.
 const SHOWN: usize = 20;
 
-/// What happened to a fleet, and what was wrong.
+/// A report of what happened to a fleet, and of what was wrong.
 #[derive(Debug, Clone)]
 pub struct Report {
     /// The run's size and seed.
     pub settings: Settings,
-    /// How long it took.
+    /// Duration of the run.
     pub duration: Duration,
     /// Environments that answered clients.
     pub environments: usize,
@@ -26,39 +26,39 @@ pub struct Report {
     pub requests: u64,
     /// Environments that were killed.
     pub killed: usize,
-    /// Of these, environments one of whose requests had run into its time-out.
+    /// Killed environments one of whose requests had run into its time-out.
     pub timed_out: usize,
-    /// What those have not published of the invocations that they had begun.
+    /// Invocations that these environments had begun and not published.
     pub lost_by_time_outs: u64,
-    /// Environments that handle several requests at once.
+    /// Environments that handled several requests at once.
     pub several_at_once: usize,
     /// Environments that were frozen until gc took them for dead, and thawed again.
     pub frozen_past_folding: u32,
     /// Environments that have published under more than one id.
     pub fresh_ids: usize,
-    /// How many snapshots were stored in each format.
+    /// Number of snapshots that were stored in each format.
     pub formats: BTreeMap<String, u64>,
     /// Invocations that were responded to and not published.
     pub lost: u64,
-    /// The most of them in one environment.
+    /// Largest number of such invocations in one environment.
     pub most_lost: u64,
-    /// Pages.
+    /// Pages that were checked.
     pub scrapes: u32,
-    /// Scrapes that were answered that there is no page.
+    /// Scrapes that were answered 429 or 503.
     pub failed_scrapes: u32,
-    /// What passed the proxy while there were faults.
+    /// Traffic that passed the proxy while there were faults.
     pub traffic: Traffic,
-    /// What was wrong.
+    /// Violations of rules.
     pub violations: Vec<Violation>,
 }
 
 impl Report {
-    /// Whether this rule did not hold.
+    /// Returns whether this rule was violated.
     pub fn breaks(&self, rule: Rule) -> bool {
         self.violations.iter().any(|violation| violation.rule == rule)
     }
 
-    /// The share of calls that met a fault.
+    /// Returns the share of calls that met a fault.
     pub fn faulty_share(&self) -> f64 {
         self.traffic.faulty() as f64 / self.traffic.total().max(1) as f64
     }

@@ -1,4 +1,4 @@
-//! How long and with what seed the fleet runs.
+//! Settings of the fleet: its size and its seed.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use env_settings::{EnvReader, SettingsError, parse};
 /// The size of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// `FLEET_REQUESTS`: how many requests clients send at least.
+    /// `FLEET_REQUESTS`: smallest number of requests that clients send.
     pub requests: u32,
-    /// `FLEET_ENVIRONMENTS`: how many environments are born to answer them.
+    /// `FLEET_ENVIRONMENTS`: number of environments that are born to answer them.
     pub environments: u32,
-    /// `FLEET_SEED`: decides what happens to whom, how often environments publish, and on how many shards. The same
-    /// seed does the same, as far as the machine's timing lets it.
+    /// `FLEET_SEED`: decides what happens to which environment, how often environments publish, and on how many shards.
+    /// The same seed has the same effect, as far as the machine's timing allows.
     pub seed: u64,
-    /// Publishes without their condition: a run that must fail.
+    /// Set if snapshots are put without their condition: such a run must fail.
     pub blind_puts: bool,
 }
 
@@ -24,36 +24,38 @@ impl Settings {
     /// A run that takes minutes.
     pub const LONG: Self = Self { requests: 20_000, environments: 200, ..Self::SHORT };
 
-    /// After this silence a writer may be compacted.
+    /// Silence after which a writer may be compacted.
     pub const WRITER_IDLE: Duration = Duration::from_secs(2);
-    /// Burial and forgetting wait this long. It must outlast every put, and so exceed
-    /// [`SIGNATURE_VALIDITY`](Self::SIGNATURE_VALIDITY) by more than the database takes for one: in AWS it is 20 to 15
-    /// minutes, here there are 2 seconds of reserve.
+    /// Time for which burial and forgetting wait. It must outlast every put, and so exceed
+    /// [`SIGNATURE_VALIDITY`](Self::SIGNATURE_VALIDITY) by more than the database takes for a put. In AWS it is 35
+    /// minutes, since a copy of a put can be accepted for 30. Here no clock is ahead, so there are 2 seconds of
+    /// reserve.
     pub const GRACE: Duration = Duration::from_secs(5);
-    /// How long a signed request is taken. See [`crate::kit::fault_proxy::Options::signature_validity`].
+    /// Time for which a signed request is accepted. See [`crate::kit::fault_proxy::Options::signature_validity`].
     pub const SIGNATURE_VALIDITY: Duration = Duration::from_secs(3);
-    /// How many environments there are at a time, those not counted that collect garbage and are scraped.
+    /// Number of environments at a time, without those that collect garbage and are scraped.
     pub const AT_ONCE: u32 = 20;
-    /// Of a thousand calls to DynamoDB, how many meet a fault.
+    /// Calls to DynamoDB that meet a fault, of a thousand.
     pub const FAULTS_PER_MILLE: u16 = 80;
 
-    /// `STATS_PUBLISH_INTERVAL`, which the seed chooses: a publish after every response, or a token bucket and its
-    /// timer.
+    /// Returns `STATS_PUBLISH_INTERVAL`, which the seed chooses: environments either publish after every response, or
+    /// use a token bucket and its timer.
     pub fn publish_interval(&self) -> Duration {
         if self.publishes_every_response() { Duration::ZERO } else { Duration::from_millis(100) }
     }
 
-    /// Whether each response is followed by a publish, and none by a timer unless a publish failed.
+    /// Returns `true` if a publish follows each response. The timer then publishes only after a publish that failed.
     pub fn publishes_every_response(&self) -> bool {
         self.seed.is_multiple_of(2)
     }
 
-    /// `STATS_SHARDS`, which the seed chooses.
+    /// Returns `STATS_SHARDS`, which the seed chooses.
     pub fn shards(&self) -> u64 {
         1 + self.seed % 4
     }
 
-    /// Reads the process's environment. What it does not say is as in `defaults`, and the seed a new one.
+    /// Reads the process's environment. Missing values are taken from `defaults`, except for the seed, which is then
+    /// random.
     pub fn from_env(defaults: Self) -> Result<Self, SettingsError> {
         Self::read(EnvReader::from_process(), defaults)
     }

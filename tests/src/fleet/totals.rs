@@ -11,29 +11,29 @@ use prometheus_dynamodb::internals::wire::{self, NamedStructure};
 
 use crate::kit::exposition::Sample;
 
-/// The value of each counter, and of each histogram's `_count` and `_sum`, by the series as Prometheus writes it.
+/// Values of each counter, and of each histogram's `_count` and `_sum`, by the series as Prometheus writes it.
 pub type Totals = BTreeMap<String, f64>;
 
-/// A series as Prometheus writes it.
+/// Returns a series as Prometheus writes it.
 pub fn series<'a>(name: &str, labels: impl IntoIterator<Item = (&'a String, &'a String)>) -> String {
     let labels: Vec<_> = labels.into_iter().map(|(name, value)| format!("{name}={value:?}")).collect();
     if labels.is_empty() { name.to_owned() } else { format!("{name}{{{}}}", labels.join(",")) }
 }
 
-/// The series of a sample.
+/// Returns the series of a sample.
 pub fn series_of(sample: &Sample) -> String {
     series(&sample.name, &sample.labels)
 }
 
-/// The series of a function's invocations.
+/// Returns the series of a function's invocations.
 pub fn invocations(function: &str) -> String {
     format!("lambda_invocations_total{{function={function:?}}}")
 }
 
-/// The structures that snapshots can name, by their ids.
+/// Structures that snapshots can name, by id.
 pub type Structures = BTreeMap<StructureId, NamedStructure>;
 
-/// The structure that an item holds, given its id and the item in DynamoDB's JSON.
+/// Returns the structure that an item holds, given its id and the item in DynamoDB's JSON.
 pub fn structure(id: &str, item: &serde_json::Value) -> Result<NamedStructure> {
     let id = StructureId::parse(id).context("a structure has an id")?;
     Ok(NamedStructure::decode(id, &encoded(item)?)?)
@@ -45,7 +45,7 @@ fn encoded(item: &serde_json::Value) -> Result<Encoded> {
     Ok(Encoded { format: format.parse()?, bytes: STANDARD.decode(bytes)? })
 }
 
-/// What a snapshot says, given as the item of a put in DynamoDB's JSON.
+/// Returns the totals of a snapshot, given as the item of a put in DynamoDB's JSON.
 pub fn of_snapshot(item: &serde_json::Value, structures: &Structures) -> Result<Totals> {
     let encoded = encoded(item)?;
     let families = match wire::structure_of(&encoded)? {
@@ -75,14 +75,15 @@ pub fn of_snapshot(item: &serde_json::Value, structures: &Structures) -> Result<
     Ok(totals)
 }
 
-/// Adds `other`.
+/// Adds `other` to `totals`.
 pub fn add(totals: &mut Totals, other: &Totals) {
     for (series, value) in other {
         *totals.entry(series.clone()).or_default() += value;
     }
 }
 
-/// By how much two ways of adding up the same numbers may differ: far less than one, so counts are compared exactly.
+/// Returns the largest difference between two ways of adding up the same numbers. It is far less than one, so counts
+/// are compared exactly.
 pub fn rounding(value: f64) -> f64 {
     value.abs() * 1e-9
 }

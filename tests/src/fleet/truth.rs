@@ -1,4 +1,4 @@
-//! The ground truth: what the Runtime API has counted, compared with what was published and with the last page.
+//! Compares the ground truth, which the Runtime API has counted, with what was published and with the last page.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use super::violation::Rule;
 use super::{Member, Shared, totals};
 use crate::kit::runtime_api::Tally;
 
-/// What a token that no one signed is counted as.
+/// Series that counts a token which no key has signed.
 const VERIFIED: &str = "sigil_verify_total{verdict=\"bad_signature\"}";
 
 impl Shared {
@@ -15,12 +15,12 @@ impl Shared {
     pub(super) fn compare(&self, pages: &Pages) {
         let mut violations: Vec<_> =
             self.published.unreadable().into_iter().map(|(name, put)| Rule::Misbehaved.broken(name, put)).collect();
-        // By series: what must be on the page at least, and what can be at most.
+        // Limits of each series: the least that must be on the page, and the most that may be.
         let mut truth: BTreeMap<String, (u64, u64)> = BTreeMap::new();
         for (name, member) in &self.log().members {
             let tally = member.api.tally();
             let unpublished = self.may_be_unpublished(name, member, &tally);
-            // What was begun is counted and can be published, though its response was never received.
+            // An invocation that has begun is counted and can be published, though its response was never received.
             let unheard = tally.delivered - tally.responses;
             let stored = self.published.stored_by(name);
             for (series, responses) in counted(member.function, &tally) {
@@ -48,24 +48,24 @@ impl Shared {
         violations.into_iter().for_each(|violation| self.violated(violation));
     }
 
-    /// How many of its responses an environment may not have published.
+    /// Returns the number of responses that an environment may have left unpublished.
     fn may_be_unpublished(&self, name: &str, member: &Member, tally: &Tally) -> u64 {
         if member.survived {
             0
         } else if self.settings.publishes_every_response() && member.at_once == 1 {
-            // What was received before a snapshot left is in it, except that one response can overtake a snapshot which
-            // the timer sends after a failure.
+            // A snapshot contains every response that was received before it left, except that one response can
+            // overtake a snapshot which the timer sends after a failure.
             tally.responses - self.published.responses_when_stored(name).saturating_sub(1)
         } else {
-            // How many responses overtake a snapshot of the timer is not known here, so the page is held to what was
-            // stored. An invocation is counted when it begins, and a snapshot can be taken in the midst of it: the last
-            // ones that were stored may be without what their responses count.
+            // The number of responses that overtake a snapshot of the timer is not known here, so the page is compared
+            // with what was stored. An invocation is counted when it begins, and a snapshot can be taken during it: the
+            // last invocations that were stored may lack what their responses count.
             self.published.lost(name) + u64::from(member.at_once)
         }
     }
 }
 
-/// How many responses the function counts in which series.
+/// Returns the series in which the function counts responses, with the number of responses that each must have.
 fn counted(function: &str, tally: &Tally) -> Vec<(String, u64)> {
     let with_status = |status| tally.statuses.get(&status).copied().unwrap_or_default();
     let mut counted = vec![(totals::invocations(function), tally.responses)];

@@ -1,17 +1,17 @@
-//! What a run has shown to be wrong.
+//! Rules that a run must keep, and their violations.
 
 use std::fmt;
 
-/// What must hold.
+/// A rule that must hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
     /// No counter, bucket, sum or count is lower than at the scrape before.
     Fell,
     /// A page does not contradict itself.
     Inconsistent,
-    /// What was published is on the page.
+    /// The page shows everything that was published.
     Lost,
-    /// Nothing is on the page that was not published.
+    /// The page shows nothing that was not published.
     CountedTwice,
     /// An environment publishes what it has done, nothing else, and all of it if it lives to do so.
     Misreported,
@@ -24,16 +24,16 @@ pub enum Rule {
 /// One case of a rule that did not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// The rule.
+    /// The rule that did not hold.
     pub rule: Rule,
     /// The series or the environment for which it did not hold.
     pub subject: String,
-    /// How.
+    /// The case in which the rule did not hold, in words.
     pub case: String,
 }
 
 impl Rule {
-    /// This rule did not hold.
+    /// Returns a violation of this rule.
     pub fn broken(self, subject: impl Into<String>, case: impl Into<String>) -> Violation {
         Violation { rule: self, subject: subject.into(), case: case.into() }
     }

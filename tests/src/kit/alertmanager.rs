@@ -1,4 +1,4 @@
-//! A real Alertmanager with the configuration from `dashboards/`, and who is notified by it.
+//! Runs a real Alertmanager with the configuration from `dashboards/`, and keeps the notifications that it sends.
 
 use std::fmt::Write;
 use std::process::Command;
@@ -18,14 +18,14 @@ use crate::kit::{port, workspace};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a receiver is sent: the alerts of one group.
+/// A notification that a receiver is sent: the alerts of one group.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Notification {
-    /// Its name in the configuration.
+    /// Name of the receiver in the configuration.
     pub receiver: String,
-    /// `firing` if any of the alerts is, otherwise `resolved`.
+    /// `firing` if any of the alerts fires, otherwise `resolved`.
     pub status: String,
-    /// Those that are not inhibited.
+    /// Alerts of the group that are not inhibited.
     pub alerts: Vec<Alert>,
 }
 
@@ -34,12 +34,12 @@ pub struct Notification {
 pub struct Alert {
     /// `firing` or `resolved`.
     pub status: String,
-    /// As the rules and the scrape configuration set them.
+    /// Labels that the rules and the scrape configuration set.
     pub labels: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Alert {
-    /// A label's value, empty where there is none.
+    /// Returns a label's value, or an empty text if the alert has no such label.
     pub fn label(&self, name: &str) -> &str {
         self.labels.get(name).and_then(|value| value.as_str()).unwrap_or_default()
     }
@@ -56,7 +56,7 @@ pub struct Alertmanager {
 }
 
 impl Alertmanager {
-    /// Starts it with the shipped configuration, in which `pace` may change how long it waits.
+    /// Starts an Alertmanager with the shipped configuration, in which `pace` may change how long it waits.
     pub async fn start(pace: impl Fn(&str) -> Result<String>) -> Result<Self> {
         let notifications: Arc<Mutex<Vec<Notification>>> = Arc::default();
         let kept = Arc::clone(&notifications);
@@ -78,7 +78,7 @@ impl Alertmanager {
         let mut command = match workspace::tool("alertmanager") {
             Ok(folder) => {
                 let mut command = Command::new(folder.join("usr/bin/prometheus-alertmanager"));
-                // There it finds its templates: see scripts/fetch-tools.
+                // Alertmanager finds its templates in this folder: see scripts/fetch-tools.
                 command.current_dir(folder);
                 command
             }
@@ -88,7 +88,7 @@ impl Alertmanager {
             .arg(format!("--config.file={}", config_file.display()))
             .arg(format!("--storage.path={}", folder.path().join("data").display()))
             .arg(format!("--web.listen-address={address}"))
-            // It is alone.
+            // An empty address turns clustering off: this Alertmanager is the only one.
             .arg("--cluster.listen-address=");
         let mut process = Process::spawn("Alertmanager", command, &folder.path().join("alertmanager.log"))?;
         let http = reqwest::Client::builder().no_proxy().build()?;
@@ -101,19 +101,19 @@ impl Alertmanager {
         Ok(Self { _process: process, address, notifications, _receivers: receivers, _folder: folder })
     }
 
-    /// Where Prometheus sends alerts to: host and port.
+    /// Returns the address to which Prometheus sends alerts: host and port.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// All that was sent to a receiver, in order.
+    /// Returns all notifications that a receiver was sent, in order.
     pub fn notifications(&self, receiver: &str) -> Vec<Notification> {
         let all = self.notifications.lock().expect("no one panics while holding the lock");
         all.iter().filter(|notification| notification.receiver == receiver).cloned().collect()
     }
 }
 
-/// Gives each receiver a webhook.
+/// Adds a webhook at `url` to each receiver.
 fn with_receivers(shipped: &str, url: &str) -> Result<String> {
     let (mut text, mut count) = (String::new(), 0);
     for line in shipped.lines() {
@@ -127,7 +127,7 @@ fn with_receivers(shipped: &str, url: &str) -> Result<String> {
     Ok(text)
 }
 
-/// The names of the alerts in notifications that have this status.
+/// Returns the names of the alerts in `notifications` that have this status.
 pub fn alert_names(notifications: &[Notification], status: &str) -> Result<std::collections::BTreeSet<String>> {
     let alerts = notifications.iter().flat_map(|notification| &notification.alerts);
     alerts

@@ -1,4 +1,4 @@
-//! The whole bundle: DynamoDB Local, its tables, and the functions on one port.
+//! Starts the whole bundle: DynamoDB Local, its tables, and the functions on one port.
 
 use std::path::{Path, PathBuf};
 
@@ -10,27 +10,28 @@ use crate::kit::variables::{DEFAULT_METRICS_TOKEN, FunctionVariables};
 use crate::kit::watch::Watch;
 use crate::kit::{keys, port, tables, workspace};
 
-/// How to start a bundle.
+/// Options with which a bundle is started.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where the routes are; any free port if `None`.
+    /// Port of the routes; any free port if `None`.
     pub port: Option<u16>,
-    /// Where DynamoDB Local is; any free port if `None`.
+    /// Port of DynamoDB Local; any free port if `None`.
     pub dynamodb_port: Option<u16>,
-    /// What a scrape must present.
+    /// Token that a scrape must present.
     pub metrics_token: String,
-    /// The most processes that each function may have.
+    /// Largest number of processes that each function may have.
     pub concurrency: u16,
-    /// The folder where data and keys outlive the bundle; if `None`, they do not.
+    /// Folder in which data and keys outlive the bundle; if `None`, they are lost with it.
     pub data: Option<PathBuf>,
-    /// The folder of the logs. What is in it from an earlier run is deleted.
+    /// Folder of the logs. Anything in it from an earlier run is deleted.
     pub logs: PathBuf,
-    /// More of the functions' environment variables, or other values; `None` for one that is not to be set.
+    /// Environment variables that the functions get besides the usual ones, or instead of them; `None` removes a
+    /// variable.
     pub environment: Vec<(&'static str, Option<String>)>,
 }
 
 impl Options {
-    /// A bundle for a test: on free ports, in memory, with its logs where they can be read afterwards.
+    /// Returns the options of a bundle for a test: on free ports, in memory, with logs that can be read after the test.
     pub fn for_test(test: &str) -> Self {
         Self {
             port: None,
@@ -43,7 +44,7 @@ impl Options {
         }
     }
 
-    /// Lets each function have more processes than one.
+    /// Lets each function have up to `concurrency` processes.
     pub fn concurrency(self, concurrency: u16) -> Self {
         Self { concurrency, ..self }
     }
@@ -54,15 +55,15 @@ impl Options {
         self
     }
 
-    /// Leaves one of the functions' environment variables out.
+    /// Removes one of the functions' environment variables.
     pub fn without(mut self, name: &'static str) -> Self {
         self.environment.push((name, None));
         self
     }
 }
 
-/// A running bundle. Dropping it ends its processes, in the order of the fields: the functions publish a last time when
-/// they are asked to end, and need the database for it.
+/// A running bundle. Dropping it ends its processes in the order of the fields: the functions publish a last time when
+/// they are asked to end, and need the database for that.
 #[derive(Debug)]
 pub struct Bundle {
     watch: Watch,
@@ -96,12 +97,12 @@ impl Bundle {
         Ok(Self { watch, dynamodb, client })
     }
 
-    /// A client of its routes.
+    /// Returns a client of the bundle's routes.
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// Its database, which a test may stop and start again.
+    /// Returns the bundle's database, which a test may stop and start again.
     pub fn dynamodb(&mut self) -> &mut DynamoDbLocal {
         &mut self.dynamodb
     }
@@ -111,19 +112,19 @@ impl Bundle {
         Ok(Self { watch: self.watch.restart().await?, ..self })
     }
 
-    /// Its functions.
+    /// Returns the bundle's functions.
     pub fn watch(&self) -> &Watch {
         &self.watch
     }
 
-    /// An error with the end of a log if any of its processes has ended on its own.
+    /// Returns an error with the end of a log if any of the bundle's processes has ended by itself.
     pub fn ensure_running(&mut self) -> Result<()> {
         self.watch.ensure_running()?;
         self.dynamodb.ensure_running()
     }
 }
 
-/// The folder of a test's logs, for a test that starts no bundle.
+/// Creates the folder of a test's logs, for a test that starts no bundle, and returns its path.
 pub fn logs_of_test(test: &str) -> Result<PathBuf> {
     let folder = test_logs(test);
     std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;

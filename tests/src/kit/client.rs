@@ -1,4 +1,4 @@
-//! A client of the bundle's HTTP contract.
+//! Calls the bundle by its HTTP contract.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::kit::exposition::Exposition;
 
-/// Above what any function may take, so that a request that hangs is told from one that is slow.
+/// Longer than any function may take, so that a request that hangs can be told from a slow one.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A client of one bundle. Clones share their connections.
@@ -29,24 +29,24 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// The body; null where it is not JSON.
     pub body: Value,
-    /// The body as it came.
+    /// The body as text, unchanged.
     pub text: String,
 }
 
 impl Answer {
-    /// The answer itself if it has this status, otherwise an error that shows it.
+    /// Returns the answer if it has this status, otherwise an error that shows the answer.
     pub fn expect(self, status: u16) -> Result<Self> {
         ensure!(self.status == status, "{status} was expected, not {}: {}", self.status, self.text);
         Ok(self)
     }
 
-    /// A text at a JSON pointer of the body.
+    /// Returns the text at a JSON pointer into the body.
     pub fn text_at(&self, pointer: &str) -> Result<&str> {
         let value = self.body.pointer(pointer).and_then(Value::as_str);
         value.with_context(|| format!("there is no text at {pointer} in {}", self.text))
     }
 
-    /// A header's value.
+    /// Returns a header's value.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
@@ -55,48 +55,48 @@ impl Answer {
 /// A sigil that was encoded.
 #[derive(Debug, Clone)]
 pub struct Sigil {
-    /// Its id.
+    /// The sigil's id.
     pub id: String,
-    /// Its token.
+    /// The sigil's token.
     pub token: String,
 }
 
 impl Client {
-    /// A client of the bundle at `url`, which scrapes with `token`.
+    /// Creates a client of the bundle at `url`, which scrapes with `token`.
     pub fn new(url: &str, token: &str) -> Result<Self> {
         let http = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?;
         Ok(Self { http, url: url.to_owned(), token: token.to_owned() })
     }
 
-    /// Where the bundle is.
+    /// Returns the bundle's URL.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// What it scrapes with.
+    /// Returns the token with which the client scrapes.
     pub fn token(&self) -> &str {
         &self.token
     }
 
-    /// Encodes `data` and expects that it worked.
+    /// Encodes `data`. Fails unless the answer is 201.
     pub async fn encode(&self, data: &Value) -> Result<Sigil> {
         let answer = self.post_sigils(json!({ "data": data }).to_string()).await?.expect(201)?;
         Ok(Sigil { id: answer.text_at("/sigil/id")?.to_owned(), token: answer.text_at("/sigil/token")?.to_owned() })
     }
 
-    /// Sends any text to where sigils are encoded.
+    /// Posts `body`, which may be any text, to the route that encodes sigils.
     pub async fn post_sigils(&self, body: String) -> Result<Answer> {
         let request = self.request(Method::POST, "/api/consciousness/sigils");
         send(request.header("content-type", "application/json").body(body)).await
     }
 
-    /// Verifies a token, against `data` where it is given, and returns the verdict.
+    /// Verifies a token, also against `data` if there is any, and returns the verdict.
     pub async fn verdict(&self, token: &str, data: Option<&Value>) -> Result<String> {
         let answer = self.verify(token, data).await?.expect(200)?;
         Ok(answer.text_at("/verdict")?.to_owned())
     }
 
-    /// Verifies a token, against `data` where it is given.
+    /// Verifies a token, also against `data` if there is any.
     pub async fn verify(&self, token: &str, data: Option<&Value>) -> Result<Answer> {
         let body = match data {
             Some(data) => json!({ "token": token, "data": data }),
@@ -105,7 +105,7 @@ impl Client {
         send(self.request(Method::POST, "/api/consciousness/sigils/verify").json(&body)).await
     }
 
-    /// Asks for a record.
+    /// Gets a sigil's record.
     pub async fn get(&self, id: &str) -> Result<Answer> {
         send(self.request(Method::GET, &format!("/api/consciousness/sigils/{id}"))).await
     }
@@ -115,7 +115,7 @@ impl Client {
         send(self.request(Method::DELETE, &format!("/api/consciousness/sigils/{id}"))).await
     }
 
-    /// Asks for the public keys.
+    /// Gets the public keys.
     pub async fn jwks(&self) -> Result<Answer> {
         send(self.request(Method::GET, "/.well-known/jwks.json")).await
     }
@@ -126,20 +126,20 @@ impl Client {
         Ok(answer.expect(200)?.body)
     }
 
-    /// Starts gc without a run: it refuses an event that is not JSON, and publishes what it has, every counter at 0.
+    /// Starts gc without a run: gc refuses an event that is not JSON, and publishes its metrics, every counter at 0.
     pub async fn wake_gc(&self) -> Result<()> {
         let request = self.request(Method::POST, "/2015-03-31/functions/gc/invocations").body("not JSON");
         send(request).await?.expect(500)?;
         Ok(())
     }
 
-    /// Scrapes, with a token of the caller's choice or none.
+    /// Scrapes with this token, or with none.
     pub async fn get_metrics(&self, token: Option<&str>) -> Result<Answer> {
         let request = self.request(Method::GET, "/metrics");
         send(token.into_iter().fold(request, RequestBuilder::bearer_auth)).await
     }
 
-    /// Scrapes with the right token, and asks for a format.
+    /// Scrapes with the right token, and sends `accept` as the format that is asked for.
     pub async fn get_metrics_as(&self, accept: &str) -> Result<Answer> {
         send(self.request(Method::GET, "/metrics").bearer_auth(&self.token).header("accept", accept)).await
     }

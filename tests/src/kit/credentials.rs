@@ -1,8 +1,8 @@
-//! Credentials that name nobody. DynamoDB Local takes any, if they are alphanumeric.
+//! Holds credentials that belong to nobody. DynamoDB Local takes any that are alphanumeric.
 
-/// The region that everything here claims to be in.
+/// Region in which everything here claims to be.
 pub const REGION: &str = "us-east-1";
-/// The access key id.
+/// Access key id.
 pub const ACCESS_KEY_ID: &str = "local";
-/// The secret access key.
+/// Secret access key.
 pub const SECRET_ACCESS_KEY: &str = "local";

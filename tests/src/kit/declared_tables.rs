@@ -1,7 +1,7 @@
-//! The tables as `template.yaml` declares them, so that keys, indexes and expiry are written down in one place.
+//! Creates the tables as `template.yaml` declares them, so that keys, indexes and expiry are written down in one place.
 //!
-//! The functions' short forms (`!Ref`, `!Sub`, `!GetAtt`) are read as what they are applied to, which is enough here:
-//! no table uses one.
+//! A short form of CloudFormation's functions (`!Ref`, `!Sub`, `!GetAtt`) is read as its bare argument. That is enough
+//! here: no table uses one.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +16,10 @@ use serde::Deserialize;
 
 use crate::kit::workspace;
 
-/// What `template.yaml` says, as far as it is used here.
+/// The parts of `template.yaml` that are used here.
 #[derive(Debug, Deserialize)]
 pub struct Template {
-    /// Logical names and what they stand for, with every tag dropped.
+    /// Resources by logical name, with every tag dropped.
     #[serde(rename = "Resources")]
     pub resources: BTreeMap<String, Resource>,
 }
@@ -27,10 +27,10 @@ pub struct Template {
 /// One resource.
 #[derive(Debug, Deserialize)]
 pub struct Resource {
-    /// Such as `AWS::DynamoDB::Table`.
+    /// Type of the resource, such as `AWS::DynamoDB::Table`.
     #[serde(rename = "Type")]
     pub kind: String,
-    /// What depends on the type.
+    /// Properties, which depend on the type.
     #[serde(rename = "Properties", default)]
     pub properties: serde_json::Value,
 }
@@ -43,7 +43,7 @@ impl Template {
         serde_saphyr::from_str(&text).with_context(|| path.display().to_string())
     }
 
-    /// The table of this logical name.
+    /// Returns the table of this logical name.
     pub fn table(&self, logical_name: &str) -> Result<Table> {
         let resource = self.resources.get(logical_name).with_context(|| format!("no resource {logical_name}"))?;
         serde_json::from_value(resource.properties.clone()).with_context(|| format!("the table {logical_name}"))
@@ -52,7 +52,7 @@ impl Template {
 
 /// The properties of an `AWS::DynamoDB::Table`.
 ///
-/// An unknown property is an error: it must be decided whether tables on a desk need it too.
+/// An unknown property is an error: someone must decide whether local tables need it too.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct Table {
@@ -62,7 +62,7 @@ pub struct Table {
     #[serde(default)]
     global_secondary_indexes: Vec<Index>,
     time_to_live_specification: Option<TimeToLive>,
-    /// Backups, encryption at rest and protection against being deleted, which DynamoDB Local does not have.
+    /// Backups, encryption at rest and deletion protection are read and ignored: DynamoDB Local has none of them.
     #[serde(rename = "PointInTimeRecoverySpecification")]
     _backups: Option<serde_json::Value>,
     #[serde(rename = "SSESpecification")]
@@ -107,7 +107,7 @@ struct TimeToLive {
 }
 
 impl Table {
-    /// Creates the table under `name`. One that is there already stays as it is.
+    /// Creates the table under `name`. A table that already exists stays as it is.
     pub async fn create(&self, client: &Client, name: &str) -> Result<()> {
         let created = self.request(client, name)?.send().await;
         if let Err(error) = created {

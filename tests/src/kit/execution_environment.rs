@@ -1,5 +1,5 @@
-//! One execution environment: a function's process under a Runtime API of its own, which Lambda would freeze, thaw and
-//! end.
+//! Runs one execution environment: a function's process with its own Runtime API, which can be frozen, thawed and ended
+//! as Lambda does it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,21 +13,21 @@ use crate::kit::process::Process;
 use crate::kit::runtime_api::RuntimeApi;
 use crate::kit::variables::FunctionVariables;
 
-/// A debug build starts within half a second, many at once on a busy machine within several.
+/// A debug build starts within half a second; many at once on a busy machine start within several seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What Lambda gives a process between SIGTERM and SIGKILL.
+/// Time that Lambda gives a process between SIGTERM and SIGKILL.
 const SHUTDOWN: Duration = Duration::from_millis(500);
 
-/// How often it is looked whether a process has ended: Unix tells only those who ask.
+/// Time between two looks at whether a process has ended, since nothing reports its end.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// A function's program, and under which name it runs.
+/// A function's name and program.
 #[derive(Debug, Clone)]
 pub struct Function {
     /// The function's name.
     pub name: &'static str,
-    /// Its program.
+    /// The function's program.
     pub program: PathBuf,
 }
 
@@ -40,7 +40,7 @@ pub struct ExecutionEnvironment {
 }
 
 impl ExecutionEnvironment {
-    /// A cold start: it is over when the environment asks for its first event.
+    /// Starts an environment (a cold start), and returns once it asks for its first event.
     pub async fn start(function: &Function, variables: &FunctionVariables, log: &Path) -> Result<Self> {
         let api = Arc::new(RuntimeApi::start(function.name).await?);
         let mut command = Command::new(&function.program);
@@ -67,32 +67,32 @@ impl ExecutionEnvironment {
         bail!("{} did not ask for an event:\n{}", function.name, this.process.log_tail(20))
     }
 
-    /// Its Runtime API, by which it is invoked.
+    /// Returns the environment's Runtime API, by which it is invoked.
     pub fn api(&self) -> Arc<RuntimeApi> {
         Arc::clone(&self.api)
     }
 
-    /// How long its cold start took, from the start of its process until it asked for its first event.
+    /// Returns the duration of the cold start: from the start of the process until it asked for its first event.
     pub fn init_duration(&self) -> Duration {
         self.init_duration
     }
 
-    /// Its process.
+    /// Returns the environment's process.
     pub fn process(&self) -> &Process {
         &self.process
     }
 
-    /// Takes the processor away from it, in whatever it does.
+    /// Stops the process, whatever it is doing, as Lambda freezes an environment.
     pub fn freeze(&mut self) -> Result<()> {
         self.process.signal(Signal::STOP)
     }
 
-    /// Lets it go on.
+    /// Lets a frozen process go on.
     pub fn thaw(&mut self) -> Result<()> {
         self.process.signal(Signal::CONT)
     }
 
-    /// Ends it as Lambda does: SIGTERM, and SIGKILL for what is left after half a second.
+    /// Ends the environment as Lambda does: with SIGTERM, and with SIGKILL if it still runs after half a second.
     pub async fn terminate(mut self) -> Result<()> {
         self.process.signal(Signal::TERM)?;
         if tokio::time::timeout(SHUTDOWN, exit(&mut self.process)).await.is_err() {
@@ -101,7 +101,7 @@ impl ExecutionEnvironment {
         self.ended().await
     }
 
-    /// Ends it without a word. A frozen one ends as well.
+    /// Kills the process without notice, also if it is frozen.
     pub async fn kill(mut self) -> Result<()> {
         self.process.signal(Signal::KILL)?;
         self.ended().await
@@ -118,12 +118,12 @@ impl ExecutionEnvironment {
 
 impl Drop for ExecutionEnvironment {
     fn drop(&mut self) {
-        // Asked to end, a frozen process would not answer. A failure means that it is gone already.
+        // A frozen process would not react to SIGTERM. A failure means that the process is already gone.
         let _ = self.process.signal(Signal::KILL);
     }
 }
 
-/// Waits until the process has ended, however that came about.
+/// Waits until the process has ended, for whatever reason.
 async fn exit(process: &mut Process) -> Result<()> {
     while process.exit_status()?.is_none() {
         tokio::time::sleep(PAUSE).await;

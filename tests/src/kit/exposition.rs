@@ -1,4 +1,4 @@
-//! A reader of Prometheus text, as much of it as tests need.
+//! Parses Prometheus text, as far as the tests need it.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ pub struct Exposition {
     samples: Vec<Sample>,
 }
 
-/// One line of it.
+/// A sample: one line of the page.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
     /// The series' name, with a histogram's suffix.
@@ -22,30 +22,30 @@ pub struct Sample {
 }
 
 impl Exposition {
-    /// Reads a page of text format 0.0.4. Nothing in it may be without sense.
+    /// Parses a page of text format 0.0.4. A line that is neither a comment nor a sample is an error.
     pub fn parse(text: &str) -> Result<Self> {
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         let samples = lines.map(|line| sample(line).with_context(|| format!("in the line {line:?}")));
         Ok(Self { samples: samples.collect::<Result<_>>()? })
     }
 
-    /// A page of samples that were read elsewhere.
+    /// Returns a page of samples that were read elsewhere.
     pub fn of(samples: impl IntoIterator<Item = Sample>) -> Self {
         Self { samples: samples.into_iter().collect() }
     }
 
-    /// All samples.
+    /// Returns all samples.
     pub fn samples(&self) -> &[Sample] {
         &self.samples
     }
 
-    /// The value of the series with exactly these labels.
+    /// Returns the value of the series that has exactly these labels.
     pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let mut found = self.matching(name, labels).filter(|sample| sample.labels.len() == labels.len());
         found.next().map(|sample| sample.value)
     }
 
-    /// The sum over all series that have these labels among theirs; 0 without any.
+    /// Returns the sum of all series that have at least these labels, or 0 if there are none.
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.matching(name, labels).map(|sample| sample.value).sum()
     }
@@ -75,7 +75,7 @@ fn sample(line: &str) -> Result<Sample> {
     Ok(Sample { name: name.to_owned(), labels, value: value.parse().with_context(|| format!("{value:?}"))? })
 }
 
-/// One `name="value"`, and what follows it.
+/// Reads one `name="value"`. Returns the name, the value, and the rest of the text.
 fn label(text: &str) -> Result<(&str, String, &str)> {
     let (name, rest) = text.split_once("=\"").context("a label is not complete")?;
     let mut value = String::new();

@@ -1,6 +1,6 @@
-//! A proxy in front of DynamoDB Local that does what networks, load and the passing of time do to calls.
+//! A proxy in front of DynamoDB Local that does to calls what networks, load and the passing of time do to them.
 //!
-//! Callers are told apart by their access key ids, as in AWS; DynamoDB Local takes any.
+//! The proxy tells callers apart by their access key ids, as AWS does; DynamoDB Local takes any.
 
 mod call;
 mod fault;
@@ -28,57 +28,57 @@ use crate::kit::http_server::{Answer, HangUp, HttpServer};
 /// Longer than any call to DynamoDB Local takes on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Learns of each request that reaches the database, however often the proxy sends it.
+/// An observer of each request that reaches the database, and of each repetition by the proxy.
 pub trait Observer: Send + Sync + 'static {
-    /// The request is on its way: from now on it may be done. The number tells it from all others.
+    /// Called when the request is sent: from now on the database may have done it. `number` identifies the request.
     fn sent(&self, number: u64, call: &Call);
 
-    /// The database answered with this status; `None` if it did not answer.
+    /// Called when the database has answered with this status, or with `None` if it did not answer.
     fn answered(&self, number: u64, call: &Call, status: Option<u16>);
 }
 
-/// Nobody observes.
+/// Observes nothing.
 impl Observer for () {
     fn sent(&self, _: u64, _: &Call) {}
 
     fn answered(&self, _: u64, _: &Call, _: Option<u16>) {}
 }
 
-/// How a proxy behaves.
+/// Options of a proxy.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where DynamoDB Local is.
+    /// URL of DynamoDB Local.
     pub target: String,
-    /// What decides which call meets which fault.
+    /// Seed of the random choice of calls and faults.
     pub seed: u64,
-    /// How long after its signing a request is taken: 15 minutes in AWS. DynamoDB Local takes it at any age, but the
-    /// protocol's grace period relies on the limit. The signing time is in whole seconds, rounded down, so a request
-    /// may be refused up to a second earlier, and never later.
+    /// Time after its signing for which a request is accepted: 15 minutes in AWS. DynamoDB Local accepts a request of
+    /// any age, but the protocol's grace relies on the limit. The signing time is in whole seconds, rounded down, so a
+    /// request may be refused up to a second too early, but never too late.
     pub signature_validity: Duration,
-    /// Takes the condition out of every put of a snapshot, to show that a test notices.
+    /// Set if the proxy removes the condition from every put of a snapshot, to show that a test notices.
     pub blind_puts: bool,
 }
 
-/// What a proxy has seen.
+/// Counts of what a proxy has seen.
 #[derive(Debug, Clone, Default)]
 pub struct Traffic {
     /// Calls by caller, operation and table.
     pub calls: BTreeMap<(String, String, String), u64>,
-    /// Calls that met a fault, by its name.
+    /// Calls that met a fault, by the fault's name.
     pub faults: BTreeMap<&'static str, u64>,
-    /// Requests that were refused because of their age.
+    /// Requests that were refused because their signature had expired.
     pub expired: u64,
     /// Requests that the database did not answer.
     pub unanswered: u64,
 }
 
 impl Traffic {
-    /// How many calls there were.
+    /// Returns the number of calls.
     pub fn total(&self) -> u64 {
         self.calls.values().sum()
     }
 
-    /// How many of them met a fault.
+    /// Returns the number of calls that met a fault.
     pub fn faulty(&self) -> u64 {
         self.faults.values().sum()
     }
@@ -96,7 +96,7 @@ struct Shared {
     http: reqwest::Client,
     observer: Box<dyn Observer>,
     state: Mutex<State>,
-    /// Requests that are under way, those among them that nobody waits for any more.
+    /// Number of requests under way, also those whose caller no longer waits.
     under_way: watch::Sender<u64>,
 }
 
@@ -115,7 +115,7 @@ struct State {
 }
 
 impl FaultProxy {
-    /// Starts it on a free port, without faults.
+    /// Starts a proxy on a free port, without faults.
     pub async fn start(options: Options, observer: impl Observer) -> Result<Self> {
         let state = State {
             random: fastrand::Rng::with_seed(options.seed),
@@ -136,27 +136,27 @@ impl FaultProxy {
         Ok(Self { server, shared })
     }
 
-    /// Where it listens.
+    /// Returns the address on which the proxy listens.
     pub fn address(&self) -> SocketAddr {
         self.server.address()
     }
 
-    /// From now on calls meet these faults.
+    /// Lets calls meet these faults from now on.
     pub fn set_faults(&self, faults: Faults) {
         self.shared.state().faults = faults;
     }
 
-    /// From now on every call to this table meets this fault, or none does.
+    /// Lets every call to `table` meet this fault from now on, or none if `fault` is `None`.
     pub fn set_outage(&self, table: &str, fault: Option<Fault>) {
         self.shared.state().outage = fault.map(|fault| (table.to_owned(), fault));
     }
 
-    /// What it has seen so far.
+    /// Returns the counts so far.
     pub fn traffic(&self) -> Traffic {
         self.shared.state().traffic.clone()
     }
 
-    /// Waits until nothing is under way, not even what was delayed or is to be repeated.
+    /// Waits until no request is under way, including those that are delayed or are to be repeated.
     pub async fn quiet(&self) {
         // The sender lives in this proxy, so waiting cannot fail.
         let _ = self.shared.under_way.subscribe().wait_for(|requests| *requests == 0).await;
@@ -166,9 +166,10 @@ impl FaultProxy {
 impl Shared {
     async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Answer {
         let (head, body) = request.into_parts();
-        // A caller that ended in the middle of a request has not made it.
+        // A caller that ended in the middle of a request never made it.
         let body = body.collect().await.map_err(|_| HangUp)?.to_bytes();
-        // A task of its own: what has reached the network arrives, whether or not the caller still waits.
+        // The request runs in its own task: once it has reached the network it arrives, whether or not the caller still
+        // waits.
         tokio::spawn(self.serve(head, body)).await.map_err(|_| HangUp)?
     }
 
@@ -179,7 +180,7 @@ impl Shared {
         self.undergo(fault, head, body, call).await
     }
 
-    /// Does to the call what this fault does.
+    /// Applies a fault to the call.
     async fn undergo(self: Arc<Self>, fault: Option<Fault>, head: Parts, body: Bytes, call: Call) -> Answer {
         match fault {
             None => self.forward(&head, &body, &call).await,
@@ -194,7 +195,7 @@ impl Shared {
                 Ok(error(400, "ProvisionedThroughputExceededException", message))
             }
             Some(Fault::LoseResponse) => {
-                // Done, or refused, and nobody will hear of it.
+                // The call was done or refused, and its caller never learns which.
                 let _ = self.forward(&head, &body, &call).await;
                 Err(HangUp)
             }
@@ -211,7 +212,7 @@ impl Shared {
         }
     }
 
-    /// Counts the call and decides what happens to it.
+    /// Counts the call and chooses its fault.
     fn next_fault(&self, call: &Call) -> Option<Fault> {
         let mut state = self.state();
         let key = (call.caller.clone(), call.operation.clone(), call.table.clone());
@@ -225,8 +226,8 @@ impl Shared {
         fault
     }
 
-    /// Sends it to the database, unless it is too old: as AWS does, its age is looked at when it arrives there, however
-    /// long it was in a frozen process, in a socket's buffer, or in this proxy.
+    /// Sends the request to the database, unless its signature has expired. As AWS does, the proxy checks the age when
+    /// the request arrives, however long it was in a frozen process, in a socket's buffer, or in this proxy.
     async fn forward(&self, head: &Parts, body: &Bytes, call: &Call) -> Answer {
         if let Err(expired) = signature::check(&head.headers, self.options.signature_validity, SystemTime::now()) {
             self.state().traffic.expired += 1;
@@ -262,7 +263,7 @@ impl Shared {
     }
 }
 
-/// Counts a request as under way for as long as it lives.
+/// A guard that counts a request as under way for as long as it lives.
 struct UnderWay(watch::Sender<u64>);
 
 impl UnderWay {
@@ -278,7 +279,7 @@ impl Drop for UnderWay {
     }
 }
 
-/// The headers without those that belong to one connection.
+/// Returns the headers without those that belong to one connection.
 fn end_to_end(headers: &HeaderMap) -> HeaderMap {
     let mut headers = headers.clone();
     for name in [HOST, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING] {
@@ -287,7 +288,7 @@ fn end_to_end(headers: &HeaderMap) -> HeaderMap {
     headers
 }
 
-/// An error as DynamoDB writes it.
+/// Returns an error as DynamoDB writes it.
 fn error(status: u16, name: &str, message: &str) -> Response<Full<Bytes>> {
     let body = serde_json::json!({
         "__type": format!("com.amazonaws.dynamodb.v20120810#{name}"),
@@ -306,7 +307,7 @@ mod tests {
     use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
     use hyper::StatusCode;
 
-    /// What has reached the database, as bodies, and how often it answered.
+    /// Bodies that have reached the database, and the number of its answers.
     #[derive(Debug, Default, Clone)]
     struct Arrived(Arc<Mutex<(Vec<String>, u64)>>);
 
@@ -318,7 +319,8 @@ mod tests {
         }
     }
 
-    /// A call that was signed so many seconds ago and meets this fault: what the caller and the database see of it.
+    /// Makes a call that was signed `signed_before` seconds ago and meets this fault. Returns the status that the
+    /// caller gets, and the bodies that reach the database.
     async fn call(fault: Option<Fault>, signed_before: u64, blind_puts: bool) -> (Option<StatusCode>, Vec<String>) {
         let arrived = Arrived::default();
         let bodies = arrived.clone();

@@ -1,4 +1,4 @@
-//! The functions' programs.
+//! Builds the programs of the functions.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,19 +10,21 @@ use tokio::process::Command;
 
 use crate::kit::workspace;
 
-/// The packages under `functions/`, each with one program of the same name.
+/// Packages under `functions/`, each with one program of the same name.
 pub const ALL: [&str; 4] = ["encode", "verify", "gc", "metrics"];
 
 /// Builds the functions and returns their programs.
 ///
 /// `cargo lambda watch` runs `cargo run --bin <function>` in the workspace's root. Cargo chooses the dependencies'
-/// features by the *packages* that are selected, and without `--package` these are all of the workspace. Building the
-/// same way leaves nothing for it to do; `--package encode` would build many dependencies a second time.
+/// features by the *packages* that are selected, and without `--package` these are all of the workspace. A build with
+/// the same selection leaves nothing for `cargo lambda watch` to do; `--package encode` would build many dependencies a
+/// second time.
 pub async fn build() -> Result<BTreeMap<String, PathBuf>> {
     built(&ALL.map(|function| ["--bin", function]).concat()).await
 }
 
-/// Builds the functions with the release's optimisation, but for what takes minutes to link, and returns their programs.
+/// Builds the functions with the release's optimization, except for those settings that take minutes to link, and
+/// returns their programs.
 pub async fn build_optimised() -> Result<BTreeMap<String, PathBuf>> {
     let packages = ALL.map(|function| ["--package", function]).concat();
     built(&[["--profile", "soak", "--bins"].as_slice(), &packages].concat()).await
@@ -48,7 +50,7 @@ pub async fn build_jobs() -> Result<PathBuf> {
     build_with(&["--bin", NAME]).await?.remove(NAME).context("cargo built no program called jobs")
 }
 
-/// Builds, and returns the programs.
+/// Runs `cargo build` with these arguments, and returns the programs.
 async fn build_with(arguments: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
     let mut command = Command::new("cargo");
     command.current_dir(workspace::root()).args(["build", "--message-format=json-render-diagnostics"]).args(arguments);
@@ -61,7 +63,7 @@ async fn build_with(arguments: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
     Ok(artifacts.filter_map(|artifact| Some((artifact.target.name, artifact.executable?))).collect())
 }
 
-/// The part of Cargo's messages that says where a program is.
+/// The part of Cargo's messages that holds a program's path.
 #[derive(Deserialize)]
 struct Artifact {
     target: Target,

@@ -1,4 +1,4 @@
-//! A small HTTP/1.1 server on the loopback address: what the emulators here and the page of links are made of.
+//! A small HTTP/1.1 server on the loopback address, for the emulators here and the page of links.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// The server closes the connection and does not answer.
+/// Tells the server to close the connection without an answer.
 #[derive(Debug)]
 pub struct HangUp;
 
@@ -26,7 +26,7 @@ impl std::fmt::Display for HangUp {
 
 impl std::error::Error for HangUp {}
 
-/// What a request is answered with.
+/// Answer to a request.
 pub type Answer = std::result::Result<Response<Full<Bytes>>, HangUp>;
 
 /// A running server. Dropping it closes its connections.
@@ -38,8 +38,8 @@ pub struct HttpServer {
 }
 
 impl HttpServer {
-    /// Starts it on any free port. A request whose client goes away is no longer handled, unless `handle` has given it to a
-    /// task.
+    /// Starts a server on any free port. A request whose client goes away is no longer handled, unless `handle` has
+    /// given the request to a task.
     pub async fn start<F>(handle: impl Fn(Request<Incoming>) -> F + Send + Sync + 'static) -> Result<Self>
     where
         F: Future<Output = Answer> + Send + 'static,
@@ -58,8 +58,8 @@ impl HttpServer {
         Ok(Self { address, connections, task })
     }
 
-    /// Starts one on any free port, whose `answer` is given requests with their whole bodies. What it fails at is answered
-    /// with status 500 and the error.
+    /// Starts a server on any free port whose `answer` gets requests with their whole bodies. An error of `answer`
+    /// becomes a response with status 500 and the error as text.
     pub async fn answering<F>(answer: impl Fn(Request<Bytes>) -> F + Send + Sync + 'static) -> Result<Self>
     where
         F: Future<Output = Result<Response<Bytes>>> + Send,
@@ -67,7 +67,7 @@ impl HttpServer {
         Self::answering_on(0, answer).await
     }
 
-    /// Starts one like [`answering`](Self::answering) on this port.
+    /// Starts a server like [`answering`](Self::answering) on this port.
     pub async fn answering_on<F>(
         port: u16,
         answer: impl Fn(Request<Bytes>) -> F + Send + Sync + 'static,
@@ -94,17 +94,17 @@ impl HttpServer {
         .await
     }
 
-    /// Where it is, as a URL.
+    /// Returns the server's URL.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Where it listens.
+    /// Returns the address on which the server listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Waits until no connection is open: whatever its clients had sent before they ended has been handled.
+    /// Waits until no connection is open. Everything that clients had sent before they ended has then been handled.
     pub async fn all_closed(&self) {
         // The sender lives in this server, so waiting cannot fail.
         let _ = self.connections.subscribe().wait_for(|open| *open == 0).await;
@@ -129,7 +129,7 @@ where
         let (handle, connections) = (Arc::clone(&handle), connections.clone());
         tasks.spawn(async move {
             let service = service_fn(move |request| handle(request));
-            // An error is a client that went away, or a HangUp.
+            // An error means that the client went away, or that the handler returned a HangUp.
             let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
             connections.send_modify(|open| *open -= 1);
         });

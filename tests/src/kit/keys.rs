@@ -1,4 +1,4 @@
-//! Signing keys that outlive the bundle, for `PERSIST=1`.
+//! Keeps signing keys that outlive the bundle, for `PERSIST=1`.
 
 use std::fs::File;
 use std::io::Write;
@@ -7,7 +7,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// The keys in `file`, which is written with new ones when it is missing: tokens stay valid as long as the data is kept.
+/// Returns the keys in `file`, which is created with new keys if it is missing. So tokens stay valid as long as the
+/// data is kept.
 pub fn load_or_generate(file: &Path) -> Result<String> {
     if file.exists() {
         return std::fs::read_to_string(file).with_context(|| file.display().to_string());

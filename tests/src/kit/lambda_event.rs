@@ -1,11 +1,12 @@
-//! Events as AWS services send them to functions.
+//! Builds events as AWS services send them to functions.
 
 use bytes::Bytes;
 use hyper::Response;
 use lambda_runtime::{Context, LambdaInvocation};
 use serde_json::{Value, json};
 
-/// An event as the runtime hands it to the layers around a handler. The deadline is in milliseconds since the epoch.
+/// Returns an event as the runtime hands it to the layers around a handler. The deadline is in milliseconds since the
+/// epoch.
 pub fn invocation(deadline_ms: u64) -> LambdaInvocation {
     let (parts, ()) = Response::new(()).into_parts();
     let mut context = Context::default();
@@ -13,7 +14,7 @@ pub fn invocation(deadline_ms: u64) -> LambdaInvocation {
     LambdaInvocation { parts, body: Bytes::new(), context }
 }
 
-/// A request as API Gateway's HTTP API sends it: payload format 2.0.
+/// Returns a request as API Gateway's HTTP API sends it, in payload format 2.0.
 pub fn http_request(method: &str, path: &str, headers: &[(&str, &str)], body: Option<&Value>) -> Value {
     let headers: serde_json::Map<String, Value> = std::iter::once(("host", "api.example"))
         .chain(body.map(|_| ("content-type", "application/json")))
@@ -49,7 +50,7 @@ pub fn http_request(method: &str, path: &str, headers: &[(&str, &str)], body: Op
     })
 }
 
-/// What EventBridge Scheduler sends when a schedule is due.
+/// Returns the event that EventBridge Scheduler sends when a schedule is due.
 pub fn scheduled() -> Value {
     json!({
         "version": "0",

@@ -1,20 +1,21 @@
-//! Ports of this machine.
+//! Finds and checks ports of this machine.
 
 use std::fs::DirEntry;
 use std::net::{Ipv4Addr, TcpListener};
 
 use anyhow::{Result, bail};
 
-/// A port on which nothing listens.
+/// Returns a port on which nothing listens.
 ///
-/// Another process may take it before its user does. The range is wide and the time short; a clash fails loudly.
+/// Another process may take the port before the caller does. The range is wide and the time short, and a clash fails
+/// loudly.
 pub fn free() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?.local_addr()?.port())
 }
 
-/// An error if something listens on `port`, with the variable that chooses another.
+/// Returns an error if something listens on `port`. The error names the variable that chooses another port.
 pub fn ensure_free(port: u16, variable: &str) -> Result<()> {
-    // Linux refuses the first where anything listens on a single address; macOS lets it pass and refuses the second.
+    // If anything listens on a single address, Linux refuses the first bind; macOS allows it and refuses the second.
     if [Ipv4Addr::UNSPECIFIED, Ipv4Addr::LOCALHOST].iter().all(|address| TcpListener::bind((*address, port)).is_ok()) {
         return Ok(());
     }
@@ -22,7 +23,7 @@ pub fn ensure_free(port: u16, variable: &str) -> Result<()> {
     bail!("{variable} {port} is taken{by}: choose another with {variable}=…")
 }
 
-/// The command and id of the process that listens on `port`, where the system lets us know.
+/// Returns the command and id of the process that listens on `port`, if the system tells.
 fn listener(port: u16) -> Option<String> {
     let socket = ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| listening_socket(table, port))?;
     let is_process = |entry: &DirEntry| entry.file_name().to_str().is_some_and(|name| name.parse::<u32>().is_ok());
@@ -34,7 +35,7 @@ fn listener(port: u16) -> Option<String> {
     Some(format!("{} (process {})", command.trim(), holder.file_name().display()))
 }
 
-/// The link that a listening socket shows among its owner's open files.
+/// Returns the link by which a listening socket appears among its owner's open files.
 fn listening_socket(table: &str, port: u16) -> Option<std::path::PathBuf> {
     const LISTENING: &str = "0A";
     let table = std::fs::read_to_string(table).ok()?;

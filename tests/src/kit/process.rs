@@ -1,4 +1,4 @@
-//! A process of the bundle: in its own process group, with its output in a log file, and gone when its owner is.
+//! Runs a process of the bundle: in its own process group, with its output in a log file. It ends with its owner.
 
 mod descendants;
 mod watchdog;
@@ -14,24 +14,25 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use watchdog::Watchdog;
 
-/// How long a process may take to end when it is asked to.
+/// Longest time that a process may take to end once it is asked to.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A running process. Dropping it ends it and everything that it started.
+/// A running process. Dropping it ends the process and everything that the process has started.
 #[derive(Debug)]
 pub struct Process {
     name: &'static str,
     child: Child,
     log: PathBuf,
-    /// Where this run's output starts in the log, which may have been written to before.
+    /// Offset in the log at which this run's output starts; the log may hold output of earlier runs.
     log_start: u64,
     _watchdog: Watchdog,
 }
 
 impl Process {
-    /// Starts `command` and appends what it prints to `log`.
+    /// Starts `command` and appends its output to `log`.
     ///
-    /// The group of its own keeps a terminal's Ctrl-C away from it, so that its owner decides in which order things end.
+    /// The process gets its own group, which keeps a terminal's Ctrl-C away from it, so that the owner decides in which
+    /// order things end.
     pub fn spawn(name: &'static str, mut command: Command, log: &Path) -> Result<Self> {
         let file = File::options().create(true).append(true).open(log).with_context(|| log.display().to_string())?;
         let log_start = file.metadata()?.len();
@@ -48,22 +49,22 @@ impl Process {
         Ok(process)
     }
 
-    /// What this process is called in messages.
+    /// Returns the name of the process in messages.
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// The process's id, which is its group's id as well.
+    /// Returns the process's id, which is also its group's id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// How the process ended, if it has.
+    /// Returns the exit status of the process if it has ended.
     pub fn exit_status(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
     }
 
-    /// An error with the end of the log if the process has ended.
+    /// Returns an error with the end of the log if the process has ended.
     pub fn ensure_running(&mut self) -> Result<()> {
         match self.exit_status()? {
             None => Ok(()),
@@ -71,23 +72,23 @@ impl Process {
         }
     }
 
-    /// Sends it a signal, unless it has ended.
+    /// Sends the process a signal, unless it has ended.
     pub fn signal(&mut self, signal: Signal) -> Result<()> {
-        // An id stays taken until its process was waited for, which only `exit_status` does.
+        // The id stays taken until the process has been waited for, and from then on `exit_status` returns its status.
         if let (None, Some(process)) = (self.exit_status()?, Pid::from_raw(self.id().cast_signed())) {
             kill_process(process, signal).with_context(|| format!("{} cannot be sent {signal:?}", self.name))?;
         }
         Ok(())
     }
 
-    /// What this run has printed so far.
+    /// Returns everything that this run has printed so far.
     pub fn output(&self) -> String {
         let bytes = std::fs::read(&self.log).unwrap_or_default();
         let start = usize::try_from(self.log_start).unwrap_or(0).min(bytes.len());
         String::from_utf8_lossy(&bytes[start..]).into_owned()
     }
 
-    /// The last lines that this run has printed, under the log's path.
+    /// Returns the last lines that this run has printed, under the log's path.
     pub fn log_tail(&self, lines: usize) -> String {
         let output = self.output();
         let all: Vec<&str> = output.lines().collect();
@@ -95,9 +96,10 @@ impl Process {
         format!("  {}:\n    {}", self.log.display(), tail.join("\n    "))
     }
 
-    /// Asks the process to end, waits, and kills what is left, in its own group and in those that it has opened.
+    /// Asks the process to end, waits, and kills everything that is left, in its own group and in groups that it has
+    /// opened.
     pub fn stop(&mut self) {
-        // Taken before the first signal: once the process is gone, nothing tells whose its children were.
+        // Listed before the first signal: once the process is gone, nothing tells which processes were its children.
         let descendants = descendants::of(self.id());
         let deadline = Instant::now() + PATIENCE;
         let exited = |child: &mut Child| !matches!(child.try_wait(), Ok(None));
@@ -118,7 +120,7 @@ impl Process {
         }
     }
 
-    /// A failure means that the group is already gone, which is what a signal here is for.
+    /// Sends a signal to the process's group. A failure means that the group is already gone, as intended.
     fn signal_group(&self, signal: Signal) {
         if let Some(group) = Pid::from_raw(self.child.id().cast_signed()) {
             let _ = kill_process_group(group, signal);

@@ -1,4 +1,4 @@
-//! A real Prometheus that scrapes a bundle with the configuration from `dashboards/`.
+//! Runs a real Prometheus that scrapes a bundle with the configuration from `dashboards/`.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -16,30 +16,30 @@ use crate::kit::{port, workspace};
 /// Prometheus spreads its first scrapes over an interval, and its start takes a second or two.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What stands before the file of the token in a scrape configuration.
+/// Text in front of the token's file in a scrape configuration.
 const CREDENTIALS_FILE: &str = "credentials_file: ";
 
-/// How to start one.
+/// Options with which a Prometheus is started.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The bundle that is scraped: host and port.
+    /// Host and port of the bundle that is scraped.
     pub target: String,
-    /// What a scrape presents.
+    /// Token that a scrape presents.
     pub token: String,
-    /// How often it scrapes, and evaluates the rules.
+    /// Interval at which Prometheus scrapes and evaluates the rules.
     pub interval: &'static str,
-    /// Where its pages are; any free port if `None`.
+    /// Port of Prometheus's pages; any free port if `None`.
     pub port: Option<u16>,
-    /// A folder that it serves under `/user/`.
+    /// Folder that Prometheus serves under `/user/`.
     pub pages: Option<PathBuf>,
     /// Features that are off by default, separated by commas.
     pub features: &'static str,
-    /// Its log. If `None`, it goes with its data.
+    /// Path of the log. If `None`, the log is deleted with the data.
     pub log: Option<PathBuf>,
 }
 
 impl Options {
-    /// One for a test, over the bundle at `target`, scraping once a second with `token`.
+    /// Returns the options for a test: scraping the bundle at `target` once a second with `token`.
     pub fn over(target: &str, token: &str) -> Self {
         Self {
             target: target.to_owned(),
@@ -53,7 +53,7 @@ impl Options {
     }
 }
 
-/// A running Prometheus. Its data goes with it.
+/// A running Prometheus. Dropping it deletes its data.
 #[derive(Debug)]
 pub struct Prometheus {
     process: Process,
@@ -71,28 +71,28 @@ pub struct Series {
     pub value: f64,
 }
 
-/// One series of a query over a time range: its labels, and its samples by time in seconds since the epoch.
+/// One series of a query over a time range.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Curve {
     /// The labels, as a JSON object.
     pub labels: Value,
-    /// Times and values.
+    /// Times, in seconds since the epoch, and values.
     pub samples: Vec<(f64, f64)>,
 }
 
 impl Prometheus {
-    /// Starts it over the bundle at `target` (host and port), scraping once a second with `token`.
+    /// Starts a Prometheus that scrapes the bundle at `target` (host and port) once a second with `token`.
     pub async fn start(target: &str, token: &str) -> Result<Self> {
         Self::start_with(&Options::over(target, token)).await
     }
 
-    /// Starts it.
+    /// Starts a Prometheus with the shipped configuration.
     pub async fn start_with(options: &Options) -> Result<Self> {
         Self::start_configured(&shipped_config(options)?, options).await
     }
 
-    /// Starts it with this configuration. Of the options, those that are in a configuration have no effect, apart from the
-    /// token: the configuration's `credentials_file` becomes a file with it.
+    /// Starts a Prometheus with this configuration. Options that belong in a configuration have no effect, except for
+    /// the token: `credentials_file` in the configuration is set to a file that holds it.
     pub async fn start_configured(config: &str, options: &Options) -> Result<Self> {
         let folder = TempDir::new()?;
         let config_file = folder.path().join("prometheus.yml");
@@ -115,8 +115,8 @@ impl Prometheus {
         Self::ready("Prometheus", command, &log, port, folder).await
     }
 
-    /// Starts a VictoriaMetrics in its place: it scrapes by the same configuration and answers the same queries, but
-    /// evaluates no rules.
+    /// Starts a VictoriaMetrics instead of a Prometheus. It scrapes by the same configuration and answers the same
+    /// queries, but evaluates no rules.
     pub async fn start_victoria_metrics(options: &Options) -> Result<Self> {
         let folder = TempDir::new()?;
         let config_file = folder.path().join("scrape.yml");
@@ -126,11 +126,11 @@ impl Prometheus {
         let mut command = Command::new(path);
         command
             .arg(format!("-promscrape.config={}", config_file.display()))
-            // What is for Prometheus's rules is none of its settings.
+            // Settings for Prometheus's rules are unknown to VictoriaMetrics.
             .arg("-promscrape.config.strictParse=false")
             .arg(format!("-storageDataPath={}", folder.path().join("data").display()))
             .arg(format!("-httpListenAddr=127.0.0.1:{port}"))
-            // It would not answer about the last half minute, since late samples may still come.
+            // By default it does not answer about the last half minute, since late samples may still come.
             .arg("-search.latencyOffset=0s");
         let log = folder.path().join("victoria-metrics.log");
         Self::ready("VictoriaMetrics", command, &log, port, folder).await
@@ -149,8 +149,8 @@ impl Prometheus {
         Ok(this)
     }
 
-    /// Gives it another token as DEPLOY.md says: in a file of another name, which the configuration then names. Some builds
-    /// read a file once only.
+    /// Changes the token as DEPLOY.md describes: writes it to a new file, and sets the configuration to that file. Some
+    /// builds read a file only once.
     pub async fn rotate_token(&self, token: &str) -> Result<()> {
         let config_file = self.folder.path().join("prometheus.yml");
         let config = std::fs::read_to_string(&config_file)?;
@@ -158,29 +158,29 @@ impl Prometheus {
         self.reload().await
     }
 
-    /// Lets it read its configuration and its rules again.
+    /// Lets Prometheus read its configuration and its rules again.
     pub async fn reload(&self) -> Result<()> {
         let answer = self.http.post(format!("{}/-/reload", self.url)).send().await?;
         ensure!(answer.status().is_success(), "the configuration is refused: {}", answer.text().await?);
         Ok(())
     }
 
-    /// Where its pages are.
+    /// Returns the URL of the pages.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// An error with the end of its log if it has ended on its own.
+    /// Returns an error with the end of the log if Prometheus has ended by itself.
     pub fn ensure_running(&mut self) -> Result<()> {
         self.process.ensure_running()
     }
 
-    /// The result of an instant query.
+    /// Runs an instant query.
     pub async fn query(&self, expression: &str) -> Result<Vec<Series>> {
         self.instant(&[("query", expression)]).await
     }
 
-    /// The result of an instant query as it would have been at that time, in seconds since the epoch.
+    /// Runs an instant query as of `time`, in seconds since the epoch.
     pub async fn query_at(&self, expression: &str, time: f64) -> Result<Vec<Series>> {
         self.instant(&[("query", expression), ("time", &time.to_string())]).await
     }
@@ -193,7 +193,7 @@ impl Prometheus {
             .collect()
     }
 
-    /// The result of a query over a time range, once a second.
+    /// Runs a query over a time range, with a step of one second.
     pub async fn query_range(&self, expression: &str, from: f64, to: f64) -> Result<Vec<Curve>> {
         let (from, to) = (from.to_string(), to.to_string());
         let parameters = [("query", expression), ("start", &from), ("end", &to), ("step", "1")];
@@ -214,7 +214,7 @@ impl Prometheus {
         answer["data"]["result"].as_array().cloned().with_context(|| format!("{parameters:?}: {answer}"))
     }
 
-    /// Waits until a query's result is as `accept` wants it, and returns it.
+    /// Repeats a query until `accept` returns `true` for its result, and returns the result.
     pub async fn query_until(&self, expression: &str, accept: impl Fn(&[Series]) -> bool) -> Result<Vec<Series>> {
         wait::until(&format!("{expression} is as expected"), PATIENCE, async || {
             let result = self.query(expression).await?;
@@ -223,21 +223,21 @@ impl Prometheus {
         .await
     }
 
-    /// What Prometheus says of its one target: its health and the last error.
+    /// Returns what Prometheus reports of its one target, such as its health and the last error.
     pub async fn target(&self) -> Result<Value> {
         let answer: Value = self.http.get(format!("{}/api/v1/targets", self.url)).send().await?.json().await?;
         answer.pointer("/data/activeTargets/0").cloned().with_context(|| answer.to_string())
     }
 }
 
-/// A pair of time and value, of which the value is a text.
+/// Parses a pair of time and value; the value is a text.
 fn sample(pair: &Value) -> Result<(f64, f64)> {
     let time = pair[0].as_f64().with_context(|| format!("not a sample: {pair}"))?;
     let value = pair[1].as_str().with_context(|| format!("not a sample: {pair}"))?;
     Ok((time, value.parse()?))
 }
 
-/// The shipped configuration with another target and pace, and otherwise as it is.
+/// Returns the shipped configuration with another target, pace and path of the rules.
 fn shipped_config(options: &Options) -> Result<String> {
     let path = workspace::root().join("dashboards/prometheus.yml");
     let mut text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
@@ -256,7 +256,8 @@ fn shipped_config(options: &Options) -> Result<String> {
     Ok(text)
 }
 
-/// Writes the token to a new file in the folder, and returns the configuration with that as its `credentials_file`.
+/// Writes the token to a new file in the folder, and returns the configuration with that file as its
+/// `credentials_file`.
 pub fn with_token(config: &str, folder: &Path, token: &str) -> Result<String> {
     let file = tempfile::Builder::new().prefix("token-").tempfile_in(folder)?.into_temp_path().keep()?;
     std::fs::write(&file, token)?;
@@ -265,12 +266,12 @@ pub fn with_token(config: &str, folder: &Path, token: &str) -> Result<String> {
     Ok(format!("{before}{CREDENTIALS_FILE}{}\n{after}", file.display()))
 }
 
-/// The promtool of the Prometheus that the tests run.
+/// Returns the path of promtool.
 pub fn promtool() -> PathBuf {
     workspace::tool_or_path("promtool/usr/bin/promtool", "promtool")
 }
 
-/// Runs `promtool check metrics` over a page. The result is what it printed, as an error unless it accepted the page.
+/// Runs `promtool check metrics` on a page. Returns the output, as an error if promtool refuses the page.
 pub fn check_metrics(page: &str) -> Result<String> {
     let mut promtool = Command::new(promtool())
         .args(["check", "metrics"])

@@ -1,9 +1,9 @@
-//! An emulator of the Lambda Runtime API, for one execution environment.
+//! Emulates the Lambda Runtime API for one execution environment.
 //!
-//! It hands out an event to each who asks, one at a time to an environment that handles one at a time, and counts what it
-//! receives: it is the ground truth of what a function did, since a response that was received was worked for, and counted,
-//! before. The interface is described in AWS's documentation
-//! under "Using the Lambda runtime API for custom runtimes" and "Using the Lambda Extensions API to create extensions".
+//! The emulator answers each request for an event with one event, and counts what it receives. Its counts are the ground
+//! truth of what a function did: a function does its work, and counts it, before it sends the response. AWS's
+//! documentation describes the interface under "Using the Lambda runtime API for custom runtimes" and "Using the Lambda
+//! Extensions API to create extensions".
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -21,15 +21,15 @@ use tokio::task::JoinSet;
 
 use crate::kit::http_server::{Answer, HangUp, HttpServer};
 
-/// How long an invocation may take unless told otherwise: the most that template.yaml gives to a function.
+/// Default time-out of an invocation: the longest that template.yaml gives to a function.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What events say about when their invocation ends.
+/// The end of the invocation, as events state it.
 #[derive(Debug, Clone, Copy)]
 pub enum Deadline {
-    /// So much after the event was handed out.
+    /// This long after the event was handed out.
     After(Duration),
-    /// In 1970, as emulators that know no time-out say.
+    /// In 1970, as emulators without time-outs state it.
     LongPast,
 }
 
@@ -41,30 +41,30 @@ pub struct RuntimeApi {
     events: mpsc::UnboundedSender<Event>,
 }
 
-/// What an environment did, as far as the Runtime API saw it.
+/// Counts of what an environment did, as far as the Runtime API sees it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Events that were handed out.
     pub delivered: u64,
     /// Responses that were received, errors among them.
     pub responses: u64,
-    /// How many of the responses had which HTTP status.
+    /// Number of responses by HTTP status.
     pub statuses: BTreeMap<u16, u64>,
 }
 
-/// What a function made of an event.
+/// The outcome of an event.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// Its response.
+    /// The function's response.
     Response(Value),
-    /// The error that it reported.
+    /// The error that the function reported.
     Error(Value),
 }
 
 #[derive(Debug)]
 struct Shared {
     events: tokio::sync::Mutex<mpsc::UnboundedReceiver<Event>>,
-    /// How many ask for an event.
+    /// Number of requests for an event that wait for one.
     waiting: watch::Sender<u32>,
     record: Mutex<Record>,
 }
@@ -73,7 +73,7 @@ struct Shared {
 struct Record {
     deadline: Deadline,
     tally: Tally,
-    /// Who waits for the response to which request.
+    /// Invokers that wait for a response, by request id.
     invokers: BTreeMap<String, oneshot::Sender<Outcome>>,
     init_error: Option<String>,
 }
@@ -85,7 +85,7 @@ struct Event {
 }
 
 impl RuntimeApi {
-    /// Starts it on a free port. `function` is the name in the events' ARN.
+    /// Starts an emulator on a free port. `function` is the name in the events' ARN.
     pub async fn start(function: &str) -> Result<Self> {
         let (events, receiver) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
@@ -108,35 +108,35 @@ impl RuntimeApi {
         Ok(Self { server, shared, events })
     }
 
-    /// Where it is: the value of `AWS_LAMBDA_RUNTIME_API`.
+    /// Returns the emulator's address: the value for `AWS_LAMBDA_RUNTIME_API`.
     pub fn address(&self) -> SocketAddr {
         self.server.address()
     }
 
-    /// What it has seen so far.
+    /// Returns the counts so far.
     pub fn tally(&self) -> Tally {
         self.shared.record().tally.clone()
     }
 
-    /// From now on events say this about when their invocation ends. Nothing ends it.
+    /// Sets the deadline that events state from now on. The emulator does not enforce it.
     pub fn set_deadline(&self, deadline: Deadline) {
         self.shared.record().deadline = deadline;
     }
 
-    /// Waits until the environment asks for an event: it has started, or has done all that it does after a response.
-    /// From then on Lambda may freeze it.
+    /// Waits until the environment asks for an event: it has started, or has finished everything that it does after a
+    /// response. From then on Lambda may freeze it.
     pub async fn asks_for_event(&self) {
         self.asks_for_events(1).await;
     }
 
-    /// Waits until the environment asks for so many events at once.
+    /// Waits until the environment asks for this many events at once.
     pub async fn asks_for_events(&self, events: u32) {
         // The sender lives in this emulator, so waiting cannot fail.
         let _ = self.shared.waiting.subscribe().wait_for(|waiting| *waiting >= events).await;
     }
 
-    /// Hands out the event once the environment asks for one, and waits for what it makes of it. Lambda gives an
-    /// environment one event at a time, or as many as it is to handle at once; keeping to that is the caller's part.
+    /// Hands out the event once the environment asks for one, and waits for the outcome. Lambda gives an environment
+    /// one event at a time, or as many as it is to handle at once; the caller must keep to that.
     pub async fn invoke(&self, payload: &Value) -> Result<Outcome> {
         let (invoker, outcome) = oneshot::channel();
         let event = Event { payload: payload.to_string(), invoker };
@@ -144,7 +144,7 @@ impl RuntimeApi {
         outcome.await.context("the environment ended without a response")
     }
 
-    /// Invokes it so many times, so many at once, and expects responses.
+    /// Invokes the environment `times` times, `at_once` at a time. Fails unless every outcome is a response.
     pub async fn invoke_all(self: &Arc<Self>, payload: &Value, times: u32, at_once: u32) -> Result<()> {
         let mut callers = JoinSet::new();
         for caller in 0..at_once {
@@ -164,8 +164,8 @@ impl RuntimeApi {
         Ok(())
     }
 
-    /// Waits until everything that the environment, which has ended, had sent before is received. Who still waits for a
-    /// response learns that there will be none.
+    /// Waits until everything is received that the environment, which has ended, had sent. Invokers that still wait for
+    /// a response then get an error.
     pub async fn drain(&self) {
         self.server.all_closed().await;
         self.shared.record().invokers.clear();
@@ -173,7 +173,7 @@ impl RuntimeApi {
         while events.try_recv().is_ok() {}
     }
 
-    /// An error if the environment reported that it cannot start.
+    /// Returns an error if the environment reported that it cannot start.
     pub fn ensure_initialised(&self) -> Result<()> {
         match &self.shared.record().init_error {
             None => Ok(()),
@@ -194,11 +194,11 @@ impl Shared {
             (&Method::POST, ["2018-06-01", "runtime", "invocation", id, "error"]) => {
                 self.received(id, Outcome::Error, request).await
             }
-            // As if the image had been taken and restored at once, in the process itself.
+            // Answers as if Lambda had taken the image and restored it at once, in the same process.
             (&Method::GET, ["2018-06-01", "runtime", "restore", "next"]) => Ok(answer(200, "")),
             (&Method::POST, ["2018-06-01", "runtime", "init", "error"]) => self.init_error(request).await,
             (&Method::POST, ["2020-01-01", "extension", "register"]) => Ok(registered()),
-            // No extension here subscribes to an event, so none ever comes.
+            // No extension here subscribes to events, so none ever comes.
             (&Method::GET, ["2020-01-01", "extension", "event", "next"]) => std::future::pending().await,
             (method, _) => Ok(answer(404, format!("the Runtime API has no {method} {path}"))),
         };
@@ -250,7 +250,7 @@ impl Shared {
         if let Some(status) = payload["statusCode"].as_u64().and_then(|status| u16::try_from(status).ok()) {
             *record.tally.statuses.entry(status).or_default() += 1;
         }
-        // Who invoked may have given up waiting.
+        // The invoker may have given up waiting.
         let _ = invoker.map(|invoker| invoker.send(outcome(payload)));
         Ok(answer(202, "{}"))
     }
@@ -266,8 +266,8 @@ impl Shared {
     }
 }
 
-/// The registration of an extension, of which lambda_runtime has one inside the process: only so does Lambda send
-/// SIGTERM.
+/// Returns the answer to the registration of an extension. lambda_runtime registers one inside the process, since
+/// Lambda sends SIGTERM only to environments with an extension.
 fn registered() -> Response<Full<Bytes>> {
     let mut response = answer(200, r#"{"functionName":"f","functionVersion":"$LATEST","handler":"bootstrap"}"#);
     let id = "00000000-0000-4000-8000-000000000000".parse().expect("this is plain ASCII");

@@ -1,5 +1,6 @@
-//! A stand-in for AWS Secrets Manager, which has no emulator: the two calls that matter here, over its JSON protocol, as
-//! its API reference describes them. It knows secrets by their ARN and keeps the last two versions of each.
+//! Stands in for AWS Secrets Manager, which has no emulator: it answers the two calls that matter here in the JSON
+//! protocol, as the API reference describes them. It knows secrets by their ARN and keeps the last two versions of
+//! each.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,33 +13,33 @@ use serde_json::{Value, json};
 use crate::kit::credentials;
 use crate::kit::http_server::HttpServer;
 
-/// The running stand-in.
+/// A running stand-in.
 #[derive(Debug)]
 pub struct SecretsManager {
     server: HttpServer,
     state: Arc<Mutex<State>>,
 }
 
-/// How it answers when a value is asked for.
+/// Kinds of answers to a request for a value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Answering {
-    /// As it should.
+    /// The right answer.
     #[default]
     Well,
-    /// With an error of its own.
+    /// An internal error of the service.
     OutOfOrder,
-    /// With an answer that ends in the middle of the value.
+    /// An answer that ends in the middle of the JSON, after the value.
     CutOff,
-    /// With the value beside what is no JSON.
+    /// The value inside text that is not JSON.
     Garbage,
-    /// With the value as a message of an error that has no name.
+    /// An error without a name whose message is the value.
     NamelessError,
-    /// With ten times the size that a secret may have.
+    /// A value of ten times the size that a secret may have.
     Oversized,
 }
 
 impl Answering {
-    /// All ways of answering but the right one.
+    /// All kinds of answers but the right one.
     pub const WRONG: [Self; 5] = [Self::OutOfOrder, Self::CutOff, Self::Garbage, Self::NamelessError, Self::Oversized];
 }
 
@@ -55,13 +56,13 @@ struct Secret {
     previous: Option<String>,
 }
 
-/// The ARN that the secret of this name has here.
+/// Returns the ARN that the secret of this name has here.
 pub fn arn(name: &str) -> String {
     format!("arn:aws:secretsmanager:{}:000000000000:secret:{name}-AbCdEf", credentials::REGION)
 }
 
 impl SecretsManager {
-    /// Starts it, without secrets.
+    /// Starts a stand-in without secrets.
     pub async fn start() -> Result<Self> {
         let state = Arc::new(Mutex::new(State::default()));
         let shared = Arc::clone(&state);
@@ -73,27 +74,27 @@ impl SecretsManager {
         Ok(Self { server, state })
     }
 
-    /// What `AWS_ENDPOINT_URL_SECRETS_MANAGER` must be.
+    /// Returns the value for `AWS_ENDPOINT_URL_SECRETS_MANAGER`.
     pub fn url(&self) -> String {
         self.server.url()
     }
 
-    /// Gives a secret a new value; the one before it becomes the previous version.
+    /// Sets a secret's value; the value before it becomes the previous version.
     pub fn put(&self, arn: &str, value: &str) {
         lock(&self.state).put(arn, value);
     }
 
-    /// A secret's value.
+    /// Returns a secret's value.
     pub fn current(&self, arn: &str) -> Option<String> {
         lock(&self.state).secrets.get(arn).map(|secret| secret.current.clone())
     }
 
-    /// From now on it answers like this.
+    /// Sets the kind of answers from now on.
     pub fn set_answering(&self, answering: Answering) {
         lock(&self.state).answering = answering;
     }
 
-    /// How often a value was asked for, with or without success.
+    /// Returns the number of requests for a value, successful or not.
     pub fn reads(&self) -> u64 {
         lock(&self.state).reads
     }

@@ -1,4 +1,4 @@
-//! A stats table of its own for one function, and what its page counts.
+//! Keeps a separate stats table for one function, and reads counts from its page.
 
 use std::time::{Duration, Instant};
 
@@ -19,22 +19,22 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// The table of this name, which may be missing.
+    /// Returns the table of this name, which need not exist yet.
     pub fn new(client: Client, name: String) -> Self {
         Self { client, name }
     }
 
-    /// Returns its name.
+    /// Returns the table's name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Creates it.
+    /// Creates the table.
     pub async fn create(&self) -> Result<()> {
         tables::create_stats(&self.client, &self.name).await
     }
 
-    /// Returns the variables of a function that publishes to it, with these besides.
+    /// Returns the variables of a function that publishes to this table, with `settings` added.
     pub fn variables(&self, dynamodb_url: &str, settings: &[(&str, &str)]) -> FunctionVariables {
         let mut variables =
             FunctionVariables::new(dynamodb_url, &sigil::keys::generate("stats"), DEFAULT_METRICS_TOKEN);

@@ -1,4 +1,4 @@
-//! A TCP proxy that can be shut: from then on it accepts connections and passes nothing on, as a service does that hangs.
+//! A TCP proxy that can be shut: it then accepts connections and passes nothing on, like a service that hangs.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -17,7 +17,7 @@ pub struct Valve {
 }
 
 impl Valve {
-    /// Starts it, open, before the service at this URL.
+    /// Starts an open valve in front of the service at this URL.
     pub async fn before(url: &str) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
@@ -27,12 +27,12 @@ impl Valve {
         Ok(Self { address, shut, task })
     }
 
-    /// Where it is.
+    /// Returns the URL of the valve.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Shuts it, for connections that are open as well, or opens it for new ones.
+    /// Shuts the valve, also for connections that are already open, or opens it for new connections.
     pub fn set_shut(&self, shut: bool) {
         self.shut.send_replace(shut);
     }
@@ -51,13 +51,13 @@ async fn accept(listener: TcpListener, target: String, shut: watch::Sender<bool>
         let (target, mut is_shut) = (target.clone(), shut.subscribe());
         connections.spawn(async move {
             let pass_on = async {
-                // An error is either side's going away.
+                // An error means that either side went away.
                 if let Ok(mut service) = TcpStream::connect(target).await {
                     let _ = copy_bidirectional(&mut client, &mut service).await;
                 }
             };
             let closing = async {
-                // The sender lives in the task that accepts, so waiting cannot fail.
+                // The sender lives in the accepting task, so waiting cannot fail.
                 let _ = is_shut.wait_for(|shut| *shut).await;
             };
             tokio::select! {

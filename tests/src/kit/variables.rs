@@ -1,21 +1,21 @@
-//! The functions' settings, as environment variables.
+//! Holds the functions' settings as environment variables.
 
 use std::collections::BTreeMap;
 use std::process::Command;
 
 use crate::kit::{credentials, tables};
 
-/// The token that scrapes are asked for where none is chosen. It guards nothing but a loopback port, so it may be known.
+/// Default token for scrapes. It guards only a loopback port, so it may be public.
 pub const DEFAULT_METRICS_TOKEN: &str = "local-metrics-token";
 
-/// What the functions read at their start.
+/// Variables that the functions read at their start.
 #[derive(Debug, Clone)]
 pub struct FunctionVariables {
     variables: BTreeMap<String, String>,
 }
 
 impl FunctionVariables {
-    /// Everything that must be set, for a DynamoDB at `dynamodb_url`.
+    /// Returns all variables that must be set, for a DynamoDB at `dynamodb_url`.
     pub fn new(dynamodb_url: &str, signing_keys: &str, metrics_token: &str) -> Self {
         let variables = [
             ("SIGILS_TABLE", tables::SIGILS),
@@ -30,7 +30,7 @@ impl FunctionVariables {
         Self { variables: variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect() }
     }
 
-    /// Just these, and what the SDK needs to reach stand-ins of the services at these addresses.
+    /// Returns these variables, and those that the SDK needs to reach stand-ins of the services at these URLs.
     pub fn of(variables: BTreeMap<String, String>, dynamodb_url: &str, secrets_manager_url: &str) -> Self {
         let mut this = Self { variables };
         this.set("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url);
@@ -41,29 +41,29 @@ impl FunctionVariables {
         this
     }
 
-    /// Sets one more, or another value.
+    /// Adds a variable, or changes its value.
     pub fn set(&mut self, name: &str, value: &str) {
         self.variables.insert(name.to_owned(), value.to_owned());
     }
 
-    /// Sets one that is not set yet.
+    /// Sets a variable unless it is set already.
     pub fn set_default(&mut self, name: &str, value: &str) {
         self.variables.entry(name.to_owned()).or_insert_with(|| value.to_owned());
     }
 
-    /// Leaves one out.
+    /// Removes a variable.
     pub fn remove(&mut self, name: &str) {
         self.variables.remove(name);
     }
 
-    /// Puts the variables into a command's environment, and takes out what would lead the functions elsewhere.
+    /// Puts the variables into a command's environment, and removes inherited ones that the functions would read.
     pub fn apply(&self, command: &mut Command) {
         clear(command);
         command.envs(&self.variables);
     }
 }
 
-/// Takes out of a command's environment whatever the functions would read as settings of theirs.
+/// Removes from a command's environment everything that the functions would read as their settings.
 pub fn clear(command: &mut Command) {
     const PREFIXES: [&str; 6] = ["AWS_", "METRICS_", "SIGIL_", "SIGILS_", "SIGNING_", "STATS_"];
     for (name, _) in std::env::vars_os() {

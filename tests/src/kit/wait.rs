@@ -1,18 +1,18 @@
-//! Waiting for a condition, with a deadline: nothing here ever sleeps for luck.
+//! Waits for a condition, with a deadline. No test sleeps and hopes.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 
-/// How often a condition is looked at.
+/// Time between two looks at a condition.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Why a condition does not hold.
+/// Reason why a condition does not hold.
 #[derive(Debug)]
 pub enum Setback {
-    /// It may hold later. Every error that `?` passes on is of this kind.
+    /// The condition may hold later. Every error that `?` passes on is of this kind.
     Later(anyhow::Error),
-    /// It never will, for instance because a process has died.
+    /// The condition never will hold, for instance because a process has died.
     Final(anyhow::Error),
 }
 
@@ -22,12 +22,12 @@ impl<E: Into<anyhow::Error>> From<E> for Setback {
     }
 }
 
-/// Says that a condition does not hold yet, and why.
+/// Returns an error which says that a condition does not hold yet, and why.
 pub fn not_yet<T>(reason: impl std::fmt::Display) -> Result<T, Setback> {
     Err(Setback::Later(anyhow!("{reason}")))
 }
 
-/// Tries `attempt` until it succeeds, is set back for good, or `patience` is over. What it said last is in the error.
+/// Repeats `attempt` until it succeeds, fails for good, or `patience` is over. The last error is in the result.
 pub async fn until<T>(
     what: &str,
     patience: Duration,

@@ -1,7 +1,7 @@
-//! The functions under `cargo lambda watch`, on one port with the routes that they have in production.
+//! Runs the functions under `cargo lambda watch`, on one port with the routes that they have in production.
 //!
-//! Its limits, which users of this module must stay inside: fewer than about 100 requests at once, for above that it
-//! hangs for good; and a function's process that has died is not started again, so that its requests hang.
+//! Users of this module must respect two limits of `cargo lambda watch`. It hangs for good above about 100 requests at
+//! once. It does not restart a function's process that has died, so that the function's requests hang.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -14,10 +14,10 @@ use crate::kit::variables::FunctionVariables;
 use crate::kit::wait::{self, Setback};
 use crate::kit::{functions, workspace};
 
-/// A prebuilt function answers within half a second, several of them on a busy machine within a few.
+/// A prebuilt function answers within half a second; several on a busy machine answer within a few seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The functions that answer HTTP requests. The remaining one, gc, starts when it is first invoked.
+/// Functions that answer HTTP requests. The remaining one, gc, starts when it is first invoked.
 const HTTP_FUNCTIONS: [&str; 3] = ["encode", "verify", "metrics"];
 
 /// The running functions.
@@ -31,8 +31,8 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Builds the functions, starts them, and waits until they answer. `concurrency` is the most processes that each
-    /// function may have; with one there is never a second.
+    /// Builds the functions, starts them, and waits until they answer. Each function may have at most `concurrency`
+    /// processes.
     pub async fn start(port: u16, concurrency: u16, environment: FunctionVariables, log: PathBuf) -> Result<Self> {
         let mut this = Self::idle(port, concurrency, environment, log).await?;
         for function in HTTP_FUNCTIONS {
@@ -48,7 +48,7 @@ impl Watch {
         Self::start(port, concurrency, environment, log).await
     }
 
-    /// Builds the functions and makes ready for them. Each starts when it is first invoked.
+    /// Builds the functions and starts `cargo lambda watch`. Each function starts when it is first invoked.
     pub async fn idle(port: u16, concurrency: u16, environment: FunctionVariables, log: PathBuf) -> Result<Self> {
         functions::build().await?;
         let process = Process::spawn("cargo lambda watch", command(port, concurrency, &environment)?, &log)?;
@@ -64,22 +64,22 @@ impl Watch {
         Ok(this)
     }
 
-    /// Where the routes are.
+    /// Returns the URL of the routes.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// An error with the end of the log if it has ended on its own.
+    /// Returns an error with the end of the log if `cargo lambda watch` has ended by itself.
     pub fn ensure_running(&mut self) -> Result<()> {
         self.process.ensure_running()
     }
 
-    /// The process.
+    /// Returns the process of `cargo lambda watch`.
     pub fn process(&self) -> &Process {
         &self.process
     }
 
-    /// Waits until a function answers anything, on its own path past all routes: nothing is counted there.
+    /// Waits until a function answers a request on its own path, which bypasses all routes: nothing is counted there.
     pub async fn answers(&mut self, function: &str) -> Result<()> {
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
         let url = format!("{}/lambda-url/{function}/", self.url());
@@ -87,7 +87,7 @@ impl Watch {
             if let Some(status) = self.process.exit_status().map_err(Setback::Final)? {
                 return Err(Setback::Final(anyhow!("{} has ended ({status})", self.process.name())));
             }
-            // It only notes that a function's process has ended, and keeps the requests waiting.
+            // `cargo lambda watch` only logs that a function's process has ended, and keeps the requests waiting.
             if self.process.output().contains("command exited") {
                 return Err(Setback::Final(anyhow!("{function} has ended")));
             }

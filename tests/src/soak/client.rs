@@ -1,4 +1,4 @@
-//! One client, which an environment of encode and one of verify answer, and what it was promised.
+//! A client, which one environment of encode and one of verify answer, and the promises that it was made.
 
 use std::time::Duration;
 
@@ -16,16 +16,16 @@ use crate::kit::wait::{self, not_yet};
 
 const SIGILS: &str = "/api/consciousness/sigils";
 
-/// Between two requests of one client.
+/// Pause between two requests of one client.
 const PAUSE: Duration = Duration::from_millis(40);
 
-/// The time-out of an environment that is to be ended for it.
+/// Time-out of an environment that is to be ended by it.
 const TIME_OUT: Duration = Duration::from_secs(1);
 
-/// How long the audit of one sigil may wait for a breaker to close.
+/// Longest time that the audit of one sigil may wait for a breaker to close.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What was acknowledged.
+/// A sigil that was acknowledged.
 #[derive(Debug)]
 struct Sigil {
     id: String,
@@ -37,48 +37,48 @@ struct Sigil {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Revocation {
     NotAsked,
-    /// It was asked for, and nobody said that it was done.
+    /// The revocation was requested, but never acknowledged.
     Unheard,
     Acknowledged,
 }
 
-/// How an environment is lost.
+/// The way in which an environment is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loss {
-    /// SIGKILL in the middle of whatever it does.
+    /// It is killed with SIGKILL, whatever it is doing.
     Killed,
-    /// It hangs until its time-out, and is killed then.
+    /// It hangs until its time-out, and is then killed.
     TimedOut,
 }
 
 /// One client.
 #[derive(Debug)]
 pub struct Client {
-    /// Encodes and revokes.
+    /// Environment that encodes and revokes.
     pub encode: ExecutionEnvironment,
-    /// Verifies and shows.
+    /// Environment that verifies and shows.
     pub verify: ExecutionEnvironment,
-    /// What it saw.
+    /// Counts of what the client saw.
     pub seen: Seen,
-    /// What should not have happened.
+    /// Violations: events that should not have happened.
     pub violations: Vec<String>,
     random: Rng,
     sigils: Vec<Sigil>,
 }
 
 impl Client {
-    /// A client of these two. What it asks for is decided by the seed.
+    /// Creates a client of these environments. The seed decides its requests.
     pub fn new(encode: ExecutionEnvironment, verify: ExecutionEnvironment, seed: u64) -> Self {
         let (random, seen) = (Rng::with_seed(seed), Seen::default());
         Self { encode, verify, seen, violations: Vec::new(), random, sigils: Vec::new() }
     }
 
-    /// How many sigils it was promised.
+    /// Returns the number of sigils that were acknowledged.
     pub fn sigils(&self) -> usize {
         self.sigils.len()
     }
 
-    /// Makes requests until it is told to stop.
+    /// Makes requests until `stop` is set.
     pub async fn work(mut self, stop: watch::Receiver<bool>) -> Result<Self> {
         while !*stop.borrow() {
             match self.random.u8(..20) {
@@ -131,7 +131,7 @@ impl Client {
         ask(&self.verify, &http_request("POST", &format!("{SIGILS}/verify"), &[], Some(&body))).await
     }
 
-    /// Holds a verdict to what was acknowledged.
+    /// Compares a verdict with what was acknowledged.
     fn judge(&mut self, index: usize, answer: &HttpAnswer) {
         self.seen.verified();
         let Sigil { id, revocation, .. } = &self.sigils[index];
@@ -195,7 +195,8 @@ impl Client {
         Ok(())
     }
 
-    /// Counts an error. Those that the store causes are for the client to repeat, and no others are 5xx.
+    /// Counts an error. An error that the store causes must be a 429 or a 503 with the matching reason, so that the client
+    /// can repeat the request. No other error may be 5xx.
     fn failed(&mut self, operation: &str, answer: &HttpAnswer) {
         let reason = answer.body["error"].as_str().unwrap_or("none");
         self.seen.error(operation, reason);
@@ -213,8 +214,8 @@ impl Client {
         (!self.sigils.is_empty()).then(|| self.random.usize(..self.sigils.len()))
     }
 
-    /// Has both environments answer something that no counter of clients' requests counts, if the store is well: an
-    /// environment publishes when it has answered.
+    /// Lets both environments answer a request, after which they publish. If the client has a revoked sigil and the
+    /// store works, the requests change nothing that is compared with the page.
     pub async fn nudge(&mut self) -> Result<()> {
         let revoked = self.sigils.iter().position(|sigil| sigil.revocation == Revocation::Acknowledged);
         if let Some(revoked) = revoked {
@@ -231,7 +232,7 @@ impl Client {
         self.show().await
     }
 
-    /// Loses both environments while each answers a request, which may be answered all the same. These take their places.
+    /// Loses both environments while each answers a request, which may still succeed, and replaces them by these.
     pub async fn lose(&mut self, loss: Loss, encode: ExecutionEnvironment, verify: ExecutionEnvironment) -> Result<()> {
         let data = json!({ "order": self.random.u32(..) });
         let (encode, verify) =
@@ -255,7 +256,7 @@ impl Client {
         Ok(())
     }
 
-    /// The environment's answer, if there was one before it ended.
+    /// Sends the event and ends the environment meanwhile. Returns the answer if it came before the end.
     async fn lose_one(
         &mut self,
         mut environment: ExecutionEnvironment,
@@ -284,7 +285,7 @@ impl Client {
         }
     }
 
-    /// Has every sigil verified that it was promised.
+    /// Verifies every sigil that was acknowledged.
     pub async fn audit(&mut self) -> Result<()> {
         for index in 0..self.sigils.len() {
             wait::until("a verdict is given", PATIENCE, async || {

@@ -1,25 +1,25 @@
-//! What processes hold: memory and file descriptors.
+//! Measures what processes hold: memory and file descriptors.
 
 use anyhow::{Context, Result};
 
 use crate::kit::process::Process;
 
-/// An allocator keeps some of what it was given; a leak goes on.
+/// Allowed growth of the memory, in bytes: an allocator keeps some of what it was given, but a leak goes on.
 const MEMORY_SLACK: u64 = 8 * 1024 * 1024;
-/// Connections that clients keep for later.
+/// Allowed growth of the descriptors: clients keep connections for later.
 const DESCRIPTORS_SLACK: usize = 8;
 
-/// What one process holds.
+/// The memory and the file descriptors of one process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Footprint {
-    /// Bytes that are resident: `VmRSS` in proc_pid_status(5).
+    /// Resident memory, in bytes: `VmRSS` in proc_pid_status(5).
     pub memory: u64,
-    /// Open file descriptors.
+    /// Number of open file descriptors.
     pub descriptors: usize,
 }
 
 impl Footprint {
-    /// What it holds now.
+    /// Measures a process.
     pub fn of(process: &Process) -> Result<Self> {
         let folder = format!("/proc/{}", process.id());
         let status = std::fs::read_to_string(format!("{folder}/status")).with_context(|| folder.clone())?;
@@ -28,7 +28,7 @@ impl Footprint {
         Ok(Self { memory: kibibytes * 1024, descriptors: std::fs::read_dir(format!("{folder}/fd"))?.count() })
     }
 
-    /// Whether this is no more than what was held `before`, but for what settles.
+    /// Returns whether this is no more than `before`, apart from the allowed growth.
     pub fn is_flat_since(self, before: Self) -> bool {
         self.memory <= before.memory + MEMORY_SLACK && self.descriptors <= before.descriptors + DESCRIPTORS_SLACK
     }

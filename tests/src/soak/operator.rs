@@ -1,4 +1,4 @@
-//! Who scrapes, and the schedule that starts gc.
+//! The operator, who scrapes, and the schedule that starts gc.
 
 use std::time::Duration;
 
@@ -13,32 +13,32 @@ use crate::kit::exposition::Exposition;
 use crate::kit::lambda_event::{http_request, scheduled};
 use crate::kit::runtime_api::Outcome;
 
-/// Between two scrapes. Every fifth is followed by a run of gc.
+/// Pause between two scrapes. Every fifth scrape is followed by a run of gc.
 const PAUSE: Duration = Duration::from_secs(1);
 const RUN_EVERY: u64 = 5;
 
-/// What the page shows, by name: no counter on it ever falls.
+/// Counters whose sums must never fall from one page to the next.
 const COUNTERS: [&str; 4] = ["sigil_encode_total", "sigil_verify_total", "sigil_revoke_total", "sigil_error_total"];
 
-/// The functions that nobody's request waits for.
+/// The functions that serve the operator and not a client.
 #[derive(Debug)]
 pub struct Operator {
-    /// Shows the page.
+    /// Environment that returns the page.
     pub metrics: ExecutionEnvironment,
-    /// Compacts.
+    /// Environment that compacts.
     pub gc: ExecutionEnvironment,
-    /// What the page must be asked with.
+    /// Token for scrapes.
     pub token: &'static str,
-    /// What was seen.
+    /// Counts of the scrapes and of gc's runs.
     pub pages: Pages,
-    /// What should not have happened.
+    /// Violations: events that should not have happened.
     pub violations: Vec<String>,
-    /// The counters' sums on the last page.
+    /// Sums of the counters on the last page.
     pub last: [f64; COUNTERS.len()],
 }
 
 impl Operator {
-    /// Scrapes, and runs gc, until told to stop.
+    /// Scrapes, and runs gc, until `stop` is set.
     pub async fn work(mut self, stop: watch::Receiver<bool>) -> Result<Self> {
         let mut turn = 0;
         while !*stop.borrow() {
@@ -53,7 +53,7 @@ impl Operator {
         Ok(self)
     }
 
-    /// The page, unless the table could not be read.
+    /// Scrapes. Returns the page, or `None` if the table could not be read.
     pub async fn scrape(&mut self) -> Result<Option<Exposition>> {
         let authorization = format!("Bearer {}", self.token);
         let event = http_request("GET", "/metrics", &[("authorization", &authorization)], None);
@@ -81,7 +81,8 @@ impl Operator {
         }
     }
 
-    /// Nobody knows whether it is a new token until Secrets Manager was asked, or does not answer.
+    /// Scrapes with a wrong token. The function knows that the token is not a new one only once it has asked Secrets
+    /// Manager, which may not answer.
     async fn scrape_with_a_wrong_token(&mut self) -> Result<()> {
         let event = http_request("GET", "/metrics", &[("authorization", "Bearer not-the-metrics-token")], None);
         let status = ask(&self.metrics, &event).await?.status;

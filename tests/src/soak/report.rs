@@ -1,4 +1,4 @@
-//! What a soak has shown.
+//! Reports the results of a soak.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,43 +8,43 @@ use super::seen::Seen;
 use super::settings::Settings;
 use crate::kit::fault_proxy::Traffic;
 
-/// What was scraped, and what gc ran.
+/// Counts of scrapes and of gc's runs.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Pages {
-    /// Pages that were read and held to what came before.
+    /// Pages that were read and compared with the page before.
     pub scrapes: u64,
     /// Scrapes that were answered 429 or 503.
     pub failed_scrapes: u64,
-    /// Runs of gc that said what they did.
+    /// Runs of gc that returned a summary.
     pub runs: u64,
     /// Runs of gc that reported an error.
     pub failed_runs: u64,
 }
 
-/// What a soak has shown.
+/// The results of a soak.
 #[derive(Debug)]
 pub struct Report {
-    /// How it was run.
+    /// Settings of the run.
     pub settings: Settings,
-    /// How long it took.
+    /// Duration of the run.
     pub took: Duration,
     /// Rounds of all troubles.
     pub rounds: u64,
-    /// What clients saw.
+    /// Counts of what clients saw.
     pub seen: Seen,
     /// Sigils that were acknowledged, each of which was verified at the end.
     pub sigils: usize,
-    /// Environments that were killed, and that hung until their time-out.
+    /// Environments that were killed, or hung until their time-out and were then killed.
     pub lost: u64,
-    /// How many answers to clients only environments had counted that were lost before they published.
+    /// Number of counts that clients saw and that were lost with environments before they were published.
     pub forgotten: u64,
-    /// What was scraped.
+    /// Counts of the scrapes and of gc's runs.
     pub pages: Pages,
-    /// What reached the database, and what did not.
+    /// Counts of the proxy before the database.
     pub traffic: Traffic,
-    /// Functions, what one environment of each held after the first round, and at the end.
+    /// Functions, each with the footprint of one environment after the first round and at the end.
     pub footprints: Vec<(&'static str, Footprint, Footprint)>,
-    /// What should not have happened. There should be none.
+    /// Violations: events that should not have happened. There should be none.
     pub violations: Vec<String>,
 }
 

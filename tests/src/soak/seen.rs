@@ -1,39 +1,39 @@
-//! What clients saw, and whether a page counts the same.
+//! Counts what clients saw, and compares it with what a page counts.
 
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
 use crate::kit::exposition::Exposition;
 
-/// How often something happened, by series: a metric's name, the operation, and the reason.
+/// Counts by series: a metric's name, the operation, and the reason.
 type Counts = BTreeMap<(&'static str, String, String), u64>;
 
 const CREATED: [&str; 2] = ["sigil_encode_total", "sigil_encode_repeats_total"];
 const VERIFIED: &str = "sigil_verify_total";
 const ERRORS: &str = "sigil_error_total";
 
-/// What clients saw.
+/// Counts of what clients saw.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Seen {
     counts: Counts,
-    /// Requests, with those that nobody answered.
+    /// Requests, including those that nobody answered.
     pub requests: u64,
     /// Requests whose environment ended before it answered.
     pub unheard: u64,
 }
 
 impl Seen {
-    /// A sigil was acknowledged.
+    /// Counts a sigil that was acknowledged.
     pub fn created(&mut self) {
         self.count(CREATED[0], "", "");
     }
 
-    /// A verdict was given.
+    /// Counts a verdict.
     pub fn verified(&mut self) {
         self.count(VERIFIED, "", "");
     }
 
-    /// A request was refused, or failed.
+    /// Counts a request that was refused, or failed.
     pub fn error(&mut self, operation: &str, reason: &str) {
         self.count(ERRORS, operation, reason);
     }
@@ -42,7 +42,7 @@ impl Seen {
         *self.counts.entry((name, operation.to_owned(), reason.to_owned())).or_default() += 1;
     }
 
-    /// What a page counts of the same kind. The errors of gc are not a client's.
+    /// Returns the same counts as a page has them. Errors of gc are left out, since no client sees them.
     pub fn on(page: &Exposition) -> Self {
         let mut counts = Counts::new();
         let created = CREATED.iter().map(|name| page.sum(name, &[])).sum::<f64>();
@@ -58,7 +58,7 @@ impl Seen {
         Self { counts, ..Self::default() }
     }
 
-    /// What this counts beyond `other`.
+    /// Returns what this counts beyond `other`.
     pub fn beyond(&self, other: &Self) -> Self {
         let mut counts = Counts::new();
         for (series, count) in &self.counts {
@@ -70,17 +70,17 @@ impl Seen {
         Self { counts, ..Self::default() }
     }
 
-    /// How often all of it happened.
+    /// Returns the sum of all counts.
     pub fn total(&self) -> u64 {
         self.counts.values().sum()
     }
 
-    /// How many errors there were.
+    /// Returns the number of errors.
     pub fn errors(&self) -> u64 {
         self.counts.iter().filter(|((name, ..), _)| *name == ERRORS).map(|(_, count)| count).sum()
     }
 
-    /// Errors by reason.
+    /// Returns the numbers of errors by reason.
     pub fn errors_by_reason(&self) -> BTreeMap<&str, u64> {
         let mut by_reason = BTreeMap::new();
         for ((_, _, reason), count) in self.counts.iter().filter(|((name, ..), _)| *name == ERRORS) {

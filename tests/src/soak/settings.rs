@@ -1,4 +1,4 @@
-//! How long and with what seed the soak runs.
+//! Settings of the soak: its duration and its seed.
 
 use std::time::Duration;
 
@@ -9,24 +9,24 @@ const RANGE: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Durat
 /// The size of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// `SOAK_DURATION`: a round of troubles begins as long as this is not over.
+    /// `SOAK_DURATION`: time within which new rounds of troubles begin.
     pub duration: Duration,
-    /// `SOAK_SEED`: decides what clients ask for, and in which order troubles come. The same seed does the same, as far as
-    /// the machine's timing lets it.
+    /// `SOAK_SEED`: decides what clients ask for, and in which order troubles come. The same seed has the same effect,
+    /// as far as the machine's timing allows.
     pub seed: u64,
 }
 
 impl Settings {
-    /// One round, which fits into a test.
+    /// One round, short enough for a test.
     pub const SHORT: Self = Self { duration: Duration::from_secs(1), seed: 0 };
 
     /// Ten minutes.
     pub const LONG: Self = Self { duration: Duration::from_secs(600), ..Self::SHORT };
 
-    /// Longer than the last round and the audit after it take on a busy machine.
+    /// Longest time that the last round and the audit after it take on a busy machine.
     pub const OVERTIME: Duration = Duration::from_secs(300);
 
-    /// Reads the process's environment. What it does not say is as in `defaults`.
+    /// Reads the process's environment. Missing values are taken from `defaults`.
     pub fn from_env(defaults: Self) -> Result<Self, SettingsError> {
         Self::read(EnvReader::from_process(), defaults)
     }

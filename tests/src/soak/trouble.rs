@@ -1,26 +1,26 @@
-//! What happens to DynamoDB in a round.
+//! The troubles that DynamoDB has in a round.
 
 use std::time::Duration;
 
 use crate::kit::fault_proxy::Fault;
 use crate::kit::tables;
 
-/// Slower than an attempt of a publish waits for, and less than a request has.
+/// Longer than an attempt of a publish waits, and shorter than a request may take.
 const SLOW: Duration = Duration::from_millis(600);
 
-/// One trouble at a time.
+/// One trouble.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
     /// Every call to this table meets this fault.
     Table(&'static str, Fault),
-    /// Some calls to any table meet some fault; among these are lost responses and calls that arrive twice.
+    /// Some calls to any table meet some fault, among them lost responses and calls that arrive twice.
     Mixed,
-    /// The database's process ends, and another one finds what it has stored.
+    /// The database's process ends, and another one starts with the stored data.
     Restart,
 }
 
 impl Trouble {
-    /// All troubles, in an order that the seed and the round's number decide.
+    /// Returns all troubles, in an order that the seed and the round's number decide.
     pub fn round(seed: u64, round: u64) -> Vec<Self> {
         let mut all = vec![Self::Mixed, Self::Restart];
         for table in [tables::SIGILS, tables::STATS] {

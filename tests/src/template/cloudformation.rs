@@ -1,4 +1,4 @@
-//! What `template.yaml` deploys: CloudFormation, expanded from SAM by AWS's own translator.
+//! Expands `template.yaml` from SAM to CloudFormation, with AWS's own translator.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -9,17 +9,18 @@ use serde_json::Value;
 
 use crate::kit::{credentials, workspace};
 
-/// A template, as JSON. Conditions stand in it, for nothing is known of the parameters.
+/// An expanded template, as JSON. Conditions remain in it, since the values of the parameters are unknown.
 #[derive(Debug, Clone)]
 pub struct Expanded(Value);
 
-/// The workspace's `template.yaml`, as text.
+/// Returns the text of the workspace's `template.yaml`.
 pub fn source() -> Result<String> {
     let path = workspace::root().join("template.yaml");
     std::fs::read_to_string(&path).with_context(|| path.display().to_string())
 }
 
-/// A Python program with what `scripts/fetch-tools` has fetched for the checks. It reaches no AWS and reports nothing.
+/// Returns a command that runs Python with the packages that `scripts/fetch-tools` has fetched for the checks. It does
+/// not contact AWS and sends no telemetry.
 pub fn python() -> Result<Command> {
     let mut python = Command::new("python3");
     python
@@ -46,34 +47,34 @@ impl Expanded {
         Ok(Self(serde_json::from_slice(&output.stdout)?))
     }
 
-    /// The whole.
+    /// Returns the whole template.
     pub fn json(&self) -> &Value {
         &self.0
     }
 
-    /// The resource of this logical name.
+    /// Returns the resource of this logical name.
     pub fn resource(&self, name: &str) -> Result<&Value> {
         self.0["Resources"].get(name).with_context(|| format!("there is no resource {name}"))
     }
 
-    /// All resources of a type, by logical name.
+    /// Returns all resources of a type, by logical name.
     pub fn resources(&self, kind: &str) -> impl Iterator<Item = (&String, &Value)> {
         let all = self.0["Resources"].as_object().into_iter().flatten();
         all.filter(move |(_, resource)| resource["Type"] == kind)
     }
 
-    /// The properties of the function with this program.
+    /// Returns the properties of the function that runs this program.
     pub fn function(&self, program: &str) -> Result<&Value> {
         Ok(&self.resource(&format!("{}Function", capitalised(program)))?["Properties"])
     }
 
-    /// The names of a function's environment variables.
+    /// Returns the names of a function's environment variables.
     pub fn variables(&self, program: &str) -> Result<BTreeSet<String>> {
         let variables = self.function(program)?.pointer("/Environment/Variables").and_then(Value::as_object);
         Ok(variables.with_context(|| format!("{program} has no variables"))?.keys().cloned().collect())
     }
 
-    /// What the output `ScrapeConfig` is for a stack of this name, whose metrics function is at `host`.
+    /// Returns the output `ScrapeConfig` for a stack of this name whose metrics function is at `host`.
     pub fn scrape_config(&self, stack: &str, host: &str) -> Result<String> {
         let text = self.0.pointer("/Outputs/ScrapeConfig/Value/Fn::Sub/0").and_then(Value::as_str);
         let text = text.context("the output ScrapeConfig is no text with values")?;
@@ -82,8 +83,9 @@ impl Expanded {
         Ok(text)
     }
 
-    /// A function's environment variables. A parameter stands for its default, anything else for what `name` makes of its
-    /// logical name. One that is set on a condition is left out if its parameter is empty by default.
+    /// Returns a function's environment variables. A reference to a parameter becomes its default, a reference to
+    /// anything else becomes the result of `name` for its logical name. A variable that is set on a condition is left
+    /// out if its parameter is empty by default.
     pub fn environment(
         &self,
         program: &str,
@@ -109,7 +111,7 @@ impl Expanded {
     }
 }
 
-/// Returns a function's name as logical names have it.
+/// Returns a function's name as it appears in logical names.
 pub fn capitalised(function: &str) -> String {
     let (first, rest) = function.split_at(1);
     first.to_uppercase() + rest

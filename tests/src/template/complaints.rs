@@ -1,4 +1,4 @@
-//! What `template.yaml` and the code must agree on, and what an operator trusts the template to have.
+//! Checks that `template.yaml` agrees with the code, and that it has everything that an operator relies on.
 //!
 //! Every disagreement is a complaint, so that one run names all of them.
 
@@ -13,7 +13,7 @@ use crate::kit::{functions, workspace};
 use crate::template::cloudformation::{Expanded, capitalised};
 use crate::template::permissions::{by_lambda, called, granted};
 
-/// What each function cannot do without.
+/// Variables that each function requires.
 const REQUIRED_VARIABLES: [(&str, &[&str]); 4] = [
     ("encode", &["SIGILS_TABLE", "STATS_TABLE", "SIGNING_KEYS_SECRET_ARN"]),
     ("verify", &["SIGILS_TABLE", "STATS_TABLE", "SIGNING_KEYS_SECRET_ARN"]),
@@ -21,10 +21,10 @@ const REQUIRED_VARIABLES: [(&str, &[&str]); 4] = [
     ("metrics", &["STATS_TABLE", "METRICS_TOKEN_SECRET_ARN"]),
 ];
 
-/// Variables whose value is a secret itself: for a desk only.
+/// Variables whose value is itself a secret. They are for local use only.
 const SECRET_VARIABLES: [&str; 3] = ["SIGNING_KEYS", "METRICS_TOKEN", "METRICS_TOKEN_PREVIOUS"];
 
-/// All complaints about a template; none if it is as it should be.
+/// Returns all complaints about a template. There are none if the template is as it should be.
 pub fn complaints(source: &str) -> Result<Vec<String>> {
     let template = match Expanded::of(source) {
         Ok(template) => template,
@@ -100,7 +100,7 @@ impl Complaints<'_> {
         let expected = match function {
             "gc" => if_reserved(json!(1)),
             "metrics" => if_reserved(json!(5)),
-            // Anybody may ask it, so it must not take the environments of all others.
+            // Anybody may call verify, so it must not use up the environments of all other functions.
             "verify" => if_reserved(json!({ "Ref": "VerifyConcurrency" })),
             _ => Value::Null,
         };
@@ -127,13 +127,14 @@ impl Complaints<'_> {
         Ok(())
     }
 
-    /// Lambda must never be what ends an invocation: the code has deadlines of its own, and answers.
+    /// Checks that Lambda never ends an invocation: the code has its own deadlines, and answers before Lambda's
+    /// time-out.
     fn about_deadlines(&mut self) -> Result<()> {
         let timeout = |function: &str| Ok::<_, anyhow::Error>(self.template.function(function)?["Timeout"].as_u64());
         let (request, gc, metrics) = (timeout("encode")?, timeout("gc")?, timeout("metrics")?);
         let same = timeout("verify")? == request;
         self.expect(same, "encode and verify have other time-outs, and the same budgets");
-        // After these, the response is posted and metrics are published.
+        // Once a limit has passed, the response is still posted and metrics are published.
         let after = millis("shared/function-runtime/src/deadline.rs", "RESERVE")?;
         for (function, timeout, limit) in [
             ("a request", request, millis("shared/function-runtime/src/aws.rs", "REQUEST_LIMIT")?),
@@ -187,7 +188,7 @@ impl Complaints<'_> {
     }
 
     fn about_secrets(&mut self) {
-        // A changed one is generated anew: see the template.
+        // CloudFormation generates a new secret if these properties change: see the template.
         let seed = json!({
             "SecretStringTemplate": "{}", "GenerateStringKey": "seed", "PasswordLength": 64, "ExcludePunctuation": true,
         });
@@ -239,7 +240,7 @@ impl Complaints<'_> {
         }
         self.about_scopes();
         self.about_access_log();
-        // Both are needed for a URL, and either alone refuses every scrape.
+        // A URL needs both permissions; with only one of them, every scrape is refused.
         self.expect_at("MetricsUrl", "/Properties/AuthType", &json!("NONE"));
         self.expect_at("MetricsUrlPermission", "/Properties/Action", &json!("lambda:InvokeFunctionUrl"));
         self.expect_at("MetricsUrlPermission", "/Properties/FunctionUrlAuthType", &json!("NONE"));
@@ -257,7 +258,8 @@ impl Complaints<'_> {
         Ok(())
     }
 
-    /// Each route asks for its own scope, and only of tokens: API Gateway refuses scopes beside other authorization.
+    /// Checks that each route asks for its own scope, and only if tokens authorize it: API Gateway refuses scopes
+    /// together with any other authorization.
     fn about_scopes(&mut self) {
         let no_value = json!({ "Ref": "AWS::NoValue" });
         for route in ["Encode", "Revoke", "Show", "Verify"] {
@@ -304,7 +306,7 @@ impl Complaints<'_> {
         let failed = "/Properties/DestinationConfig/OnFailure/Destination";
         self.expect_at("GcFunctionEventInvokeConfig", failed, &queue);
         for (name, rule) in self.template.resources("AWS::Events::Rule") {
-            // No linter refuses `rate(1 hours)`, and the deployment does.
+            // No linter refuses `rate(1 hours)`, but the deployment does.
             let expression = rule["Properties"]["ScheduleExpression"].as_str().unwrap_or_default();
             let rate = expression.strip_prefix("rate(").and_then(|text| text.strip_suffix(')')?.split_once(' '));
             let spelled = rate.is_some_and(|(count, unit)| {
@@ -362,8 +364,8 @@ impl Complaints<'_> {
     }
 }
 
-/// The texts in the source code under a folder that could be a variable's name. What stands after the tests' mark is left
-/// out.
+/// Returns all string literals in the source code under a folder that could be the name of a variable. Everything after
+/// the first `#[cfg(test)]` of a file is left out.
 fn literals(folder: &Path) -> Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
     let mut folders = vec![folder.to_owned()];
@@ -386,7 +388,7 @@ fn literals(folder: &Path) -> Result<BTreeSet<String>> {
     Ok(found)
 }
 
-/// The milliseconds of a constant in a file of the workspace.
+/// Returns the value of a `Duration` constant in a file of the workspace, in milliseconds.
 fn millis(path: &str, constant: &str) -> Result<u64> {
     let text = std::fs::read_to_string(workspace::root().join(path)).with_context(|| path.to_owned())?;
     let value = text.split_once(&format!("const {constant}: Duration = Duration::from_"));
@@ -395,8 +397,8 @@ fn millis(path: &str, constant: &str) -> Result<u64> {
     Ok(count.parse::<u64>()? * if unit == "secs" { 1000 } else { 1 })
 }
 
-/// Routes and their functions under `cargo lambda watch`. The scrape is left out: in production it has a URL of its own,
-/// so that clients and scrapers do not share limits.
+/// Returns the routes and their functions under `cargo lambda watch`. The scrape is left out: in production it has a
+/// separate URL, so that clients and scrapers do not share limits.
 fn routes_on_a_desk() -> Result<BTreeMap<String, String>> {
     let output = Command::new("cargo")
         .current_dir(workspace::root())

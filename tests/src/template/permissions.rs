@@ -1,4 +1,4 @@
-//! What a function may do, by what its role says.
+//! Lists the permissions of a function, from its role and from its code.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,15 +11,15 @@ use crate::template::cloudformation::{Expanded, capitalised};
 /// One action on one resource.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Permission {
-    /// Such as `dynamodb:GetItem`.
+    /// Action, such as `dynamodb:GetItem`.
     pub action: String,
-    /// A resource's logical name; for an index of a table `<table>/index/<index>`, and for the items of a table under one
-    /// kind of partition key `<table>/<kind>`, such as `StatsTable/shard#*`.
+    /// Logical name of a resource; for an index of a table `<table>/index/<index>`, and for the items of a table under
+    /// one kind of partition key `<table>/<kind>`, such as `StatsTable/shard#*`.
     pub resource: String,
 }
 
 impl Permission {
-    /// This action on this resource.
+    /// Returns the permission for this action on this resource.
     pub fn new(action: &str, resource: &str) -> Self {
         Self { action: action.to_owned(), resource: resource.to_owned() }
     }
@@ -42,7 +42,8 @@ const PUBLISH: [(&str, &str); 4] = [
 ];
 const READ_KEYS: (&str, &str) = ("secretsmanager:GetSecretValue", "SigningSecret");
 
-/// What each function's code is seen to call. The end-to-end test of permissions shows that it is just this.
+/// Returns the permissions that a function's code needs. The end-to-end test of permissions shows that the code makes
+/// exactly these calls.
 pub fn called(function: &str) -> BTreeSet<Permission> {
     let own: &[(&str, &str)] = match function {
         "encode" => &[
@@ -73,8 +74,8 @@ pub fn called(function: &str) -> BTreeSet<Permission> {
     own.iter().chain(publish).map(|(action, resource)| Permission::new(action, resource)).collect()
 }
 
-/// What Lambda itself does with the role of a function, beside its code: writing the log, and for gc reporting failed
-/// runs.
+/// Returns the permissions that Lambda itself uses through a function's role: for writing the log and, for gc, for
+/// reporting failed runs.
 pub fn by_lambda(function: &str) -> BTreeSet<Permission> {
     let logs = format!("{}Logs", capitalised(function));
     let mut all =
@@ -85,12 +86,13 @@ pub fn by_lambda(function: &str) -> BTreeSet<Permission> {
     all
 }
 
-/// What a function's role allows.
+/// Returns the permissions that a function's role grants.
 ///
 /// # Errors
 ///
-/// If the role allows more than can be listed: by a managed policy, a wildcard, or a statement of another form. The one
-/// exception is tracing, which knows no resources, as long as it is bound to the condition `Traces`.
+/// Fails if the role allows more than can be listed: by a managed policy, a wildcard, or a statement of another form.
+/// The one exception is the statement for tracing, whose actions cannot be limited to resources, as long as it depends
+/// on the condition `Traces`.
 pub fn granted(template: &Expanded, function: &str) -> Result<BTreeSet<Permission>> {
     let name = format!("{}Role", capitalised(function));
     let role = &template.resource(&name)?["Properties"];
@@ -140,7 +142,8 @@ fn permissions(statement: &Value) -> Result<Vec<Permission>> {
     Ok(all)
 }
 
-/// The kinds of partition keys that a condition allows, and nothing else.
+/// Returns the kinds of partition keys to which a condition limits access to a table. Fails if the condition has any
+/// other part.
 fn by_key(table: &str, condition: &Value) -> Result<Vec<String>> {
     let keys = &condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"];
     let only = serde_json::json!({ "ForAllValues:StringLike": { "dynamodb:LeadingKeys": keys } });

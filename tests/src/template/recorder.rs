@@ -1,4 +1,4 @@
-//! A proxy between a function and the services, which notes what is called on what.
+//! A proxy between a function and the services that records each call and its resource.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::kit::http_server::HttpServer;
 use crate::template::permissions::{BY_KEY, Permission};
 
-/// A running proxy. One stands before one function, so that what it notes is that function's.
+/// A running proxy. Each function needs its own, so that every recorded call is that function's.
 #[derive(Debug)]
 pub struct Recorder {
     server: HttpServer,
@@ -19,8 +19,8 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Starts it. It passes calls on to the services at these addresses. `name` says what a table's or a secret's name
-    /// stands for in the template.
+    /// Starts a proxy that passes calls on to the services at these URLs. `name` translates the name of a table or
+    /// secret into its logical name in the template.
     pub async fn start(
         dynamodb_url: &str,
         secrets_manager_url: &str,
@@ -42,18 +42,19 @@ impl Recorder {
         Ok(Self { server, calls })
     }
 
-    /// Where the function must send its calls.
+    /// Returns the URL to which the function must send its calls.
     pub fn url(&self) -> String {
         self.server.url()
     }
 
-    /// What was called so far.
+    /// Returns the permissions that the calls so far needed.
     pub fn calls(&self) -> BTreeSet<Permission> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// The permission that a call needs. A kind of call that is not known here fails, and with it the function's request.
+/// Returns the permission that a call needs. An unknown kind of call is an error, and makes the function's request
+/// fail.
 fn call(request: &Request<Bytes>, name: fn(&str) -> Option<&'static str>) -> Result<Permission> {
     let target = request.headers().get("x-amz-target").context("there is no X-Amz-Target")?.to_str()?;
     let input: Value = serde_json::from_slice(request.body())?;
@@ -74,9 +75,9 @@ fn call(request: &Request<Bytes>, name: fn(&str) -> Option<&'static str>) -> Res
     Ok(Permission { action: format!("{service}:{operation}"), resource })
 }
 
-/// The kind of the partition key that a call is about: `shard#*` for `shard#3`.
+/// Returns the kind of a call's partition key: `shard#*` for `shard#3`.
 fn kind_of_key(input: &Value) -> Result<String> {
-    // Of an item to put, of the key of an item, or of a query, whose first value it is in the condition.
+    // The key is that of the item to put, that of the call's key, or the first value in a query's condition.
     let placeholder = input["KeyConditionExpression"].as_str().and_then(|condition| condition.strip_prefix("pk = "));
     let placeholder = placeholder.and_then(|rest| rest.split(' ').next()).unwrap_or_default();
     let values = [&input["Item"]["pk"], &input["Key"]["pk"], &input["ExpressionAttributeValues"][placeholder]];
@@ -92,7 +93,7 @@ async fn pass_on(http: &reqwest::Client, url: &str, request: Request<Bytes>) -> 
     let response = http.request(head.method, url).headers(headers).body(body).send().await?;
     let mut passed = Response::builder().status(response.status());
     for (name, value) in response.headers() {
-        // The server says by itself how long the body is.
+        // The server sets the length of the body by itself.
         if name != "transfer-encoding" && name != "content-length" && name != "connection" {
             passed = passed.header(name, value);
         }

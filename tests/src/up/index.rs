@@ -1,5 +1,5 @@
-//! The page that links everything that `make up` runs, and shows what has no page of its own: metrics behind their token,
-//! tables, logs.
+//! Serves the page that links everything that `make up` runs, and shows what has no other page: metrics behind their
+//! token, tables, logs.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -19,7 +19,7 @@ use crate::up::{self, observe};
 const HTML: &str = "text/html; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// Functions, and what each is for.
+/// Functions and their purposes.
 const FUNCTIONS: [(&str, &str); 4] = [
     ("encode", "creates and revokes sigils"),
     ("verify", "checks and shows them; serves the public keys"),
@@ -27,7 +27,7 @@ const FUNCTIONS: [(&str, &str); 4] = [
     ("metrics", "renders what all of them have counted"),
 ];
 
-/// Starts it over a bundle. The record of `sigil` is linked as an example.
+/// Starts the page of a bundle. The record of `sigil` is linked as an example.
 pub async fn start(settings: &Settings, bundle: &mut Bundle, sigil: &Sigil) -> Result<HttpServer> {
     let page = page(settings, sigil);
     let (client, tables) = (bundle.client().clone(), bundle.dynamodb().client());
@@ -49,12 +49,12 @@ pub async fn start(settings: &Settings, bundle: &mut Bundle, sigil: &Sigil) -> R
     .await
 }
 
-/// Where it is.
+/// Returns the URL of the page.
 pub fn url(settings: &Settings) -> String {
     format!("http://127.0.0.1:{}/", settings.index_port)
 }
 
-/// The names of the logs that this bundle writes.
+/// Returns the names of the logs that this bundle writes.
 pub fn logs(settings: &Settings) -> Vec<&'static str> {
     let observed = settings.observe.then_some("prometheus.log");
     ["functions.log", "dynamodb.log"].into_iter().chain(observed).collect()
@@ -68,7 +68,7 @@ async fn metrics(client: &Client) -> Result<String> {
     Ok(client.get_metrics(Some(client.token())).await?.expect(200)?.text)
 }
 
-/// A line for each table.
+/// Describes each table in one line.
 async fn described(client: &aws_sdk_dynamodb::Client) -> Result<String> {
     let mut text = String::new();
     for name in client.list_tables().send().await?.table_names() {
@@ -80,7 +80,7 @@ async fn described(client: &aws_sdk_dynamodb::Client) -> Result<String> {
     Ok(text)
 }
 
-/// A log's text, if it is the name of one: a path would lead elsewhere.
+/// Returns the text of the log called `name`, but only if it is a plain name: a path could lead to other files.
 fn log(folder: &Path, name: &str) -> Option<String> {
     let is_name = name.ends_with(".log") && !name.contains(['/', '\\']);
     let bytes = is_name.then(|| std::fs::read(folder.join(name)).ok())??;

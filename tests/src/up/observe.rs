@@ -1,4 +1,4 @@
-//! `make up OBSERVE=1`: Prometheus beside the bundle, with the rules loaded, and the dashboards on its pages.
+//! `make up OBSERVE=1`: runs Prometheus beside the bundle, with the rules loaded and the dashboards on its pages.
 
 use anyhow::{Context, Result, ensure};
 
@@ -8,11 +8,11 @@ use crate::kit::workspace;
 use crate::up;
 use crate::up::settings::Settings;
 
-/// Counters that the self-check moves.
+/// Counters that the self-check increments.
 const COUNTED: [&str; 3] = ["sigil_encode_total", "sigil_verify_total", "sigil_gc_total"];
 
-/// Starts it over this bundle, and waits until it has seen each counter at 0: what a counter has risen by before its first
-/// sample, no rate shows.
+/// Starts Prometheus over a bundle, and waits until it has seen each counter at 0: no rate shows the increments from
+/// before a counter's first sample.
 pub async fn start(settings: &Settings, client: &Client) -> Result<Prometheus> {
     let pages = workspace::root().join("dashboards/draw/dist");
     ensure!(
@@ -20,7 +20,7 @@ pub async fn start(settings: &Settings, client: &Client) -> Result<Prometheus> {
         "the dashboards' pages are not built: start this by 'make up OBSERVE=1'"
     );
     println!("starting Prometheus, and waiting for its first scrape");
-    // gc has not been asked for anything yet, and so has published nothing.
+    // gc has not been invoked yet, and so has published nothing.
     client.wake_gc().await?;
     let prometheus = Prometheus::start_with(&Options {
         target: client.url().strip_prefix("http://").context("it has a scheme")?.to_owned(),
@@ -38,19 +38,19 @@ pub async fn start(settings: &Settings, client: &Client) -> Result<Prometheus> {
     Ok(prometheus)
 }
 
-/// Where to look: the address, the name, and what is there.
+/// Returns the pages to look at: URL, name and content.
 pub fn pages(settings: &Settings) -> [(String, &'static str, &'static str); 4] {
     let at = |path: &str| format!("http://127.0.0.1:{}{path}", settings.prometheus_port);
     [
         (at("/user/?dashboard=service"), "dashboards", "what clients ask of the service, what they get, and how fast"),
         (at("/user/?dashboard=pipeline"), "pipeline", "whether the metrics can be trusted"),
         (at("/user/?dashboard=alerts"), "alerts", "what is watched, and which of it fires"),
-        // Not a page of Prometheus's own, for not every build has them.
+        // The link goes to the API, since not every build of Prometheus has its own pages.
         (at("/api/v1/query?query=sigil_encode_total"), "Prometheus", "the answer to a query"),
     ]
 }
 
-/// What to send so that there is something to see.
+/// Returns a command that sends requests, so that there is something to see.
 pub fn commands(settings: &Settings) -> String {
     let port = settings.port;
     format!(

@@ -1,4 +1,4 @@
-//! The short check that `make up` shows: one line for each thing that the bundle is for.
+//! Runs the short check that `make up` shows, with one line for each feature of the bundle.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,8 @@ use crate::kit::wait::{self, not_yet};
 /// A snapshot is published right after the response, so a scrape shows it within moments.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Runs the steps in turn and prints each one's outcome. The first that fails ends it. Returns the sigil that was checked.
+/// Runs the steps in turn and prints the outcome of each. Stops at the first step that fails. Returns the sigil that
+/// was checked.
 pub async fn run(client: &Client) -> Result<Sigil> {
     let data = json!({ "checked": "by make up" });
     let before = step("scrape", async { Ok((client.metrics().await?, "the page answers".to_owned())) }).await?;
@@ -48,7 +49,7 @@ pub async fn run(client: &Client) -> Result<Sigil> {
     Ok(sigil)
 }
 
-/// What a run of gc did. On a fresh bundle nothing is due, and its summary has only zeros.
+/// Describes a run of gc. On a fresh bundle nothing is due, and the summary has only zeros.
 fn collected(summary: &Value) -> Result<String> {
     let count = |pointer: &str| {
         summary.pointer(pointer).and_then(Value::as_u64).with_context(|| format!("no {pointer} in {summary}"))
@@ -68,7 +69,7 @@ async fn verdict(client: &Client, token: &str, expected: &str) -> Result<((), St
     Ok(((), verdict))
 }
 
-/// Prints how a step went. It returns the step's result, without what it had to say.
+/// Runs a step and prints its outcome. Returns the step's value without its message.
 async fn step<T>(name: &str, step: impl Future<Output = Result<(T, String)>>) -> Result<T> {
     let start = Instant::now();
     match step.await {

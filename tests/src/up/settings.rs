@@ -1,27 +1,27 @@
-//! What `make up` can be told.
+//! Reads the settings of `make up`.
 
 use env_settings::{EnvReader, SettingsError, parse};
 
 use crate::kit::variables::DEFAULT_METRICS_TOKEN;
 
-/// The settings of the bundle on a desk.
+/// The settings of a local bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// `PORT`: where the routes are. 9000 by default.
+    /// `PORT`: port of the routes. 9000 by default.
     pub port: u16,
-    /// `INDEX_PORT`: where the page is that links everything. The one after `PORT` by default.
+    /// `INDEX_PORT`: port of the page that links everything. By default the one after `PORT`.
     pub index_port: u16,
-    /// `DYNAMODB_PORT`: where DynamoDB Local is. 8000 by default.
+    /// `DYNAMODB_PORT`: port of DynamoDB Local. 8000 by default.
     pub dynamodb_port: u16,
-    /// `METRICS_TOKEN`: what a scrape must present.
+    /// `METRICS_TOKEN`: token that a scrape must present.
     pub metrics_token: String,
-    /// `CONCURRENCY`: the most processes that each function may have. 1 by default.
+    /// `CONCURRENCY`: largest number of processes that each function may have. 1 by default.
     pub concurrency: u16,
-    /// `PERSIST`: whether data and keys survive a restart. 0 by default.
+    /// `PERSIST`: set if data and keys survive a restart. 0 by default.
     pub persist: bool,
-    /// `OBSERVE`: whether Prometheus runs beside it, with the dashboards' pages. 0 by default.
+    /// `OBSERVE`: set if Prometheus runs beside the bundle, with the dashboards' pages. 0 by default.
     pub observe: bool,
-    /// `PROMETHEUS_PORT`: where Prometheus is if it runs. 9090 by default.
+    /// `PROMETHEUS_PORT`: port of Prometheus if it runs. 9090 by default.
     pub prometheus_port: u16,
 }
 
@@ -66,7 +66,7 @@ impl Settings {
         })
     }
 
-    /// The ports that will be listened on, by their variables.
+    /// Returns the ports that the bundle will listen on, with their variables.
     pub fn ports(&self) -> Vec<(&'static str, u16)> {
         let observed = self.observe.then_some(("PROMETHEUS_PORT", self.prometheus_port));
         [("PORT", self.port), ("INDEX_PORT", self.index_port), ("DYNAMODB_PORT", self.dynamodb_port)]
@@ -76,7 +76,7 @@ impl Settings {
     }
 }
 
-/// What the metrics function takes for a token, or it would end at its start.
+/// Accepts exactly the tokens that the metrics function accepts; with any other it would end at its start.
 fn token(text: &str) -> Result<String, String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
     if text.chars().all(allowed) {

@@ -1,4 +1,4 @@
-//! What a call to DynamoDB is about.
+//! Reads a call to DynamoDB: its caller, operation, table and item.
 
 use bytes::Bytes;
 use hyper::HeaderMap;
@@ -14,12 +14,12 @@ pub struct Call {
     pub operation: String,
     /// The table's name.
     pub table: String,
-    /// The item of a `PutItem`, with types as DynamoDB's JSON has them; null for any other operation.
+    /// The item of a `PutItem`, with types as in DynamoDB's JSON; null for any other operation.
     pub item: Value,
 }
 
 impl Call {
-    /// Reads a request. What is missing is empty.
+    /// Reads a request. A part that is missing is left empty.
     pub(super) fn read(headers: &HeaderMap, body: &Bytes) -> Self {
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let credential = header(AUTHORIZATION.as_str()).split_once("Credential=").map(|(_, rest)| rest);
@@ -31,24 +31,24 @@ impl Call {
         Self { caller, operation, table, item }
     }
 
-    /// The key of the snapshot that is to be put, if that is what this call does.
+    /// Returns the key of the snapshot that the call puts, if it puts one.
     pub fn snapshot_key(&self) -> Option<&str> {
         self.item["sk"]["S"].as_str().filter(|key| key.starts_with("writer#"))
     }
 
-    /// The id of the structure that is to be put, if that is what this call does.
+    /// Returns the id of the structure that the call puts, if it puts one.
     pub fn structure_id(&self) -> Option<&str> {
         self.item["sk"]["S"].as_str()?.strip_prefix("structure#")
     }
 
-    /// The request's body with nothing that would keep a put of a snapshot from being done.
+    /// Returns the request's body, without the condition if the call puts a snapshot.
     pub(super) fn without_condition(&self, body: &Bytes) -> Bytes {
         if self.snapshot_key().is_none() {
             return body.clone();
         }
         let mut request: Value = serde_json::from_slice(body).unwrap_or_default();
         if let Some(request) = request.as_object_mut() {
-            // DynamoDB refuses values that no expression uses.
+            // The values go too: DynamoDB refuses values that no expression uses.
             for name in ["ConditionExpression", "ExpressionAttributeValues", "ReturnValuesOnConditionCheckFailure"] {
                 request.remove(name);
             }

@@ -1,29 +1,30 @@
-//! What can happen to a call.
+//! The faults that a call can meet.
 
 use std::time::Duration;
 
-/// Longer than a publish waits for an attempt (500 ms), so that some attempts are done after their caller gave them up.
+/// Longer than a publish waits for an attempt (500 ms), so that some attempts are carried out after their caller has
+/// given up.
 const USUAL_DELAY: Duration = Duration::from_millis(700);
 
-/// What happens to one call.
+/// A fault: what happens to one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It arrives late, perhaps when nobody waits for it any more.
+    /// The call arrives late, perhaps when nobody waits for it any more.
     Delay(Duration),
-    /// It does not arrive, and the connection is closed.
+    /// The call does not arrive, and the connection is closed.
     Drop,
-    /// It is answered 500 and not done.
+    /// The call is answered with status 500 and not carried out.
     InternalError,
-    /// It is answered that too much is asked, and not done.
+    /// The call is throttled and not carried out.
     Throttle,
-    /// It is done, but the connection is closed before the response.
+    /// The call is carried out, but the connection is closed before the response.
     LoseResponse,
-    /// It is done, and after this delay it arrives a second time.
+    /// The call is carried out, and arrives a second time after this delay.
     Repeat(Duration),
 }
 
 impl Fault {
-    /// The fault's name.
+    /// Returns the fault's name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Delay(_) => "delay",
@@ -36,20 +37,20 @@ impl Fault {
     }
 }
 
-/// How many calls meet a fault.
+/// Share of the calls that meet a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Faults {
-    /// Of a thousand calls. Each kind of fault has the same share.
+    /// Calls that meet a fault, of a thousand. Each kind of fault has the same share of them.
     pub per_mille: u16,
 }
 
 impl Faults {
-    /// None at all.
+    /// No faults.
     pub const NONE: Self = Self { per_mille: 0 };
 
-    /// What happens to the next call. Now and then a delay is nearly as long as a request can live.
+    /// Chooses the fault of the next call. One delay in four is drawn up to the time for which a signature is valid.
     pub(super) fn choose(self, random: &mut fastrand::Rng, signature_validity: Duration) -> Option<Fault> {
-        // Drawn in any case, so that the same seed gives the same sequence at every rate.
+        // Drawn even if no fault follows, so that the same seed gives the same sequence at every rate.
         let (meets, kind, share, long) = (random.u16(..1000), random.u8(..6), random.f64(), random.u8(..4) == 0);
         let longest = if long { signature_validity } else { USUAL_DELAY.min(signature_validity) };
         let delay = longest.mul_f64(share);

@@ -1,23 +1,23 @@
-//! The age of a request's signature.
+//! Checks the age of a request's signature.
 //!
-//! AWS refuses a request some time after it was signed, and DynamoDB Local does not. It is what bounds for how long a
-//! put can be under way: in a process that froze between signing and sending, in buffers, or on the network.
+//! AWS refuses a request some time after it was signed, and DynamoDB Local does not. This limit bounds the time for
+//! which a put can be under way: in a process that froze between signing and sending, in buffers, or on the network.
 
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
 use hyper::HeaderMap;
 
-/// An error in AWS's words if the request was signed longer ago than `validity`.
+/// Returns an error in AWS's words if the request was signed longer than `validity` ago.
 pub(super) fn check(headers: &HeaderMap, validity: Duration, now: SystemTime) -> Result<(), String> {
     let date = headers.get("x-amz-date").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let Some(signed_at) = parse(date) else { return Err(format!("Date must be in ISO-8601 basic format: {date:?}")) };
-    // A date in the future is that of a request which was signed just now.
+    // A date in the future counts as the present.
     let age = now.duration_since(signed_at).unwrap_or_default();
     if age <= validity { Ok(()) } else { Err(format!("Signature expired: {date} is now {age:?} old")) }
 }
 
-/// A date such as `20150830T123600Z`: ISO 8601 without its separators.
+/// Parses a date such as `20150830T123600Z`: ISO 8601 without its separators.
 fn parse(date: &str) -> Option<SystemTime> {
     let part = |from: usize, to: usize| date.get(from..to);
     if date.len() != 16 {

@@ -1,12 +1,12 @@
-//! The processes that a process has started, directly or not.
+//! Finds the processes that a process has started, directly or indirectly.
 //!
-//! cargo-lambda opens a new session for each function, so a signal to its group does not reach them.
+//! cargo-lambda opens a new session for each function, so a signal to the group of cargo-lambda does not reach them.
 
 use std::process::Command;
 
 use rustix::process::{Pid, test_kill_process};
 
-/// A process that another one has started.
+/// A process that another process has started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Descendant(Pid);
 
@@ -15,13 +15,14 @@ impl Descendant {
         self.0
     }
 
-    /// Whether it still runs. Ids are given out in turn, so one is not used again within the seconds that stopping takes.
+    /// Returns whether the process still runs. Ids are assigned in turn, so none is reused within the seconds that
+    /// stopping takes.
     pub(super) fn is_alive(self) -> bool {
         test_kill_process(self.0).is_ok() && !is_zombie(self.0)
     }
 }
 
-/// Everything that descends from the process `root`, which is itself not among it.
+/// Returns every process that descends from `root`, without `root` itself.
 pub(super) fn of(root: u32) -> Vec<Descendant> {
     let all = parents();
     let mut found = vec![root];
@@ -33,7 +34,8 @@ pub(super) fn of(root: u32) -> Vec<Descendant> {
     found.into_iter().skip(1).filter_map(|process| Pid::from_raw(process.cast_signed()).map(Descendant)).collect()
 }
 
-/// Pairs of process and parent: from /proc where there is one, since a small Linux may lack `ps`; elsewhere from `ps`.
+/// Returns pairs of process and parent, from `/proc` if there is one, since a small Linux may lack `ps`, and otherwise
+/// from `ps`.
 fn parents() -> Vec<(u32, u32)> {
     match std::fs::read_dir("/proc/self").and_then(|_| std::fs::read_dir("/proc")) {
         Ok(entries) => entries
@@ -53,12 +55,14 @@ fn parents() -> Vec<(u32, u32)> {
     }
 }
 
-/// A process that has ended but was not waited for is still listed, in containers whose first process never waits.
+/// Returns whether the process has ended but was not waited for. Such a process stays listed in containers whose first
+/// process never waits.
 fn is_zombie(process: Pid) -> bool {
     stat(process.as_raw_nonzero().get().cast_unsigned()).is_some_and(|(state, _)| state == 'Z')
 }
 
-/// State and parent of a process. The fields follow the command, which stands in parentheses and may contain some.
+/// Returns the state and the parent of a process. Both follow the command, which is in parentheses and may contain
+/// parentheses.
 fn stat(process: u32) -> Option<(char, u32)> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
