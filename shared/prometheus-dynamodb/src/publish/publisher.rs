@@ -179,12 +179,15 @@ impl<T: PublishStats> Publisher<T> {
         match self.schedule(Schedule::arm_timer) {
             Arm::Nothing => {}
             Arm::Wake => self.inner.wake_timer.notify_one(),
-            // A publish that is dropped after its runtime has ended needs no timer any more.
-            Arm::Start => drop(Handle::try_current().map(|runtime| runtime.spawn(self.clone().run_timer()))),
+            Arm::Start => {
+                let running = TimerRunning { publisher: self.clone(), has_nothing_left: false };
+                // A publish that is dropped after its runtime has ended needs no timer any more.
+                drop(Handle::try_current().map(|runtime| runtime.spawn(self.clone().run_timer(running))));
+            }
         }
     }
 
-    async fn run_timer(self) {
+    async fn run_timer(self, mut running: TimerRunning<T>) {
         loop {
             let (decision, now) = self.schedule(|schedule, now| (schedule.on_timer(now), now));
             match decision {
@@ -194,7 +197,10 @@ impl<T: PublishStats> Publisher<T> {
                     () = time::sleep(later.saturating_duration_since(now)) => {}
                     () = self.inner.wake_timer.notified() => {}
                 },
-                OnTimer::End => break,
+                OnTimer::End => {
+                    running.has_nothing_left = true;
+                    break;
+                }
             }
         }
     }
@@ -430,10 +436,43 @@ impl<T: PublishStats> Drop for RequestInFlight<T> {
     }
 }
 
+/// The timer's task. If it ends before the schedule says so, with its runtime or by a collector that panics, the schedule
+/// hears of it, or it would start no other.
+struct TimerRunning<T: PublishStats> {
+    publisher: Publisher<T>,
+    /// `true` once the schedule has ended the timer. It may have started another one since.
+    has_nothing_left: bool,
+}
+
+impl<T: PublishStats> Drop for TimerRunning<T> {
+    fn drop(&mut self) {
+        if !self.has_nothing_left {
+            self.publisher.schedule(|schedule, _| schedule.timer_was_lost());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::table::{MemoryStatsTable, ReadStats};
+
+    /// A runtime can end before the process does, and a collector that panics ends the timer's task.
+    #[test]
+    fn a_timer_that_was_lost_is_started_again() {
+        let table = MemoryStatsTable::default();
+        let settings = WriterSettings::builder("lost", "encode", "1").build().unwrap();
+        let sources = Sources::new(prometheus::Registry::new());
+        let publisher = Publisher::new(table.clone(), sources, settings, Instant::now()).unwrap();
+        let runtime =
+            || tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime().block_on(async { drop(publisher.begin_request(0)) });
+        runtime().block_on(async {
+            let _long = publisher.begin_request(0);
+            time::sleep(Duration::from_secs(5)).await;
+            assert_eq!(table.snapshots(0).await.unwrap().len(), 1);
+        });
+    }
 
     /// Environments that are restored from one memory image, taken after their init, must not share an id.
     #[tokio::test(start_paused = true)]

@@ -194,6 +194,11 @@ impl Schedule {
         }
     }
 
+    /// Notes that the timer does not run any more, although it may have something to do.
+    pub(crate) fn timer_was_lost(&mut self) {
+        self.timer_sleeps_until = None;
+    }
+
     /// Decides what the timer does now.
     pub(crate) fn on_timer(&mut self, now: Instant) -> OnTimer {
         let at = self.timer_at();
