@@ -73,7 +73,9 @@ enum Fault {
     Query { parameter: String },
     #[error("{}", told(.0))]
     Scrape(#[source] ScrapeError),
-    #[error("the page is larger than the 6 MB that Lambda lets a response have; {way_out}, or for a part with name[]")]
+    #[error(
+        "the page is larger than the 6 MB that Lambda lets a response have; {way_out}, or ask for a part of it with name[]"
+    )]
     TooLarge { way_out: &'static str },
 }
 
@@ -248,11 +250,16 @@ fn body(page: Vec<u8>, format: Format, coding: Coding) -> Result<(PageBody, bool
 }
 
 /// Returns the length of the body in the JSON that Lambda receives, either in base64 or as text in which some
-/// characters are escaped.
+/// characters are escaped (RFC 8259, section 7).
 fn payload_bytes(body: &PageBody) -> usize {
+    let in_json = |byte| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | b'\x08' | b'\x0c' => 2,
+        0..b' ' => 6,
+        _ => 1,
+    };
     match body {
         PageBody::Empty => 0,
-        PageBody::Text(text) => text.len() + text.bytes().filter(|byte| matches!(byte, b'"' | b'\\' | b'\n')).count(),
+        PageBody::Text(text) => text.bytes().map(in_json).sum(),
         PageBody::Binary(bytes) => bytes.len().div_ceil(3) * 4,
     }
 }
@@ -302,6 +309,13 @@ mod tests {
         let refused = answer("GET", &format!("{}=up", "ü".repeat(10_000)), &[]).await.unwrap_err();
         assert_eq!(refused.status(), 400);
         assert!(refused.to_string().contains("name[] and function") && refused.to_string().len() < 400, "{refused}");
+    }
+
+    #[test]
+    fn a_text_is_as_long_as_in_the_json_that_lambda_takes() {
+        let text: String = ('\0'..='\u{ff}').chain(['\u{2028}', '\u{1f600}']).collect();
+        let json = serde_json::to_string(&text).unwrap();
+        assert_eq!(payload_bytes(&PageBody::Text(text)), json.len() - 2, "without the quotes");
     }
 
     #[test]
