@@ -29,7 +29,7 @@ use crate::protocol::writer::{GRAVE_LIFE, PutOutcome, Writer};
 use crate::scrape::{Scrape, read};
 use crate::settings::TableSettings;
 use crate::structures::Structures;
-use crate::table::item::{Base, Encoded, Part, Snapshot, WriterId};
+use crate::table::item::{Base, Encoded, Snapshot, WriterId};
 use crate::table::items::Items;
 use crate::table::wire;
 use crate::testing::one;
@@ -180,8 +180,6 @@ struct Run {
     page: Option<Vec<Snapshot>>,
     /// For [`Flaw::RawClocks`]: time by which the run's clock is ahead, in milliseconds.
     ahead_ms: u64,
-    /// For [`Flaw::RootBeforeParts`]: parts that are held back. The base is put without them, and they never follow.
-    parts: Vec<Part>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -531,10 +529,8 @@ impl Protocol {
             Request::Base => Response::Base(items.base(0).cloned()),
             Request::Part(id) => Response::Part(items.part(0, *id).cloned()),
             Request::Parts => Response::Parts(items.parts(0)),
-            Request::PutPart(part) if self.flaw == Some(Flaw::RootBeforeParts) => {
-                run.parts.push(part.clone());
-                Response::Written(true)
-            }
+            // The parts would follow the base. There is a fault as soon as the base is stored, so they need not be put at all.
+            Request::PutPart(_) if self.flaw == Some(Flaw::RootBeforeParts) => Response::Written(true),
             Request::PutPart(part) => Response::Written(items.put_part(0, part)),
             Request::NoteUnnamed(id, at_ms) => Response::Written(items.note_unnamed(0, *id, *at_ms)),
             Request::DeletePart(id) => Response::Written(items.delete_part(0, *id)),
