@@ -16,6 +16,7 @@ use crate::base::{BaseError, WRITERS_IN_ITEM};
 use crate::settings::TableSettings;
 use crate::structures::Structures;
 use crate::table::item::WriterId;
+use crate::table::wire::TooLarge;
 use crate::table::{CompactStats, TableError};
 
 /// Time before the deadline in which no further step begins, so that whatever was added before can be committed.
@@ -37,8 +38,8 @@ pub struct CompactReport {
     pub buried: u64,
     /// Writers that a base no longer names.
     pub forgotten: u64,
-    /// Sealed writers that were not folded because a series of theirs, or of writers added along with them, would outgrow an
-    /// item. They count all the same, but each scrape reads them one by one.
+    /// Sealed writers that were not folded because a series of theirs could outgrow an item. They count all the same, but each
+    /// scrape reads them one by one.
     pub base_full: u64,
     /// Items that could not be read, and were left alone.
     pub unreadable: u64,
@@ -59,6 +60,14 @@ pub enum Fault {
         shard: u32,
         /// The fault of the base.
         source: BaseError,
+    },
+    /// A series of a base that an earlier version has stored has outgrown an item.
+    #[error("the base of shard {shard} cannot be stored")]
+    TooLarge {
+        /// The base's shard.
+        shard: u32,
+        /// Its size.
+        source: TooLarge,
     },
 }
 

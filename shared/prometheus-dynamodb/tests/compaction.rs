@@ -6,8 +6,12 @@ use std::time::{Duration, Instant};
 
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 use prometheus_dynamodb::internals::compact;
-use prometheus_dynamodb::internals::item::WriterId;
+use prometheus_dynamodb::internals::families::Families;
+use prometheus_dynamodb::internals::item::{MAX_ENCODED_BYTES, Snapshot, WriterId};
+use prometheus_dynamodb::internals::protocol::condition::PutCondition;
+use prometheus_dynamodb::internals::protocol::writer::PutOutcome;
 use prometheus_dynamodb::internals::table::{CompactStats, PublishStats, ReadStats};
+use prometheus_dynamodb::internals::wire;
 use prometheus_dynamodb::{CompactReport, MemoryStatsTable, TableSettings};
 use support::dynamodb_local::DynamoDbLocal;
 use support::{Environment, page, settings, value};
@@ -224,6 +228,46 @@ async fn a_base_never_becomes_too_large_to_be_read() {
     assert_eq!((report.folded, report.base_full), (u64::from(WRITERS), 0), "{report:?}");
     assert!(table.base(0).await.unwrap().unwrap().parts.len() > 1);
     assert_eq!(value(&page(&table).await, "requests_total", &[]), f64::from(WRITERS));
+}
+
+/// One that does not fit any more would keep all others of its shard from being folded.
+#[tokio::test]
+async fn a_series_that_no_base_could_hold_leaves_only_its_own_writer_unfolded() {
+    const WRITERS: u32 = 3;
+    let table = MemoryStatsTable::default();
+    let mut closed = Vec::new();
+    for _ in 0..WRITERS {
+        let mut environment = Environment::new(table.clone(), 1, 10);
+        environment.requests(2).await;
+        environment.publisher.close().await;
+        closed.push(environment);
+    }
+    // Another program than this crate has written it: this one refuses such a series.
+    let snapshot = table.snapshots(0).await.unwrap().remove(0).unwrap();
+    let families = wire::decode(&snapshot.families).unwrap();
+    let (mut key, mut family) = families.into_iter().find(|(key, _)| key.name == "requests_total").unwrap();
+    let mut long: String = std::iter::repeat_with(|| WriterId::random().to_string()).take(20_000).collect();
+    long.truncate(MAX_ENCODED_BYTES - 500);
+    key.label_names.push("long".into());
+    let (mut label_values, series) = family.series.pop_first().unwrap();
+    label_values.push(long);
+    family.series.insert(label_values, series);
+    let families = Families::from([(key, family)]);
+    let families = wire::encode(&families, 0).unwrap();
+    let huge = Snapshot { writer: WriterId::random(), families, ..snapshot };
+    assert_eq!(table.put_snapshot(&huge, PutCondition::Absent).await.unwrap(), PutOutcome::Stored);
+
+    let report = run(&table, &settings()).await;
+    assert_eq!((report.folded, report.base_full), (u64::from(WRITERS), 1), "{report:?}");
+    for _ in 0..3 {
+        assert_eq!(run(&table, &impatient()).await.base_full, 1);
+    }
+    assert_eq!(table.snapshots(0).await.unwrap().len(), 1);
+    assert_eq!(
+        value(&page(&table).await, "requests_total", &[]),
+        2.0 * f64::from(WRITERS + 1),
+        "it counts all the same"
+    );
 }
 
 #[tokio::test]

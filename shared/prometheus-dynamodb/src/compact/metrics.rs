@@ -28,7 +28,7 @@ impl CompactMetrics {
             IntCounter::new("prometheus_dynamodb_burials_total", "Snapshots of folded environments that were deleted.");
         let unfolded = IntGauge::new(
             "prometheus_dynamodb_base_full_writers",
-            "Execution environments that are gone but were not folded, because a base has reached the largest size of an item.",
+            "Execution environments that are gone but are not folded, because one of their series could outgrow an item.",
         );
         Ok(Self {
             folds: registered(registry, folds)?,

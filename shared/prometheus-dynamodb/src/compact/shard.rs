@@ -178,10 +178,16 @@ impl<T: CompactStats> Run<'_, T> {
     /// Adds up the content of the snapshots that are sealed and not folded, for the next commit.
     fn add(&mut self, snapshots: Vec<Snapshot>, structures: &Named, progress: &mut Progress) {
         for snapshot in snapshots {
+            let shard = snapshot.shard;
             if !is_to_be_folded(&snapshot, &progress.base.folded) {
                 continue;
             }
             match decode(&snapshot, structures) {
+                Ok(families) if !can_be_folded(&families) => {
+                    let writer = tracing::field::display(snapshot.writer);
+                    tracing::warn!(shard, writer, "a series can outgrow an item, so its writer stays unfolded");
+                    self.report.base_full += 1;
+                }
                 Ok(families) => {
                     count(&mut progress.families, families, WriterLife::Sealed);
                     progress.writers.push(snapshot.writer);
@@ -196,20 +202,12 @@ impl<T: CompactStats> Run<'_, T> {
     async fn commit(&mut self, shard: u32, kept: Folded, progress: &mut Progress) -> Result<bool, Fault> {
         let version = progress.version + 1;
         let forgotten = progress.base.folded.len() - kept.len();
-        let (families, mut writers) = (std::mem::take(&mut progress.families), std::mem::take(&mut progress.writers));
-        let without = Content { families: progress.base.families.clone(), folded: kept };
-        let mut next = without.clone();
+        let (families, writers) = (std::mem::take(&mut progress.families), std::mem::take(&mut progress.writers));
+        let mut next = Content { families: progress.base.families.clone(), folded: kept };
         merge(&mut next.families, families);
         next.folded.extend(writers.iter().map(|writer| (*writer, None)));
-        let packed = next.pack(version, self.writers_in_item).or_else(|error| {
-            let error: &dyn std::error::Error = &error;
-            tracing::warn!(shard, error, "a series outgrows an item, and writers stay unfolded");
-            self.report.base_full += writers.len() as u64;
-            writers.clear();
-            next = without;
-            next.pack(version, self.writers_in_item)
-        });
-        let Ok((root, parts)) = packed else { return Ok(true) };
+        let (root, parts) =
+            next.pack(version, self.writers_in_item).map_err(|source| Fault::TooLarge { shard, source })?;
         let table = self.table;
         // The parts are put first, since a root may name only what is stored. A part that is stored already is the same one.
         stream::iter(&parts)
@@ -263,6 +261,14 @@ impl<T: CompactStats> Run<'_, T> {
         }
         Ok(())
     }
+}
+
+/// Returns whether each series fits into an item whatever its numbers become: a base could not be stored with one that does
+/// not, and no writer of its shard could be folded any more.
+fn can_be_folded(families: &Families) -> bool {
+    families.iter().all(|(key, family)| {
+        family.series.keys().all(|label_values| wire::always_fits(key, &family.help, label_values))
+    })
 }
 
 /// Returns the snapshot with its families in full, without a structure: a grave stays when structures are long gone.

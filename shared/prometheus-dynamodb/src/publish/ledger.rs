@@ -19,9 +19,20 @@ use crate::publish::gathered::Gathered;
 use crate::publish::refusal::{Refusal, Refusals};
 use crate::publish::sample::Sample;
 use crate::scrape::page::{go_together, sample_names};
+use crate::table::wire;
 
-/// Prefixes of metrics that change by themselves. Their changes are no reason to publish.
-const RESTLESS: [&str; 2] = ["process_", "prometheus_dynamodb_"];
+/// Metrics that change by themselves, besides those of this crate: the process metrics of Prometheus's client libraries. Their
+/// changes are no reason to publish. See <https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>.
+const RESTLESS: [&str; 8] = [
+    "process_cpu_seconds_total",
+    "process_max_fds",
+    "process_open_fds",
+    "process_resident_memory_bytes",
+    "process_start_time_seconds",
+    "process_threads",
+    "process_virtual_memory_bytes",
+    "process_virtual_memory_max_bytes",
+];
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -307,6 +318,8 @@ impl Ledger {
         }
         let is_restless = is_restless(&key.name);
         let has_room = self.has_room();
+        // A base could not hold it.
+        let fits = wire::always_fits(&key, help, &label_values);
         let entry = self.families.entry(key).or_default();
         if entry.help != help {
             (entry.help, self.structure) = (help.to_owned(), None);
@@ -319,7 +332,7 @@ impl Ledger {
                 (line.seen, line.position) = (seen, position);
                 line.state.see(sample)
             }
-            None if entry.full => return Err(Refusal::TooLarge),
+            None if entry.full || !fits => return Err(Refusal::TooLarge),
             None if !has_room => {
                 self.dropped += 1;
                 return Ok(());
@@ -369,7 +382,7 @@ impl Ledger {
 }
 
 fn is_restless(metric: &str) -> bool {
-    RESTLESS.iter().any(|prefix| metric.starts_with(prefix))
+    metric.starts_with("prometheus_dynamodb_") || RESTLESS.contains(&metric)
 }
 
 impl State {
@@ -399,6 +412,7 @@ mod tests {
     use super::*;
     use crate::families::Bounds;
     use crate::publish::counted::Reading;
+    use crate::table::item::MAX_ENCODED_BYTES;
 
     fn counter(name: &str) -> FamilyKey {
         FamilyKey { name: name.into(), kind: Kind::Counter, label_names: vec!["user".into()] }
@@ -506,7 +520,8 @@ mod tests {
         let mut ledger = Ledger::new(10, &[]);
         let gathered = |ledger: &mut Ledger, cpu: f64, requests: f64| {
             let cpu = (counter("process_cpu_seconds_total"), "", counted(cpu));
-            gather(ledger, &[cpu, (counter("requests_total"), "", counted(requests))]);
+            // A program may count what it calls processes.
+            gather(ledger, &[cpu, (counter("process_requests_total"), "", counted(requests))]);
             ledger.has_changed()
         };
         assert!(gathered(&mut ledger, 0.1, 1.0));
@@ -514,5 +529,14 @@ mod tests {
         ledger.published();
         assert!(!gathered(&mut ledger, 0.2, 1.0));
         assert!(gathered(&mut ledger, 0.3, 2.0));
+    }
+
+    #[test]
+    fn a_series_that_a_base_could_not_hold_is_refused_and_others_are_not() {
+        let mut ledger = Ledger::new(10, &[]);
+        let long = "m".repeat(MAX_ENCODED_BYTES);
+        let found = gather(&mut ledger, &[(counter("a"), &long, counted(1.0)), (counter("a"), "n", counted(1.0))]);
+        assert_eq!(found, texts(&[("a", "n")]));
+        assert_eq!(ledger.refusals().series(Refusal::TooLarge), 1);
     }
 }

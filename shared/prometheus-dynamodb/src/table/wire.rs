@@ -89,7 +89,7 @@ const MAX_MESSAGE_BYTES: usize = 4 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     /// Another version of this crate wrote them.
-    #[error("they have format {found}, and this version reads only {FORMAT}")]
+    #[error("the format {found} is unknown")]
     Format {
         /// Format of the bytes.
         found: u64,
@@ -142,10 +142,31 @@ pub fn encode(families: &Families, spare: usize) -> Result<Encoded, TooLarge> {
 
 /// Returns whether [`encode`] can encode these families and leave `spare` bytes free.
 pub(crate) fn fits(families: &Families, spare: usize) -> bool {
-    let message_bytes = message_of(families).encoded_len();
-    // Compressed data are hardly ever longer than the original, and never by more than a hundredth and 100 bytes.
-    let is_small = message_bytes + message_bytes / 100 + 100 + spare <= MAX_ENCODED_BYTES;
-    is_small || encode_families(families, spare).is_ok()
+    is_small(message_of(families).encoded_len() + spare) || encode_families(families, spare).is_ok()
+}
+
+/// Returns whether an item has room for a message of this size however badly it compresses: compressed data are hardly ever
+/// longer than the original, and never by more than a hundredth and 100 bytes.
+fn is_small(message_bytes: usize) -> bool {
+    message_bytes + message_bytes / 100 + 100 <= MAX_ENCODED_BYTES
+}
+
+/// Returns whether an item has room for this series alone, whatever its numbers become. A series that has not could grow in a
+/// base until nothing can be added to that base any more.
+pub(crate) fn always_fits(key: &FamilyKey, help: &str, label_values: &[String]) -> bool {
+    /// Size of a text's or number's tag, and of a text's length.
+    const FRAME: usize = 6;
+    /// Size of the longest exact sum: its parts do not overlap, so 40 of them cover all exponents that an `f64` has.
+    const SUM: usize = 40 * 8;
+    /// Size of a bound, which is an `f64`, and of the longest count of a bucket, a varint of 64 bits.
+    const BUCKET: usize = 8 + 10;
+    let buckets = match &key.kind {
+        Kind::Histogram(bounds) => bounds.as_slice().len() + 1,
+        Kind::Counter | Kind::Gauge(_) => 0,
+    };
+    let labels: usize = key.label_names.iter().chain(label_values).map(|text| text.len() + FRAME).sum();
+    // Besides these, a message has fewer than 20 numbers and nested messages, each at most as long as a bucket.
+    is_small(key.name.len() + help.len() + labels + SUM + BUCKET * (buckets + 20))
 }
 
 fn message_of(families: &Families) -> FamiliesMessage {
@@ -398,6 +419,45 @@ mod tests {
     use super::*;
     use crate::testing::families;
     use proptest::prelude::*;
+
+    /// Returns a histogram with random bounds and the longest numbers, and a label value of this length that does not compress.
+    fn largest(buckets: usize, label_length: usize) -> Families {
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut bounds: Vec<f64> = (0..buckets).map(|_| random.f64() + random.f64().powi(9)).collect();
+        bounds.sort_by(f64::total_cmp);
+        bounds.dedup();
+        let counts = (0..=bounds.len()).map(|_| random.u64(1 << 63..)).collect();
+        // Numbers of all sizes, none of which another one absorbs.
+        let sum = ExactSum::of((0..1990).map(|exponent| 2f64.powi(exponent - 994) * (1.0 + random.f64())));
+        let key = FamilyKey {
+            name: "largest".into(),
+            kind: Kind::Histogram(Bounds::new(bounds).unwrap()),
+            label_names: vec!["label".into()],
+        };
+        let label_value = std::iter::repeat_with(|| random.char('\u{80}'..='\u{7ff}')).take(label_length / 2).collect();
+        let series = Series { created_at_ms: u64::MAX, value: Value::Histogram { counts, sum } };
+        let series = std::iter::once((vec![label_value], series)).collect();
+        Families::from([(key, Family { help: "Largest.".into(), born_at_ms: u64::MAX, series })])
+    }
+
+    #[test]
+    fn what_always_fits_does_with_the_longest_numbers() {
+        let fits_always = |families: &Families| {
+            let (key, family) = families.first_key_value().unwrap();
+            let (label_values, _) = family.series.first_key_value().unwrap();
+            always_fits(key, &family.help, label_values)
+        };
+        for sizes in [(0, 1), (1, 0), (3, 1)] {
+            let of_size = |size: usize| largest(size * sizes.0 / 20, size * sizes.1);
+            let (mut fits, mut too_large) = (0, MAX_ENCODED_BYTES);
+            while fits + 1 < too_large {
+                let middle = fits + (too_large - fits) / 2;
+                if fits_always(&of_size(middle)) { fits = middle } else { too_large = middle }
+            }
+            assert!(fits > MAX_ENCODED_BYTES / 8, "{sizes:?}: {fits}");
+            encode(&of_size(fits), 0).unwrap();
+        }
+    }
 
     proptest! {
         #[test]
