@@ -71,6 +71,11 @@ pub mod internals {
     }
 
     pub use crate::table::{item, wire};
+
+    /// Gathers all that a publish of this publisher gathers, its own metrics among them, and does nothing with it.
+    pub fn gather_alone<T: crate::table::PublishStats>(publisher: &crate::Publisher<T>) {
+        drop(publisher.gathered());
+    }
 }
 
 #[cfg(test)]

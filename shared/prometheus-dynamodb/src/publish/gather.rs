@@ -48,10 +48,15 @@ impl Sources {
         self
     }
 
+    /// Gathers all metrics, those that every environment has first.
+    pub(crate) fn gathered(&self) -> Gathered {
+        let registries = self.own.iter().chain(&self.registries);
+        Gathered { registries: registries.map(Registry::gather).collect() }
+    }
+
     /// Enters the present values of all metrics into the ledger. `now_ms` is now, in milliseconds since the epoch.
     pub(crate) fn gather(&self, ledger: &mut Ledger, now_ms: u64) {
-        let registries = self.own.iter().chain(&self.registries);
-        let gathered = Gathered { registries: registries.map(Registry::gather).collect() };
+        let gathered = self.gathered();
         if ledger.last().is_some_and(|last| last.lists_the_same_as(&gathered)) {
             let metrics: Vec<&Metric> = gathered.metrics().collect();
             ledger.enter_again(now_ms, |position, kind, counts| sample(metrics[position], kind, counts));

@@ -22,6 +22,7 @@ use crate::publish::environment::EnvironmentMetrics;
 use crate::publish::error::{Fault, PublishError};
 use crate::publish::failure_log::FailureLog;
 use crate::publish::gather::Sources;
+use crate::publish::gathered::Gathered;
 use crate::publish::ledger::Ledger;
 use crate::publish::schedule::{Arm, By, OnTimer, Schedule};
 use crate::scrape::RESERVED;
@@ -158,6 +159,11 @@ impl<T: PublishStats> Publisher<T> {
     fn set_closed(&self, is_closed: bool) {
         self.inner.closed.store(is_closed, Ordering::SeqCst);
         self.schedule(|schedule, _| schedule.set_closed(is_closed));
+    }
+
+    /// Gathers all that a publish gathers.
+    pub(crate) fn gathered(&self) -> Gathered {
+        self.inner.sources.gathered()
     }
 
     /// Returns a number that tells this publisher from others of the process.
