@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::canonical::CanonicalJson;
 
-/// A SHA-256 digest (FIPS 180-4). Written as base64url without padding (RFC 4648, section 5), as JOSE does.
+/// A SHA-256 digest (FIPS 180-4). Its text is base64url without padding (RFC 4648, section 5), as in JOSE.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest([u8; 32]);
 
@@ -19,14 +19,14 @@ impl Digest {
         Self::of_parts(&[document.as_str().as_bytes()])
     }
 
-    /// Returns the digest of these parts, one after the other.
+    /// Returns the digest of the concatenated parts.
     pub fn of_parts(parts: &[&[u8]]) -> Self {
         let mut hasher = Sha256::new();
         parts.iter().for_each(|part| hasher.update(part));
         Self(hasher.finalize().into())
     }
 
-    /// Parses what [`Display`](fmt::Display) wrote, and nothing else: one digest has one text.
+    /// Parses exactly what [`Display`](fmt::Display) writes: each digest has one text.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         bytes.try_into().ok().map(Self)
@@ -37,8 +37,8 @@ impl Digest {
         &self.0
     }
 
-    /// Returns the first 64 bits as 32 letters, two bits each: A for 00, C for 01, G for 10, T for 11. They are for
-    /// people to compare by eye and prove nothing.
+    /// Returns the first 64 bits as 32 letters of two bits each: A for 00, C for 01, G for 10, T for 11. They let
+    /// people compare digests by eye, and prove nothing.
     pub fn dna(&self) -> String {
         let letters = |byte: &u8| [byte >> 6, byte >> 4, byte >> 2, *byte].map(|bits| b"ACGT"[usize::from(bits & 3)]);
         self.0[..8].iter().flat_map(letters).map(char::from).collect()
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn one_digest_has_one_text() {
-        // The last letter has two bits to spare; set, they would make a second text of the same bytes.
+        // The last letter has two unused bits. If they could be set, the same bytes would have a second text.
         assert_eq!(Digest::parse("RBNvo1WzZ4oRRq0W9-hknpT7T8If536DEMBg9hyq_4p"), None);
         assert_eq!(Digest::parse("RBNvo1WzZ4oRRq0W9-hknpT7T8If536DEMBg9hyq_4o="), None);
     }

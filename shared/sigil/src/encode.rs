@@ -11,13 +11,13 @@ use crate::store::{InsertRecord, Insertion, Loaded, StorageError};
 use crate::timestamp::Timestamp;
 use crate::token::{self, Claims};
 
-/// The longest life of sigils, and the retention of their records after it.
+/// Longest life of sigils, and the retention of their records after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lifetimes {
-    /// The longest life of a sigil, in seconds, and its life when none is asked for.
+    /// Longest life of a sigil, in seconds. Also its life if the request asks for none.
     pub max_ttl_seconds: u64,
-    /// How long the record of an expired or revoked sigil is kept, in seconds. So long verifying can tell which of the
-    /// two it is.
+    /// Time for which the record of an expired or revoked sigil is kept, in seconds. For that long, verifying can tell
+    /// the two apart.
     pub retention_seconds: u64,
 }
 
@@ -26,11 +26,11 @@ pub struct Lifetimes {
 pub struct EncodeRequest {
     /// The data.
     pub data: CanonicalJson,
-    /// Whatever else to register with the data.
+    /// Metadata to register with the data.
     pub metadata: Option<CanonicalJson>,
-    /// How long the sigil is to live, in seconds; the longest life if absent.
+    /// Life of the sigil, in seconds. The longest life if absent.
     pub ttl_seconds: Option<u64>,
-    /// The key that names the request, if the client may send it again.
+    /// Key that names the request, if the client may send the request again.
     pub idempotency_key: Option<IdempotencyKey>,
 }
 
@@ -40,13 +40,13 @@ pub enum EncodeError {
     /// The requested life is not allowed.
     #[error("a sigil lives from 1 to {max_seconds} seconds")]
     TtlOutOfRange {
-        /// The longest that is allowed.
+        /// Longest life that is allowed, in seconds.
         max_seconds: u64,
     },
     /// The idempotency key was used before, with another request.
     #[error("the idempotency key was used for another request")]
     IdempotencyConflict,
-    /// Somebody else changed the record under the idempotency key.
+    /// The record under the idempotency key was changed by something other than this service.
     #[error("the record of the idempotency key is damaged")]
     Damaged,
     /// The record could not be stored.
@@ -59,7 +59,7 @@ pub enum EncodeError {
 pub struct Encoded {
     /// The sigil's record.
     pub record: SigilRecord,
-    /// Whether this request made the sigil, and not an earlier one with the same idempotency key.
+    /// `true` if this request made the sigil, `false` if an earlier request with the same idempotency key did.
     pub newly: bool,
 }
 
@@ -72,7 +72,7 @@ pub struct Encoder<S> {
 }
 
 impl<S: InsertRecord> Encoder<S> {
-    /// Creates an encoder whose sigils live so long, are signed by these keys and kept in this store.
+    /// Creates an encoder that signs sigils with `keys`, keeps them in `store`, and limits their life by `lifetimes`.
     pub fn new(store: S, keys: Secret<SigningKeys>, lifetimes: Lifetimes) -> Self {
         Self { store, keys, lifetimes }
     }
@@ -82,7 +82,7 @@ impl<S: InsertRecord> Encoder<S> {
         self.lifetimes.max_ttl_seconds
     }
 
-    /// Makes a sigil, or returns the one that the same request made before.
+    /// Makes a sigil, or returns the one that an earlier, identical request with the same idempotency key made.
     pub async fn encode(&self, request: EncodeRequest, now: Timestamp) -> Result<Encoded, EncodeError> {
         let max_seconds = self.lifetimes.max_ttl_seconds;
         let ttl_seconds = request.ttl_seconds.unwrap_or(max_seconds);
@@ -131,8 +131,8 @@ impl<S: InsertRecord> Encoder<S> {
     }
 }
 
-/// Returns the digest that tells requests with the same key apart. Canonical JSON has no line feeds, so the parts
-/// cannot run together.
+/// Returns a digest by which requests with the same idempotency key are told apart. Canonical JSON contains no line
+/// feeds, so the parts cannot run together.
 fn request_digest(request: &EncodeRequest) -> Digest {
     let metadata = request.metadata.as_ref().map_or("", CanonicalJson::as_str);
     let ttl_seconds = request.ttl_seconds.map(|seconds| seconds.to_string()).unwrap_or_default();

@@ -1,15 +1,15 @@
-//! Sigils: signed, expiring, revocable records of JSON data. Proof of what was registered, when, and that it has not been
-//! changed since.
+//! Sigils: signed, expiring, revocable records of JSON data. A sigil proves what was registered and when, and that it
+//! has not changed since.
 //!
 //! ```text
 //! data ─canonical─▶ one text ─digest─▶ claims ─token, keys─▶ a signed token ─record, store─▶ DynamoDB
 //! ```
 //!
-//! - [`encode`] makes a sigil of data, [`verify`] says what a token is worth, [`revoke`] ends a sigil before its time, and
-//!   [`sweep`] deletes the records that are due;
-//! - [`store`] keeps the records, behind one port for each thing that a function may be allowed to do;
-//! - [`metrics`] are declared here, and wired to the domain by the wrapping stores and by the functions;
-//! - [`view`] is what clients see of a record. HTTP itself is the functions' business.
+//! - [`encode`] makes a sigil of data, [`verify`] judges a token, [`revoke`] ends a sigil before it expires, and [`sweep`]
+//!   deletes the records that are due;
+//! - [`store`] keeps the records, behind one port for each kind of access that a function may be granted;
+//! - [`metrics`] declares the metrics, which the wrapping stores and the functions update;
+//! - [`view`] holds the form of a record that clients see. HTTP itself is left to the functions.
 
 pub mod canonical;
 pub mod digest;

@@ -20,11 +20,12 @@ impl SigilId {
         Self(Uuid::new_v4())
     }
 
-    /// Returns the id of what this caller encodes under this idempotency key. It is always the same, so that one
-    /// conditional put decides between several requests with the key. Its version is 8, which no random id has.
+    /// Returns the id of the sigil that a caller encodes under an idempotency key. The same key always gives the same
+    /// id, so one conditional put decides between several requests with that key. The id has UUID version 8, which no
+    /// random id has.
     pub fn of_key(key: &IdempotencyKey) -> Self {
         let parts: Vec<&str> = key.caller.0.iter().chain([&key.text]).map(String::as_str).collect();
-        // Each part with its length before it, so that no two lists of parts run together into the same bytes.
+        // Each part is preceded by its length, so that no two lists of parts give the same bytes.
         let lengths: Vec<[u8; 8]> = parts.iter().map(|part| (part.len() as u64).to_be_bytes()).collect();
         let bytes = lengths.iter().zip(&parts).flat_map(|(length, part)| [length.as_slice(), part.as_bytes()]);
         let domain = b"sigil idempotency key 2\n".as_slice();
@@ -51,24 +52,24 @@ impl fmt::Display for SigilId {
     }
 }
 
-/// The sender of a request, as far as the service itself knows.
+/// Sender of a request, as far as the service itself knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Caller(Vec<String>);
 
 impl Caller {
-    /// Returns the caller of whom nothing is known. All of these count as one.
+    /// Returns the caller of whom nothing is known. All anonymous callers count as one.
     pub fn anonymous() -> Self {
         Self::default()
     }
 
-    /// Returns the caller of this kind whose names, all together, are theirs alone.
+    /// Returns the caller of this kind with these names, which together identify one caller.
     pub fn named(kind: &str, names: &[&str]) -> Self {
         Self(std::iter::once(&kind).chain(names).map(|&part| part.to_owned()).collect())
     }
 }
 
-/// The name that a caller gives to a request, to send it again safely. Each caller has keys of its own: whoever guesses
-/// the key and the request of another must not get the token of that other.
+/// Name that a caller gives to a request, so that the request can be sent again safely. Each caller has its own keys:
+/// someone who guesses another caller's key and request must not get that caller's token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey {
     caller: Caller,
@@ -76,7 +77,7 @@ pub struct IdempotencyKey {
 }
 
 impl IdempotencyKey {
-    /// The longest key, in characters.
+    /// Length of the longest key, in characters.
     pub const MAX_CHARACTERS: usize = 255;
 
     /// Parses a caller's key: 1 to 255 printable ASCII characters.
@@ -86,36 +87,36 @@ impl IdempotencyKey {
     }
 }
 
-/// Everything that is kept of a sigil.
+/// Everything that is stored about a sigil.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SigilRecord {
-    /// Its id.
+    /// Id of the sigil.
     pub id: SigilId,
-    /// The token, as it was handed out.
+    /// The token, as it was issued.
     pub token: String,
     /// The data.
     pub data: CanonicalJson,
-    /// Whatever else was registered with the data.
+    /// Metadata that was registered with the data.
     pub metadata: Option<CanonicalJson>,
-    /// When it was made.
+    /// Time at which the sigil was made.
     pub created_at: Timestamp,
-    /// When it expires.
+    /// Time at which the sigil expires.
     pub expires_at: Timestamp,
-    /// When it was revoked, if it was.
+    /// Time at which the sigil was revoked, if it was.
     pub revoked_at: Option<Timestamp>,
-    /// When gc may delete it: a retention after it expires, or after it was revoked.
+    /// Time from which gc may delete the record: a retention after the sigil expires or was revoked.
     pub due: Timestamp,
-    /// The digest of the request that made it, if that had an idempotency key.
+    /// Digest of the request that made the sigil, if the request had an idempotency key.
     pub request_digest: Option<Digest>,
-    /// The signature of all of the above. See [`record_signature`](crate::record_signature).
+    /// Signature of all of the above. See [`record_signature`](crate::record_signature).
     pub signature: String,
 }
 
-/// The state of a sigil at some time, its signature aside.
+/// State of a sigil at some time, regardless of its signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// It is neither revoked nor expired.
+    /// Neither revoked nor expired.
     Active,
     /// Revoked, whether or not it has expired as well.
     Revoked,

@@ -1,12 +1,13 @@
-//! The signature of a record: what decides a verdict is protected as the data are.
+//! Signs records: everything that decides a verdict is protected, as the data are.
 //!
-//! encode signs every record that it writes, and verify has only the public side of the keys. So who can write the table
-//! but has no key cannot make a record, nor change or take away anything of one: when it expires, whether it was revoked,
-//! when it is due. What they can do is to put back, as a whole, a record as it was before; whoever can read the table before
-//! and write it after a revocation can undo the revocation. IAM must see to that: only the functions' roles write it.
+//! The function `encode` signs every record that it writes, and `verify` has only the public keys. So someone who can
+//! write the table but has no key cannot make a record, nor change or remove any part of one: when it expires, whether
+//! it was revoked, when it is due. Such a writer can only put back an earlier version of a whole record. Someone who
+//! can read the table before a revocation and write it afterwards can thus undo the revocation. IAM must prevent that:
+//! only the functions' roles may write the table.
 //!
-//! What is signed begins with a word that no token's signing input (RFC 7515, section 5.1) begins with, so a record's
-//! signature is never a token's, nor the other way round.
+//! The signed text begins with a word that no token's signing input (RFC 7515, section 5.1) begins with. So a record's
+//! signature can never serve as a token's, nor a token's as a record's.
 
 use secrets::Secret;
 
@@ -16,15 +17,15 @@ use crate::record::{SigilId, SigilRecord};
 use crate::store::Loaded;
 
 impl SigilRecord {
-    /// Signs the record as it is now with the active key.
+    /// Signs the record in its present form with the active key.
     #[must_use]
     pub fn signed(self, keys: &SigningKeys) -> Self {
         Self { signature: keys.sign(&signed_text(&self)), ..self }
     }
 }
 
-/// Returns the record if one of these keys has signed it as it is. Otherwise it is damaged, and the log names it. Call this
-/// before a record is shown or used.
+/// Returns the record if one of these keys has signed it in its present form. Otherwise logs its id and returns
+/// [`Loaded::Damaged`]. Call this before a record is shown or used.
 pub async fn authentic<K>(id: SigilId, loaded: Loaded, keys: &Secret<K>) -> Loaded
 where
     K: AsRef<VerifyingKeys> + Send + Sync,
@@ -41,7 +42,7 @@ where
     Loaded::Damaged
 }
 
-/// Returns all of the record, one line for each part. No part can have a line feed in it.
+/// Returns the text that is signed: the whole record, one line for each part. No part can contain a line feed.
 fn signed_text(record: &SigilRecord) -> String {
     let digest = |digest: Option<Digest>| digest.map_or_else(|| "none".to_owned(), |digest| digest.to_string());
     let lines = [

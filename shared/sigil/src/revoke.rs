@@ -1,4 +1,4 @@
-//! Revokes sigils: from then on they are worth nothing.
+//! Revokes sigils. A revoked sigil is no longer valid.
 
 use secrets::Secret;
 
@@ -8,19 +8,19 @@ use crate::record_signature::authentic;
 use crate::store::{LoadRecord, Loaded, RevokeRecord, Revoking, StorageError};
 use crate::timestamp::Timestamp;
 
-/// The time of a revocation.
+/// Time of a revocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Revocation {
-    /// The time of the first revocation.
+    /// Time of the first revocation.
     pub at: Timestamp,
-    /// Whether this request revoked it.
+    /// `true` if this request revoked the sigil, `false` if an earlier one did.
     pub newly: bool,
 }
 
 /// Error of revoking.
 #[derive(Debug, thiserror::Error)]
 pub enum RevokeError {
-    /// The record was changed by someone else. Signing it anew would make what they did ours.
+    /// The record was changed by something other than this service. Signing it again would endorse that change.
     #[error("the record is damaged")]
     Damaged,
     /// The store failed.
@@ -37,12 +37,14 @@ pub struct Revoker<S> {
 }
 
 impl<S: LoadRecord + RevokeRecord> Revoker<S> {
-    /// Revokes sigils of this store, whose records are signed anew by these keys and then kept for so long.
+    /// Creates a revoker of the sigils in `store`. It signs their records again with `keys`, and the records are then
+    /// kept for `retention_seconds`.
     pub fn new(store: S, keys: Secret<SigningKeys>, retention_seconds: u64) -> Self {
         Self { store, keys, retention_seconds }
     }
 
-    /// Revokes a sigil. One that was revoked before keeps its first time; `None` means that there is no such sigil.
+    /// Revokes a sigil. A sigil that was revoked before keeps the time of its first revocation. Returns `None` if there
+    /// is no such sigil.
     pub async fn revoke(&self, id: SigilId, now: Timestamp) -> Result<Option<Revocation>, RevokeError> {
         let mut stored = self.store.load(id).await?;
         loop {
@@ -58,8 +60,8 @@ impl<S: LoadRecord + RevokeRecord> Revoker<S> {
             let revoked = SigilRecord { revoked_at: Some(now), due, ..record }.signed(&*self.keys.get().await);
             match self.store.revoke(&revoked, &read).await? {
                 Revoking::Revoked => return Ok(Some(Revocation { at: now, newly: true })),
-                // Another revocation was faster, or the record was deleted, and perhaps made anew under its idempotency
-                // key. What is there now decides; only the last of these goes round again.
+                // Another revocation was faster, or the record was deleted and perhaps made again under its idempotency
+                // key. The item that is stored now decides: the loop repeats only if it was made again.
                 Revoking::Changed(now_stored) => stored = now_stored,
             }
         }

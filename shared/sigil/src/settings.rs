@@ -1,4 +1,4 @@
-//! The settings of sigils, from environment variables. Each function reads those that it needs.
+//! Reads the settings of sigils from environment variables. Each function reads only the settings that it needs.
 
 use env_settings::{EnvReader, parse};
 use secrets::Source;
@@ -10,17 +10,18 @@ use crate::keys::{SigningKeys, VerifyingKeys};
 const DAY_SECONDS: u64 = 24 * 60 * 60;
 const CENTURY_SECONDS: u64 = 36_525 * DAY_SECONDS;
 
-/// `SIGILS_TABLE`: the name of the table of sigils.
+/// Reads `SIGILS_TABLE`, the name of the table of sigils.
 pub fn table(env: &mut EnvReader) -> Option<String> {
     env.required("SIGILS_TABLE", parse::non_empty)
 }
 
-/// `SIGNING_KEYS` or `SIGNING_KEYS_SECRET_ARN`: see [`crate::keys`]; the active key must have its private part.
+/// Reads `SIGNING_KEYS` or `SIGNING_KEYS_SECRET_ARN`, in a format of [`crate::keys`]. The active key must have its
+/// private part.
 pub fn signing_keys(env: &mut EnvReader) -> Option<Source<SigningKeys>> {
     keys(env, SigningKeys::parse_setting)
 }
 
-/// `SIGNING_KEYS` or `SIGNING_KEYS_SECRET_ARN`: see [`crate::keys`]; the public parts are enough.
+/// Reads `SIGNING_KEYS` or `SIGNING_KEYS_SECRET_ARN`, in a format of [`crate::keys`]. The public parts are enough.
 pub fn verifying_keys(env: &mut EnvReader) -> Option<Source<VerifyingKeys>> {
     keys(env, VerifyingKeys::parse_setting)
 }
@@ -29,7 +30,7 @@ fn keys<K>(env: &mut EnvReader, parse: Parse<K>) -> Option<Source<K>> {
     secrets::source::required(env, "SIGNING_KEYS", "SIGNING_KEYS_SECRET_ARN", parse)
 }
 
-/// `SIGIL_MAX_TTL_SECONDS`, default a year, and `SIGIL_RETENTION_SECONDS`, default a week.
+/// Reads `SIGIL_MAX_TTL_SECONDS`, a year by default, and `SIGIL_RETENTION_SECONDS`, a week by default.
 pub fn lifetimes(env: &mut EnvReader) -> Option<Lifetimes> {
     let max_ttl = env.with_default("SIGIL_MAX_TTL_SECONDS", 365 * DAY_SECONDS, parse::in_range(1..=CENTURY_SECONDS));
     let retention = env.with_default("SIGIL_RETENTION_SECONDS", 7 * DAY_SECONDS, parse::in_range(0..=CENTURY_SECONDS));

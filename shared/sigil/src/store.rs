@@ -1,7 +1,7 @@
-//! Keeps records, behind one port for each thing that a function may be allowed to do.
+//! Keeps records, behind one port for each kind of access that a function may be granted.
 //!
-//! Each port is one IAM action, named with it. In production they are stacked: [`Guarded`] by a circuit breaker, around
-//! [`Observed`] for metrics, around the table.
+//! Each port needs one IAM action, which its doc names. In production, stores are stacked: the circuit breaker of
+//! [`Guarded`] around the metrics of [`Observed`] around the table.
 
 mod breaker;
 mod dynamodb;
@@ -23,41 +23,41 @@ use std::time::Duration;
 use crate::record::{SigilId, SigilRecord};
 use crate::timestamp::Timestamp;
 
-/// The number of partition keys over which the index spreads the records: DynamoDB takes about 1,000 writes a second
-/// under one.
+/// Number of partition keys over which the index spreads the records. DynamoDB takes about 1,000 writes a second under
+/// one key.
 pub const GC_SHARDS: u8 = 8;
 
-/// The largest record that DynamoDB takes, in bytes: see
+/// Size of the largest record that DynamoDB takes, in bytes: see
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>.
 pub const MAX_RECORD_BYTES: usize = 400 * 1024;
 
-/// Time from when a record is due until DynamoDB itself deletes it, in seconds, should gc never come. It is so long
-/// that gc nearly always comes first, because only gc counts what it deletes.
+/// Time from when a record is due until DynamoDB itself deletes it if gc has not, in seconds. It is long enough for gc
+/// to come first nearly always, because only gc counts what it deletes.
 pub const EXPIRY_AFTER_DUE_SECONDS: u64 = 7 * 24 * 60 * 60;
 
 /// Stores a new record: `dynamodb:PutItem`.
 pub trait InsertRecord: Send + Sync + 'static {
-    /// Stores the record, unless there is one of this id.
+    /// Stores the record, unless a record with this id exists.
     fn insert(&self, record: &SigilRecord) -> impl Future<Output = Result<Insertion, StorageError>> + Send;
 }
 
 /// Reads a record: `dynamodb:GetItem`.
 pub trait LoadRecord: Send + Sync + 'static {
-    /// Reads the record of this id, strongly consistent.
+    /// Reads the record with this id, strongly consistent.
     fn load(&self, id: SigilId) -> impl Future<Output = Result<Option<Loaded>, StorageError>> + Send;
 }
 
 /// Revokes a sigil: `dynamodb:UpdateItem`.
 pub trait RevokeRecord: Send + Sync + 'static {
-    /// Stores that the sigil is revoked, when it is due, and the new signature of the record, if the stored record
+    /// Stores the revocation, the new due time and the new signature of the record, on condition that the stored record
     /// still has the signature `read`.
     fn revoke(&self, revoked: &SigilRecord, read: &str) -> impl Future<Output = Result<Revoking, StorageError>> + Send;
 }
 
-/// Finds what is due: `dynamodb:Query` on the index.
+/// Finds the records that are due: `dynamodb:Query` on the index.
 pub trait ListDue: Send + Sync + 'static {
-    /// Returns the ids of this shard that are due, those that have been due for longest first, a page at a time. The
-    /// answer may be slightly out of date, so deleting asks again.
+    /// Returns the ids of this shard that are due, one page at a time, those that have been due longest first. The
+    /// answer may be slightly out of date, so deleting checks again.
     fn list_due(
         &self,
         shard: u8,
@@ -66,9 +66,9 @@ pub trait ListDue: Send + Sync + 'static {
     ) -> impl Future<Output = Result<DuePage, StorageError>> + Send;
 }
 
-/// Deletes what is due: `dynamodb:DeleteItem`.
+/// Deletes the records that are due: `dynamodb:DeleteItem`.
 pub trait DeleteDue: Send + Sync + 'static {
-    /// Deletes the record if it is still there and still due.
+    /// Deletes the record if it still exists and is still due.
     fn delete_due(
         &self,
         id: SigilId,
@@ -76,7 +76,7 @@ pub trait DeleteDue: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Option<Deletion>, StorageError>> + Send;
 }
 
-/// The result of an insert.
+/// Result of an insert.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Insertion {
     /// The record is stored.
@@ -85,16 +85,16 @@ pub enum Insertion {
     Existing(Loaded),
 }
 
-/// The item under an id.
+/// Item that is stored under an id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Loaded {
     /// A record.
     Record(SigilRecord),
-    /// Something that no function of this project has written like this.
+    /// An item that no function of this project has written in this form.
     Damaged,
 }
 
-/// The result of revoking.
+/// Result of revoking.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Revoking {
     /// The revocation is stored.
@@ -108,22 +108,22 @@ pub enum Revoking {
 pub struct DuePage {
     /// The ids.
     pub ids: Vec<SigilId>,
-    /// Where the next page starts, if there is one.
+    /// Start of the next page, if there is one.
     pub next: Option<PageStart>,
-    /// The cost of this page, in read capacity units of DynamoDB.
+    /// Cost of this page, in read capacity units of DynamoDB.
     pub read_capacity_units: f64,
 }
 
-/// The entry of the index after which a page starts.
+/// Entry of the index after which a page starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageStart {
-    /// When the entry is due.
+    /// Time at which the entry is due.
     pub due: Timestamp,
     /// The id of the entry.
     pub id: SigilId,
 }
 
-/// The reason for which a record was deleted.
+/// Reason for which a record was deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deletion {
     /// The sigil had expired.
@@ -136,7 +136,7 @@ impl Deletion {
     /// Every reason.
     pub const ALL: [Self; 2] = [Self::Expired, Self::Revoked];
 
-    /// Returns the word for metrics.
+    /// Returns the reason as a word for metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Expired => "expired",
@@ -151,12 +151,12 @@ pub enum StorageError {
     /// The record is larger than DynamoDB takes.
     #[error("the record has {bytes} bytes, and {limit} are allowed")]
     TooLarge {
-        /// The record's size by DynamoDB's rules.
+        /// The record's size by DynamoDB's rules, in bytes.
         bytes: usize,
-        /// The largest size that is allowed.
+        /// The largest size that is allowed, in bytes.
         limit: usize,
     },
-    /// DynamoDB throttles.
+    /// DynamoDB throttled the call.
     #[error("the store is throttled")]
     Throttled(#[source] Box<dyn Error + Send + Sync>),
     /// No answer came in time. The call may have taken effect all the same.
@@ -176,7 +176,7 @@ pub enum StorageError {
     },
 }
 
-/// The kinds of calls to the store, as the values of the label `operation`.
+/// Kinds of calls to the store, as the values of the label `operation`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StorageOperation {
     /// [`InsertRecord`].
@@ -206,6 +206,6 @@ impl StorageOperation {
 
 /// Returns the partition key of the index for a record.
 pub(crate) fn gc_shard(id: SigilId) -> u8 {
-    // The last byte is random in both versions of ids; the ones that are not lie further ahead.
+    // The last byte is random in both UUID versions; the version and variant bits are in earlier bytes.
     id.as_bytes()[15] % GC_SHARDS
 }

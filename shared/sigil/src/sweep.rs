@@ -1,4 +1,4 @@
-//! Sweeping: records that are due are deleted.
+//! Deletes the records that are due.
 
 use std::future::ready;
 use std::time::{Duration, Instant};
@@ -9,33 +9,34 @@ use serde::Serialize;
 use crate::store::{DeleteDue, Deletion, GC_SHARDS, ListDue, StorageError};
 use crate::timestamp::Timestamp;
 
-/// The most deletes under way at once.
+/// Maximum number of deletes under way at once.
 const DELETES_AT_ONCE: usize = 16;
 
-/// Nothing is begun within this time before the deadline.
+/// Time before the deadline in which no further step begins.
 const MARGIN: Duration = Duration::from_millis(500);
 
 /// The report of a sweep.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct SweepReport {
-    /// Records of expired sigils that were deleted.
+    /// Number of records of expired sigils that were deleted.
     pub expired: u64,
-    /// Records of revoked sigils that were deleted.
+    /// Number of records of revoked sigils that were deleted.
     pub revoked: u64,
-    /// Index entries that were found due. Those that were not deleted had been deleted by another run.
+    /// Number of index entries that were found due. Entries that this run did not delete had been deleted by another
+    /// run.
     pub found: u64,
-    /// The cost of finding them, in read capacity units of DynamoDB.
+    /// Cost of finding them, in read capacity units of DynamoDB.
     pub read_capacity_units: f64,
-    /// Whether all that was due is gone. If not, the next run goes on.
+    /// `true` if everything that was due is gone. Otherwise the next run continues.
     pub finished: bool,
 }
 
-/// Deletes what is due, until nothing is or the deadline comes near. What was done is in the report even when a step
+/// Deletes what is due, until nothing is left or the deadline comes near. The report holds what was done even if a step
 /// failed.
 ///
-/// A delete is conditional on its record still being due, so of overlapping runs one deletes a record and counts it. One
-/// whose response was lost is repeated by the SDK, finds nothing, and is not counted: a count can miss a deletion, but
-/// never counts one twice.
+/// A delete is conditional on its record still being due. So if runs overlap, only one of them deletes a record and
+/// counts it. If the response to a delete is lost, the SDK repeats the delete, which then finds nothing and is not
+/// counted: the count may miss a deletion, but never counts one twice.
 pub async fn sweep<S: ListDue + DeleteDue>(
     store: &S,
     now: Timestamp,
@@ -48,7 +49,7 @@ pub async fn sweep<S: ListDue + DeleteDue>(
             Ok(true) => {}
             Ok(false) => return (report, result),
             Err(error) => {
-                // The other shards are other partitions; what fails here may work there.
+                // The other shards are other partitions, so a call that failed here may succeed there.
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     shard,
@@ -79,9 +80,10 @@ async fn sweep_shard<S: ListDue + DeleteDue>(
         let page = store.list_due(shard, now, next).await?;
         report.found += page.ids.len() as u64;
         report.read_capacity_units += page.read_capacity_units;
-        // Late, no further delete is begun, but those under way are waited for: each one that was done is counted.
+        // Once time is short, no further delete begins, but the deletes under way are awaited, so that every completed
+        // one is counted.
         let in_time = stream::iter(page.ids).take_while(|_| ready(!is_late()));
-        // Boxed, for otherwise the compiler cannot tell that the whole can be sent between threads.
+        // Boxed, because otherwise the compiler cannot prove that the whole future is `Send`.
         let mut deletes = in_time.map(|id| store.delete_due(id, now)).buffer_unordered(DELETES_AT_ONCE).boxed();
         let mut failed = Ok(());
         while let Some(deleted) = deletes.next().await {

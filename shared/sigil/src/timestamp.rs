@@ -5,31 +5,31 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Serialize, Serializer};
 
-/// Whole seconds since the epoch, as in a JWT's `NumericDate` (RFC 7519, section 2) and in DynamoDB's expiry. Displayed
-/// and serialized for people and programs as RFC 3339.
+/// Whole seconds since the epoch, as in a JWT's `NumericDate` (RFC 7519, section 2) and in DynamoDB's TTL attribute.
+/// Displayed and serialized as RFC 3339.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// The latest that RFC 3339 can write: the end of the year 9999.
+    /// Latest time that RFC 3339 can express: the end of the year 9999.
     pub const MAX: Self = Self(253_402_300_799);
 
-    /// Now, by the environment's clock.
+    /// Returns the present time by the environment's clock.
     pub fn now() -> Self {
         Self(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
     }
 
-    /// So many seconds since the epoch; `None` beyond [`MAX`](Self::MAX).
+    /// Creates a time from seconds since the epoch. Returns `None` beyond [`MAX`](Self::MAX).
     pub fn from_seconds(seconds: u64) -> Option<Self> {
         Some(Self(seconds)).filter(|this| *this <= Self::MAX)
     }
 
-    /// Seconds since the epoch.
+    /// Returns the seconds since the epoch.
     pub fn seconds(self) -> u64 {
         self.0
     }
 
-    /// So many seconds later, but at most [`MAX`](Self::MAX).
+    /// Returns the time `seconds` later, but at most [`MAX`](Self::MAX).
     #[must_use]
     pub fn after(self, seconds: u64) -> Self {
         Self(self.0.saturating_add(seconds)).min(Self::MAX)

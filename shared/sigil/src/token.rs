@@ -1,5 +1,5 @@
-//! Tokens: what a sigil's holder has. A JWT (RFC 7519) as a compact JWS (RFC 7515) signed by EdDSA (RFC 8037), so that any
-//! JOSE library can check one offline. It carries digests, never the data.
+//! Signs and reads tokens, which the holders of sigils keep. A token is a JWT (RFC 7519) as a compact JWS (RFC 7515),
+//! signed with EdDSA (RFC 8037), so any JOSE library can check it offline. It carries digests, never the data.
 
 use jsonwebtoken::{Algorithm, Header, Validation};
 use serde::{Deserialize, Serialize};
@@ -14,10 +14,10 @@ pub struct Claims {
     /// The sigil's id.
     #[serde(rename = "jti")]
     pub id: SigilId,
-    /// When the sigil was made, in seconds since the epoch.
+    /// Time at which the sigil was made, in seconds since the epoch.
     #[serde(rename = "iat")]
     pub created_at: u64,
-    /// When it expires, in seconds since the epoch.
+    /// Time at which the sigil expires, in seconds since the epoch.
     #[serde(rename = "exp")]
     pub expires_at: u64,
     /// The digest of the data's canonical text.
@@ -26,12 +26,13 @@ pub struct Claims {
     /// The digest of the metadata's canonical text, if there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata_digest: Option<Digest>,
-    /// The digest of the request, if it had an idempotency key.
+    /// The digest of the request, if the request had an idempotency key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_digest: Option<Digest>,
 }
 
-/// The longest text that is read as a token, in bytes: three times as long as the longest that is made.
+/// Length of the longest text that is read as a token, in bytes: more than three times that of the longest token that
+/// is made.
 const MAX_BYTES: usize = 2048;
 
 /// Signs a token with the active key.
@@ -41,7 +42,7 @@ pub fn sign(claims: &Claims, keys: &SigningKeys) -> String {
     jsonwebtoken::encode(&header, claims, key).expect("the key was checked when it was read, and the claims are JSON")
 }
 
-/// Checks a token's signature and reads it. Whether it has expired is not looked at here.
+/// Checks a token's signature and reads its claims. Does not check whether the token has expired.
 pub fn read(token: &str, keys: &VerifyingKeys) -> Result<Claims, BadSignature> {
     if token.len() > MAX_BYTES {
         return Err(BadSignature::Invalid);
@@ -49,7 +50,7 @@ pub fn read(token: &str, keys: &VerifyingKeys) -> Result<Claims, BadSignature> {
     let header = jsonwebtoken::decode_header(token).map_err(|_| BadSignature::Invalid)?;
     let kid = header.kid.ok_or(BadSignature::Invalid)?;
     let key = keys.decoding(&kid).ok_or(BadSignature::UnknownKey)?;
-    // The algorithm is ours and not the token's choice (RFC 8725, section 3.1).
+    // The verifier fixes the algorithm and does not take it from the token (RFC 8725, section 3.1).
     let mut validation = Validation::new(Algorithm::EdDSA);
     validation.validate_exp = false;
     validation.required_spec_claims.clear();

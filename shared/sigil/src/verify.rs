@@ -20,11 +20,11 @@ use crate::token;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// The token, the record and the data are as they were registered.
+    /// The token, the record and the data are as registered.
     Valid,
-    /// The token was signed, but for other data than those in the request or in the record.
+    /// The token was signed, but for data other than those in the request or in the record.
     Tampered,
-    /// No accepted key has signed the token.
+    /// The token was not signed by an accepted key.
     BadSignature,
     /// The token was signed, but there is no record of it.
     Unknown,
@@ -58,7 +58,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// A verdict, and the record that it is about, where there is one that the token's holder may see.
+/// A verdict, and the record that it is about if the token's holder may see one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verification {
     /// The verdict.
@@ -70,7 +70,7 @@ pub struct Verification {
 /// Error of verifying.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    /// The data in hand have no canonical form.
+    /// The data in the request have no canonical form.
     #[error(transparent)]
     Data(#[from] CanonicalError),
     /// The record could not be read.
@@ -86,30 +86,30 @@ pub struct Verifier<S> {
 }
 
 impl<S: LoadRecord> Verifier<S> {
-    /// Creates a verifier of tokens of these keys, against the records of this store.
+    /// Creates a verifier that checks tokens with `keys` and against the records in `store`.
     pub fn new(store: S, keys: Secret<VerifyingKeys>) -> Self {
         Self { store, keys }
     }
 
-    /// Returns the keys, for publishing.
+    /// Returns the keys, to be published.
     pub async fn keys(&self) -> Arc<VerifyingKeys> {
         self.keys.get().await
     }
 
-    /// Verifies a token and, if there is `data`, that this is the data that was registered.
+    /// Verifies a token and, if `data` is given, checks that it is the data that was registered.
     pub async fn verify(
         &self,
         token: &str,
         data: Option<&RawValue>,
         now: Timestamp,
     ) -> Result<Verification, VerifyError> {
-        // Without a signature of ours, nothing of what the token says is worth a look into the table, nor are the data.
+        // Without a valid signature, nothing that the token says justifies reading the table or the data.
         let Ok(claims) = check_with(&self.keys, |keys| token::read(token, keys)).await else {
             return Ok(Verification { verdict: Verdict::BadSignature, record: None });
         };
         let digest = data.map(CanonicalJson::from_raw).transpose()?.as_ref().map(Digest::of);
         Ok(match self.load(claims.id).await? {
-            // Expired records are collected some time later, so that its absence says nothing more.
+            // Expired records are deleted after their retention, so the absence of one says nothing beyond that.
             None if now.seconds() >= claims.expires_at => Verification { verdict: Verdict::Expired, record: None },
             None => Verification { verdict: Verdict::Unknown, record: None },
             Some(Loaded::Damaged) => Verification { verdict: Verdict::Tampered, record: None },
@@ -120,7 +120,7 @@ impl<S: LoadRecord> Verifier<S> {
         })
     }
 
-    /// Returns the record of this id; a record that is not as it was signed is damaged.
+    /// Returns the record with this id. A record that is not as it was signed is [`Loaded::Damaged`].
     pub async fn load(&self, id: SigilId) -> Result<Option<Loaded>, StorageError> {
         Ok(match self.store.load(id).await? {
             Some(loaded) => Some(authentic(id, loaded, &self.keys).await),
@@ -130,8 +130,8 @@ impl<S: LoadRecord> Verifier<S> {
 }
 
 fn verdict(record: &SigilRecord, token: &str, data: Option<Digest>, now: Timestamp) -> Verdict {
-    // The record is authentic, so its token is the one that was handed out for its data. A sigil made anew under the same
-    // idempotency key has another one.
+    // The record is authentic, so its token is the one that was issued for its data. A sigil that was made again under
+    // the same idempotency key has a different token.
     if record.token != token || data.is_some_and(|digest| digest != record.digest()) {
         return Verdict::Tampered;
     }

@@ -26,7 +26,7 @@ pub struct SigilView<'a> {
 }
 
 impl<'a> SigilView<'a> {
-    /// Returns what the holder of a token may see: the state, and otherwise nothing that the token does not tell.
+    /// Returns what the holder of a token may see: the state, and otherwise only what the token itself says.
     pub fn for_holder(record: &'a SigilRecord, now: Timestamp) -> Self {
         let digest = record.digest();
         Self {
@@ -43,13 +43,13 @@ impl<'a> SigilView<'a> {
         }
     }
 
-    /// Returns what the client that has encoded it sees: the token and the metadata as well.
+    /// Returns what the client that encoded the data sees: also the token and the metadata.
     pub fn for_creator(record: &'a SigilRecord, now: Timestamp) -> Self {
         let metadata = record.metadata.as_ref().map(|metadata| metadata.to_raw());
         Self { token: Some(&record.token), metadata, ..Self::for_holder(record, now) }
     }
 
-    /// Returns all of the record.
+    /// Returns the whole record.
     pub fn of_record(record: &'a SigilRecord, now: Timestamp) -> Self {
         Self { data: Some(record.data.to_raw()), ..Self::for_creator(record, now) }
     }

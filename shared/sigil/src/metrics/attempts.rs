@@ -1,4 +1,5 @@
-//! The attempts of which a call to DynamoDB is made: an interceptor of the SDK, for no other place sees them.
+//! Counts the attempts that make up a call to DynamoDB. It is an interceptor of the SDK, because nothing else sees
+//! single attempts.
 
 use aws_sdk_dynamodb::config::interceptors::{BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef};
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
@@ -15,7 +16,7 @@ use prometheus::IntCounterVec;
 use crate::store::StorageOperation;
 use crate::store::failure::is_throttling;
 
-/// Counts attempts after the first, and those that were throttled.
+/// Counts retries (attempts after the first) and throttled attempts.
 #[derive(Debug, Clone)]
 pub struct AttemptCounter {
     retries: IntCounterVec,
@@ -68,7 +69,7 @@ impl Intercept for AttemptCounter {
     }
 }
 
-/// Which of the store's calls this is, by the SDK's name for it.
+/// Returns the kind of the store's call, by the SDK's name of the operation.
 fn operation(config: &ConfigBag) -> Option<StorageOperation> {
     match config.load::<Metadata>()?.name() {
         "PutItem" => Some(StorageOperation::Put),

@@ -1,22 +1,22 @@
-//! `sigil_error_total`: what went wrong, by what was asked for and why it failed.
+//! Declares `sigil_error_total`, which counts failed requests by operation and by reason.
 
 use prometheus::{Error, IntCounterVec, Opts, Registry};
 
 use super::registered;
 use crate::store::StorageError;
 
-/// An operation, as the values of the label `operation`.
+/// Operation, as the value of the label `operation`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
-    /// Encode data.
+    /// Encoding data.
     Encode,
-    /// Revoke a sigil.
+    /// Revoking a sigil.
     Revoke,
-    /// Show a sigil.
+    /// Showing a sigil.
     Get,
-    /// Verify a token.
+    /// Verifying a token.
     Verify,
-    /// Collect garbage.
+    /// Collecting garbage.
     Gc,
     /// A request without a route.
     Other,
@@ -36,7 +36,7 @@ impl Operation {
     }
 }
 
-/// The reason of an error, as the values of the label `reason` and as the word that clients get.
+/// Reason of an error, as the value of the label `reason` and as the word that clients receive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorReason {
     /// The event is not a request in API Gateway's payload format 2.0.
@@ -47,9 +47,9 @@ pub enum ErrorReason {
     MethodNotAllowed,
     /// The request is not JSON.
     Malformed,
-    /// The request is JSON, but a member of it is not what it must be.
+    /// The request is JSON, but one of its members is not valid.
     Invalid,
-    /// The request is not declared to be JSON.
+    /// The request's `Content-Type` is not JSON.
     UnsupportedMediaType,
     /// There is no such sigil.
     Unknown,
@@ -85,7 +85,7 @@ impl ErrorReason {
         Self::Damaged,
     ];
 
-    /// Returns the reason of a store's error.
+    /// Returns the reason for an error of the store.
     pub fn of(error: &StorageError) -> Self {
         match error {
             StorageError::TooLarge { .. } => Self::TooLarge,
@@ -95,7 +95,7 @@ impl ErrorReason {
         }
     }
 
-    /// Returns the word.
+    /// Returns the reason as a word.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::UnsupportedEvent => "unsupported_event",

@@ -8,13 +8,14 @@ use crate::sweep::SweepReport;
 use crate::timestamp::Timestamp;
 use crate::verify::Verdict;
 
-/// Buckets from a millisecond, which an answer from memory takes, to the longest that a request may take.
+/// Buckets from a millisecond, for an answer from memory, to more than the longest time that a request may take (2.5
+/// s).
 const REQUEST_BUCKETS: [f64; 10] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
 
-/// Buckets from a run that finds nothing to one that uses all of its time.
+/// Buckets from a run that finds nothing to a run that uses all of its time.
 const GC_BUCKETS: [f64; 10] = [0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
-/// The gauge of the last gc run that succeeded. Over environments it merges by its largest value.
+/// Name of the gauge for the time of the last successful gc run. Over environments, the largest value is shown.
 pub const LAST_SUCCESS: &str = "sigil_gc_last_success_timestamp_seconds";
 
 fn histogram(name: &str, help: &str, buckets: &[f64]) -> Result<Histogram, Error> {
@@ -57,7 +58,8 @@ impl EncodeMetrics {
         self.duration.start_timer()
     }
 
-    /// Counts a sigil that was created, or a request that found the one it had created before.
+    /// Counts a sigil that was created (`newly`), or a request that was answered with the sigil that it had created
+    /// before.
     pub fn encoded(&self, newly: bool) {
         let counter = if newly { &self.encoded } else { &self.repeats };
         counter.inc();
@@ -144,7 +146,7 @@ impl GcMetrics {
         }
     }
 
-    /// Notes that a run succeeded.
+    /// Records that a run succeeded at this time.
     pub fn succeeded(&self, now: Timestamp) {
         self.last_success.set(now.seconds() as f64);
     }

@@ -1,4 +1,4 @@
-//! The metrics of the store, and of the circuit breaker before it.
+//! Declares the metrics of the store, and of the circuit breaker in front of it.
 
 use std::time::Instant;
 
@@ -10,10 +10,11 @@ use super::attempts::AttemptCounter;
 use super::registered;
 use crate::store::{BreakerState, SharedBreaker, StorageError, StorageOperation};
 
-/// Buckets from a read over a warm connection to the longest budget of a call.
+/// Buckets from a read over a warm connection to the time that a request has for all of its calls (2.5 s). A call of gc
+/// may take longer.
 const BUCKETS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5];
 
-/// The outcomes of a call, as the values of the label `outcome`.
+/// Outcomes of a call, as the values of the label `outcome`.
 const OUTCOMES: [&str; 5] = [OK, "too_large", "throttled", "timeout", "unavailable"];
 const OK: &str = "ok";
 
@@ -26,7 +27,7 @@ pub struct StorageMetrics {
 }
 
 impl StorageMetrics {
-    /// Registers the metrics for the calls that one function makes.
+    /// Registers the metrics for the calls that a function makes.
     pub fn register(registry: &Registry, operations: &[StorageOperation]) -> Result<Self, Error> {
         let duration = HistogramOpts::new(
             "sigil_storage_operation_duration_seconds",
@@ -73,7 +74,7 @@ pub struct StorageTimer {
 }
 
 impl StorageTimer {
-    /// Ends the measurement of a call, which failed with this error if there is one.
+    /// Ends the measurement of a call. `error` is the error that the call failed with, if it failed.
     pub fn stop(self, error: Option<&StorageError>) {
         let outcome = match error {
             None => OK,
@@ -89,8 +90,8 @@ impl StorageTimer {
     }
 }
 
-/// `sigil_circuit_breaker_state`: 1 for the state that this environment's breaker is in. Over environments it merges by
-/// the sum of the live: how many are in each state.
+/// Exports `sigil_circuit_breaker_state`: 1 for the state of this environment's breaker, 0 for the others. Over
+/// environments, the live ones are added up, which gives the number of environments in each state.
 #[derive(Debug)]
 pub struct BreakerGauge {
     breaker: SharedBreaker,
@@ -98,7 +99,7 @@ pub struct BreakerGauge {
 }
 
 impl BreakerGauge {
-    /// Registers the gauge of this breaker. It is read whenever metrics are collected.
+    /// Registers the gauge of this breaker. The state is read whenever metrics are collected.
     pub fn register(registry: &Registry, breaker: SharedBreaker) -> Result<(), Error> {
         let opts = Opts::new(
             "sigil_circuit_breaker_state",

@@ -1,4 +1,4 @@
-//! A circuit breaker as a state machine without a clock: whoever asks says what time it is.
+//! A circuit breaker as a state machine without a clock: the caller passes in the time.
 //!
 //! ```text
 //!            FAILURES in a row                 open_for is over
@@ -8,12 +8,12 @@
 //!    └───────────────────────────────────────── it succeeds ─────┘
 //! ```
 //!
-//! Only calls that reached the store speak for it. A call that was refused before it was sent changes nothing, and a probe
-//! that ends so, or whose caller gave up, leaves the breaker half open for the next.
+//! Only calls that reached the store count. A call that was refused before it was sent changes nothing. If a probe is
+//! refused that way, or its caller gave up, the breaker stays half open for the next call.
 
 use std::time::{Duration, Instant};
 
-/// The number of failures in a row that opens the breaker.
+/// Number of failures in a row that opens the breaker.
 pub(super) const FAILURES: u32 = 5;
 
 /// The state of a circuit breaker.
@@ -23,7 +23,7 @@ pub enum BreakerState {
     Closed,
     /// Calls are refused.
     Open,
-    /// One call at a time goes through, and decides what follows.
+    /// One call at a time goes through, and its outcome decides the next state.
     HalfOpen,
 }
 
@@ -41,21 +41,21 @@ impl BreakerState {
     }
 }
 
-/// The outcome of a call, as far as it concerns the store.
+/// Outcome of a call, as far as it concerns the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// The store answered.
     Answered,
     /// The store failed, or did not answer in time.
     Failed,
-    /// The store was not asked, or its answer was not waited for.
+    /// The call was not sent to the store, or its answer was not awaited.
     Unknown,
 }
 
-/// The permission to make one call, whose outcome must be [recorded](Breaker::record).
+/// Permission to make one call, whose outcome must be [recorded](Breaker::record).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Admission {
-    /// The period, between two changes of state, in which the call began.
+    /// Period, between two changes of phase, in which the call began.
     period: u64,
 }
 
@@ -64,7 +64,7 @@ pub(super) struct Admission {
 pub(super) struct Breaker {
     open_for: Duration,
     phase: Phase,
-    /// Grows with each change of phase. The outcome of a call from an earlier period is old news: a success that was sent
+    /// Number of changes of phase. An outcome of a call from an earlier period is ignored: a success that was sent
     /// before the store failed must not close the breaker, and a failure from then must not undo a successful probe.
     period: u64,
 }
@@ -77,7 +77,7 @@ enum Phase {
 }
 
 impl Breaker {
-    /// Creates a closed breaker, which stays open for this long when it opens.
+    /// Creates a closed breaker, which stays open for `open_for` once it opens.
     pub(super) fn new(open_for: Duration) -> Self {
         Self { open_for, phase: Phase::Closed { failures_in_a_row: 0 }, period: 0 }
     }
@@ -95,7 +95,8 @@ impl Breaker {
     ///
     /// # Errors
     ///
-    /// While the breaker is open, the time that is left; none is left while a probe is under way.
+    /// Returns the time until the breaker lets a call through, if it is open. The time is zero while a probe is under
+    /// way.
     pub(super) fn admit(&mut self, now: Instant) -> Result<Admission, Duration> {
         match self.phase {
             Phase::Closed { .. } => {}
@@ -106,7 +107,7 @@ impl Breaker {
         Ok(Admission { period: self.period })
     }
 
-    /// Records how an admitted call ended.
+    /// Records the outcome of an admitted call.
     pub(super) fn record(&mut self, admission: Admission, outcome: Outcome, now: Instant) {
         if admission.period != self.period {
             return;
@@ -120,7 +121,7 @@ impl Breaker {
             }
             (Phase::Closed { .. }, Outcome::Answered) => self.phase = Phase::Closed { failures_in_a_row: 0 },
             (Phase::Probing, Outcome::Answered) => self.enter(Phase::Closed { failures_in_a_row: 0 }),
-            // Open since a while ago, so that the next call is the probe.
+            // The opening is over already, so the next call is the probe.
             (Phase::Probing, Outcome::Unknown) => self.enter(Phase::Open { until: now }),
             (Phase::Closed { .. }, Outcome::Unknown) | (Phase::Open { .. }, _) => {}
         }
@@ -194,7 +195,8 @@ mod tests {
     #[derive(Debug, Clone, Copy)]
     enum Step {
         Call,
-        /// The call that began first, second … of those under way ends so.
+        /// The call under way at this index, in the order in which they began (modulo their number), ends with this
+        /// outcome.
         End(usize, Outcome),
         Wait(u8),
     }
@@ -209,9 +211,9 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens in whatever order: an unknown outcome opens and closes nothing, at most one call is under way
-        /// that began while half open, no refusal lasts longer than `open_for`, and once all calls have ended and that
-        /// time is over, the next one is admitted.
+        /// Holds for any sequence of events: an unknown outcome changes no state; at most one call is under way that
+        /// began while the breaker was half open; no refusal lasts longer than `open_for`; and once all calls have
+        /// ended and that time has passed, the next call is admitted.
         #[test]
         fn it_never_sticks(steps in prop::collection::vec(step(), 0..200)) {
             let mut now = Instant::now();

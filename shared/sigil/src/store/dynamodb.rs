@@ -1,4 +1,4 @@
-//! Records in DynamoDB. How a record is an item is in [`item`].
+//! Keeps records in DynamoDB. [`item`] maps a record to an item.
 
 mod item;
 
@@ -27,7 +27,7 @@ pub struct DynamoDbStore {
 }
 
 impl DynamoDbStore {
-    /// Creates a store in the table of this name. The client's time-outs bound how long a call takes.
+    /// Creates a store in the table of this name. The client's time-outs limit how long a call takes.
     pub fn new(client: Client, table: impl Into<String>) -> Self {
         Self { client, table: table.into() }
     }
@@ -52,7 +52,9 @@ impl InsertRecord for DynamoDbStore {
             Err(error) => match error.as_service_error() {
                 Some(PutItemError::ConditionalCheckFailedException(refused)) => {
                     let existing = refused.item().map_or(Loaded::Damaged, item::to_record);
-                    // The SDK has sent this same put before, and its response was lost.
+                    // The item is this very record: the SDK has sent the put before, and its response was lost. (An
+                    // identical request with the same key in the same second makes the same record, and looks the
+                    // same.)
                     let own = matches!(&existing, Loaded::Record(existing) if existing == record);
                     Ok(if own { Insertion::Inserted } else { Insertion::Existing(existing) })
                 }
@@ -78,7 +80,8 @@ impl RevokeRecord for DynamoDbStore {
             .table_name(&self.table)
             .key(item::ID, item::id(revoked.id))
             .update_expression("SET revoked_at = :at, due = :due, #ttl = :ttl, #signature = :signature")
-            // An item without this signature is not the one that was signed anew, and an item that is not there has none.
+            // An item with another signature is not the one that was signed again, and an item that is missing has
+            // none.
             .condition_expression("#signature = :read")
             .expression_attribute_names("#ttl", item::TTL)
             .expression_attribute_names("#signature", item::SIGNATURE)
@@ -87,8 +90,8 @@ impl RevokeRecord for DynamoDbStore {
         match update.send().await {
             Ok(_) => Ok(Revoking::Revoked),
             Err(error) => match error.as_service_error() {
-                // An own earlier attempt whose response was lost looks like one made by another in the same second, and is
-                // counted as that: at most one revocation too few.
+                // If an earlier attempt of this call succeeded and its response was lost, that looks like a revocation
+                // by another caller in the same second, and is treated as one. At worst one revocation is not counted.
                 Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
                     Ok(Revoking::Changed(refused.item().map(item::to_record)))
                 }
@@ -113,7 +116,7 @@ impl ListDue for DynamoDbStore {
         let output = query.send().await.map_err(storage_error)?;
         let read_capacity_units =
             output.consumed_capacity().and_then(|consumed| consumed.capacity_units()).unwrap_or_default();
-        // An entry whose id is none of ours was not written by us; it is left to DynamoDB's own expiry.
+        // An entry whose id cannot be parsed was not written by this project. It is left to DynamoDB's TTL.
         let ids = output.items().iter().filter_map(item::id_of).collect();
         let next = output.last_evaluated_key().and_then(item::to_page_start);
         Ok(DuePage { ids, next, read_capacity_units })

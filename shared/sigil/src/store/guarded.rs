@@ -1,7 +1,7 @@
-//! A store behind a circuit breaker.
+//! Puts a store behind a circuit breaker.
 //!
-//! When the store fails several times in a row, asking it again only makes every client wait for its time-out. So the
-//! breaker opens: calls are refused at once, until a while later one is let through to see whether the store is back.
+//! If the store fails several times in a row, further calls only make every client wait for a time-out. So the breaker
+//! opens: it refuses calls at once, and after a while lets one through to see whether the store works again.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,10 +15,10 @@ use super::{
 use crate::record::{SigilId, SigilRecord};
 use crate::timestamp::Timestamp;
 
-/// How long the breaker stays open before it lets a call through.
+/// Time for which the breaker stays open before it lets a call through.
 const OPEN_FOR: Duration = Duration::from_secs(5);
 
-/// Guards a store by a circuit breaker. Clones share it.
+/// Guards a store by a circuit breaker. Clones share the breaker.
 #[derive(Debug, Clone)]
 pub struct Guarded<S> {
     store: S,
@@ -54,21 +54,22 @@ impl<S> Guarded<S> {
     }
 }
 
-/// Tells what a call says of the store.
+/// Returns what the result of a call says about the store.
 fn outcome<T>(result: &Result<T, StorageError>) -> Outcome {
     match result {
         Err(StorageError::TimedOut(_) | StorageError::Unavailable(_)) => Outcome::Failed,
-        // A throttled store works, and says when it is asked too much; refusing calls would not help it sooner.
+        // A throttled store works, and says itself that it gets too many calls. Refusing calls here would not make it
+        // recover sooner.
         Ok(_) | Err(StorageError::Throttled(_)) => Outcome::Answered,
-        // Decided here, without a call.
+        // These errors come from this side, without a call.
         Err(StorageError::TooLarge { .. } | StorageError::NotSent(_) | StorageError::CircuitOpen { .. }) => {
             Outcome::Unknown
         }
     }
 }
 
-/// A call that was admitted. Its outcome is recorded when it is dropped, so that one whose caller gives up waiting for it,
-/// a probe above all, does not keep its place for ever.
+/// A call that was admitted. Its outcome is recorded on drop. So a call whose caller gives up waiting, above all a
+/// probe, does not keep its place for ever.
 struct CallUnderWay<'a> {
     breaker: &'a SharedBreaker,
     admission: Admission,
@@ -100,7 +101,7 @@ impl SharedBreaker {
     }
 
     fn lock(&self) -> MutexGuard<'_, Breaker> {
-        // Each step leaves the breaker whole, whatever panics around it.
+        // Every step leaves the breaker consistent, so a poisoned lock is usable.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! Records in memory: for tests, held to the same contract as those in DynamoDB.
+//! Keeps records in memory, for tests. The contract tests hold this store and the one in DynamoDB to the same behavior.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -10,10 +10,10 @@ use super::{
 use crate::record::{SigilId, SigilRecord};
 use crate::timestamp::Timestamp;
 
-/// The number of ids in a page.
+/// Number of ids in a page.
 const PAGE: usize = 100;
 
-/// A store in memory. Clones share their content.
+/// A store in memory. Clones share the records.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore {
     records: Arc<Mutex<BTreeMap<SigilId, SigilRecord>>>,

@@ -1,4 +1,4 @@
-//! A store whose calls are measured.
+//! Measures the calls to a store.
 
 use std::future::Future;
 
@@ -10,7 +10,7 @@ use crate::metrics::StorageMetrics;
 use crate::record::{SigilId, SigilRecord};
 use crate::timestamp::Timestamp;
 
-/// Measures how long each call to a store takes, and how it ends.
+/// Measures the duration and the outcome of each call to a store.
 #[derive(Debug, Clone)]
 pub struct Observed<S> {
     store: S,
@@ -18,7 +18,7 @@ pub struct Observed<S> {
 }
 
 impl<S> Observed<S> {
-    /// Measures the calls to this store.
+    /// Creates a store that measures the calls to `store`.
     pub fn new(store: S, metrics: StorageMetrics) -> Self {
         Self { store, metrics }
     }

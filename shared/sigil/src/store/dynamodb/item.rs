@@ -1,4 +1,4 @@
-//! A record as an item of the table `sigils`.
+//! Maps a record to an item of the table `sigils`, and back.
 //!
 //! | attribute | type | meaning |
 //! |---|---|---|
@@ -7,9 +7,9 @@
 //! | `data`, `metadata` | S | canonical JSON; `metadata` only if there are any |
 //! | `created_at`, `expires_at`, `revoked_at` | N | seconds since the epoch; `revoked_at` only if revoked |
 //! | `request_digest` | S | only if made with an idempotency key |
-//! | `gc_shard`, `due` | S, N | key of the index `due-index`: from when on it may be deleted |
-//! | `signature` | S | of all of the above, by the key that it names; see [`record_signature`](crate::record_signature) |
-//! | `ttl` | N | when DynamoDB deletes it itself, should gc never come |
+//! | `gc_shard`, `due` | S, N | key of the index `due-index`; `due` is the time from which gc may delete the record |
+//! | `signature` | S | signature of all of the above and name of its key; see [`record_signature`](crate::record_signature) |
+//! | `ttl` | N | time at which DynamoDB itself deletes the record if gc has not |
 
 use std::collections::HashMap;
 
@@ -49,16 +49,17 @@ pub(super) fn from_record(record: &SigilRecord) -> Item {
     .collect()
 }
 
-/// Returns the record of an item, or that the item is damaged: that no function of this project can have written it.
-/// Only the signature tells whether one has.
+/// Returns the record of an item, or [`Loaded::Damaged`] if no function of this project can have written the item. Only
+/// the signature shows whether one has written it.
 pub(super) fn to_record(item: &Item) -> Loaded {
-    // An attribute more is as suspicious as one less; a record written back without its damage has exactly these.
+    // An additional attribute is as suspicious as a missing one. A record that is mapped back to an item has exactly
+    // these.
     read(item).filter(|record| from_record(record) == *item).map_or(Loaded::Damaged, Loaded::Record)
 }
 
 fn read(item: &Item) -> Option<SigilRecord> {
     let text = |name: &str| item.get(name)?.as_s().ok();
-    // Canonical text is a fixed point, so any other text is not what was stored.
+    // Canonicalizing a canonical text does not change it, so a text that does change was not stored by a function.
     let document = |text: &String| CanonicalJson::from_json(text).ok();
     let optional = |name: &str| item.contains_key(name);
     Some(SigilRecord {
@@ -95,7 +96,7 @@ pub(super) fn revoked_at(item: &Item) -> Option<Timestamp> {
     timestamp(item, "revoked_at")
 }
 
-/// Returns the values of an update that revokes.
+/// Returns the expression values of the update that revokes.
 pub(super) fn revocation(revoked: &SigilRecord, read: &str) -> Item {
     let text = |text: &str| AttributeValue::S(text.to_owned());
     [
@@ -125,7 +126,7 @@ pub(super) fn to_page_start(item: &Item) -> Option<PageStart> {
 pub(super) fn size(item: &Item) -> usize {
     let value_size = |value: &AttributeValue| match value {
         AttributeValue::S(text) => text.len(),
-        // About one byte for two digits, and one more.
+        // DynamoDB counts about one byte for two digits, and one more.
         AttributeValue::N(digits) => digits.len().div_ceil(2) + 1,
         other => unreachable!("a record has texts and numbers, not {other:?}"),
     };
@@ -151,7 +152,7 @@ mod tests {
     use proptest::prelude::*;
     use secrets::Secret;
 
-    /// A store whose one item can be changed at will.
+    /// A store with a single item, which tests can change at will.
     struct Holding(Item);
 
     impl LoadRecord for Holding {
@@ -160,7 +161,7 @@ mod tests {
         }
     }
 
-    /// A sigil with everything that one can have, and the keys.
+    /// Returns a sigil that has every optional part, and the keys.
     fn registered() -> (SigilRecord, SigningKeys) {
         let keys = SigningKeys::parse(&generate("test")).unwrap();
         let lifetimes = Lifetimes { max_ttl_seconds: 1000, retention_seconds: 1000 };
