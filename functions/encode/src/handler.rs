@@ -18,7 +18,7 @@ use sigil_http::{path, reply};
 
 use crate::request;
 
-/// The routes of this function.
+/// Operations for which this function counts errors.
 pub const OPERATIONS: [Operation; 3] = [Operation::Encode, Operation::Revoke, Operation::Other];
 
 /// Answers requests.
@@ -43,7 +43,7 @@ struct Revoked {
 }
 
 impl<S: InsertRecord + LoadRecord + RevokeRecord> Encode<S> {
-    /// Creates a handler of these parts.
+    /// Creates a handler.
     pub fn new(encoder: Encoder<S>, revoker: Revoker<S>, metrics: EncodeMetrics, errors: ErrorMetrics) -> Self {
         Self { encoder, revoker, metrics, errors }
     }
@@ -51,7 +51,7 @@ impl<S: InsertRecord + LoadRecord + RevokeRecord> Encode<S> {
     /// Answers one event.
     pub async fn answer(&self, event: Box<RawValue>) -> Response<Body> {
         let request = HttpRequest::read(&event);
-        // It can have 6 MB, and the request has its own of what matters.
+        // The event can have 6 MB, and the request owns a copy of everything that is needed.
         drop(event);
         let (operation, result) = match &request {
             Ok(request) => self.handle(request).await,
@@ -124,7 +124,7 @@ mod tests {
         (encode, registry)
     }
 
-    /// An event. `change` makes of it what the test needs.
+    /// Returns an event, after `change` has adapted it to the test.
     fn event(method: &str, path: &str, body: &str, change: impl FnOnce(&mut Value)) -> Box<RawValue> {
         let mut event = json!({
             "version": "2.0",

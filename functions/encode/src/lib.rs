@@ -1,6 +1,6 @@
 //! The function that encodes data into sigils and revokes them.
 //!
-//! event → [`handler`]: which route → [`request`]: what is asked for → `sigil` → response
+//! event → [`handler`]: find the route → [`request`]: parse and check → `sigil` → response
 
 pub mod handler;
 pub mod request;

@@ -6,7 +6,7 @@ use sigil::record::{self, IdempotencyKey};
 use sigil_http::body::{self, JsonObject};
 use sigil_http::error::ApiError;
 
-/// The header by which a client names a request, so that it can safely send it again.
+/// Header in which a client names a request, so that the client can safely send it again.
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
 /// Reads a request to encode: the body `{"data":…, "ttl_seconds"?, "metadata"?}`, and the header `Idempotency-Key`.

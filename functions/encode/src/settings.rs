@@ -1,4 +1,4 @@
-//! The function's settings, from environment variables.
+//! Reads the function's settings from environment variables.
 
 use env_settings::{EnvReader, SettingsError};
 use prometheus_dynamodb::WriterSettings;
@@ -11,11 +11,12 @@ use sigil::keys::SigningKeys;
 pub struct Settings {
     /// `SIGILS_TABLE`: name of the table of sigils.
     pub sigils_table: String,
-    /// `SIGNING_KEYS` or `SIGNING_KEYS_SECRET_ARN`: the keys, or where they are.
+    /// `SIGNING_KEYS` or `SIGNING_KEYS_SECRET_ARN`: the keys, or the secret that holds them.
     pub keys: Source<SigningKeys>,
-    /// `SIGIL_MAX_TTL_SECONDS` and `SIGIL_RETENTION_SECONDS`: how long sigils live, and their records after them.
+    /// `SIGIL_MAX_TTL_SECONDS` and `SIGIL_RETENTION_SECONDS`: the longest life of sigils, and the retention of their
+    /// records after it.
     pub lifetimes: Lifetimes,
-    /// `STATS_…`: how metrics are published.
+    /// `STATS_…`: the settings of publishing metrics.
     pub stats: WriterSettings,
 }
 

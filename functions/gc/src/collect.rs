@@ -1,4 +1,4 @@
-//! A run of gc: sweep the sigils, compact the metrics.
+//! Runs gc: sweeps the sigils and compacts the metrics.
 
 use std::time::Instant;
 
@@ -10,28 +10,28 @@ use sigil::store::{DeleteDue, ListDue, StorageError};
 use sigil::sweep::{SweepReport, sweep};
 use sigil::timestamp::Timestamp;
 
-/// A garbage collector, with all that a run needs.
+/// A garbage collector, with everything that a run needs.
 pub(crate) struct Collector<S, T> {
-    /// Deletes the records of sigils that are due.
+    /// Store whose records are deleted when they are due.
     pub store: S,
-    /// Compacts the metrics of all environments.
+    /// Compactor of the metrics of all environments.
     pub compactor: Compactor<T>,
     /// Metrics of the runs.
     pub metrics: GcMetrics,
-    /// Counts runs that fail.
+    /// Counter of errors in runs.
     pub errors: ErrorMetrics,
 }
 
 /// Summary of a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Summary {
-    /// Of the records of sigils.
+    /// Report on the records of sigils.
     pub sigils: SweepReport,
-    /// Of the metrics of environments that are gone.
+    /// Report on the metrics of environments that have ended.
     pub stats: CompactReport,
 }
 
-/// Error of a run. What the run did before it is done and counted, and the next run goes on.
+/// Error of a run. Everything that the run did before the error is done and counted, and the next run continues.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CollectError {
     /// The sweep of the sigils failed.
@@ -42,7 +42,7 @@ pub(crate) enum CollectError {
     Compact(#[from] CompactError),
 }
 
-/// The error that Lambda reports. Its type tells alarms and retries which of the two failed.
+/// Error that Lambda reports. Its type shows alarms and retries which of the two steps failed.
 impl From<CollectError> for Diagnostic {
     fn from(error: CollectError) -> Self {
         let error_type = match error {
@@ -55,11 +55,11 @@ impl From<CollectError> for Diagnostic {
 }
 
 impl<S: ListDue + DeleteDue, T: CompactStats> Collector<S, T> {
-    /// Runs until all is done or the deadline comes near.
+    /// Sweeps and compacts until everything is done or the deadline comes near.
     pub(crate) async fn collect(&self, deadline: Instant) -> Result<Summary, CollectError> {
         let _timer = self.metrics.start();
         let now = Timestamp::now();
-        // At once, so that much garbage of one kind does not keep the other waiting run after run.
+        // Both run at once, so that much garbage of one kind does not delay the other kind run after run.
         let ((sigils, swept), (stats, compacted)) =
             tokio::join!(sweep(&self.store, now, deadline), self.compactor.run(deadline));
         self.metrics.swept(&sigils);

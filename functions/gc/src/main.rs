@@ -1,6 +1,6 @@
-//! The function that collects garbage: sigils that are due, and metrics of environments that are gone.
+//! The function that collects garbage: sigils that are due, and metrics of environments that have ended.
 //!
-//! scheduled event → [`collect`]: both, until done or the deadline comes near → a summary
+//! scheduled event → [`collect`]: both kinds, until done or the deadline comes near → a summary
 
 mod collect;
 mod settings;
@@ -22,7 +22,7 @@ use sigil::store::{DynamoDbStore, Guarded, Observed, StorageOperation};
 use crate::collect::Collector;
 use crate::settings::Settings;
 
-/// How long a run may take where Lambda leaves it so much: less than the time-out that the template gives the function.
+/// Time that a run may take if Lambda leaves that much: less than the time-out that the template gives the function.
 const LIMIT: Duration = Duration::from_secs(55);
 
 fn main() -> ExitCode {
@@ -49,10 +49,10 @@ async fn run(started_at: Instant) -> Result<(), Error> {
     let sources = Sources::new(registry).gauge(LAST_SUCCESS, GaugeMerge::Max);
     let own_table = DynamoDbStatsTable::new(aws.dynamodb(Budget::PUBLISH), settings.stats.table());
     let publisher = Publisher::new(own_table, sources, settings.stats, started_at)?;
-    // What started it does not matter: the schedule, a person, or a test.
+    // The content of the event does not matter: a run may be started by the schedule, a person, or a test.
     let handler = service_fn(move |_event: LambdaEvent<IgnoredAny>| {
         let collector = Arc::clone(&collector);
-        // Boxed, for the futures of both tasks, one inside the other, are deeper than the compiler follows.
+        // Boxed, because the futures of both tasks, one inside the other, are nested deeper than the compiler follows.
         Box::pin(async move { collector.collect(deadline::current_or(LIMIT)).await })
     });
     function_runtime::serve(Runtime::new(handler), LIMIT, publisher).await

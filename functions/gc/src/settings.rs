@@ -1,4 +1,4 @@
-//! The function's settings, from environment variables.
+//! Reads the function's settings from environment variables.
 
 use env_settings::{EnvReader, SettingsError};
 use prometheus_dynamodb::{TableSettings, WriterSettings};
@@ -8,9 +8,9 @@ use prometheus_dynamodb::{TableSettings, WriterSettings};
 pub(crate) struct Settings {
     /// `SIGILS_TABLE`: name of the table of sigils.
     pub sigils_table: String,
-    /// `STATS_…`: how the stats table is compacted.
+    /// `STATS_…`: the settings of compacting the stats table.
     pub stats_table: TableSettings,
-    /// `STATS_…`: how this function's own metrics are published.
+    /// `STATS_…`: the settings of publishing this function's own metrics.
     pub stats: WriterSettings,
 }
 

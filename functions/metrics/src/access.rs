@@ -1,4 +1,4 @@
-//! Decides who may scrape.
+//! Decides which requests may scrape.
 
 use std::net::IpAddr;
 
@@ -14,19 +14,19 @@ use crate::tokens::Tokens;
 /// Allows requests that present one of the tokens and come from one of the networks.
 #[derive(Debug)]
 pub struct Access {
-    /// `None` asks for no token.
+    /// `None` if no token is required.
     tokens: Option<Secret<Tokens>>,
-    /// `None` allows every address.
+    /// `None` if every address is allowed.
     networks: Option<Vec<IpNet>>,
 }
 
 impl Access {
-    /// Restricts access to these tokens and networks; `None` restricts nothing.
+    /// Restricts access to requests with one of these tokens and from one of these networks. `None` restricts nothing.
     pub fn new(tokens: Option<Secret<Tokens>>, networks: Option<Vec<IpNet>>) -> Self {
         Self { tokens, networks }
     }
 
-    /// Returns who may scrape without a token, in words; `None` if a token is needed.
+    /// Returns a description of who may scrape without a token, or `None` if a token is required.
     pub fn open_to(&self) -> Option<String> {
         match (&self.tokens, &self.networks) {
             (Some(_), _) => None,
@@ -39,8 +39,8 @@ impl Access {
     ///
     /// # Errors
     ///
-    /// With status 403 for another network, 401 for another token. A refusal costs at most a reading of the secret, and
-    /// that only once in a while.
+    /// Returns a problem with status 403 for an address outside the networks, and 401 for a missing or wrong token. A
+    /// refusal costs at most one reading of the secret, and only once in a while.
     pub async fn check(&self, request: &HttpRequest) -> Result<(), Problem> {
         if !self.allows_address(request.source_ip()) {
             let detail = "scraping is not allowed from this address";
@@ -66,7 +66,7 @@ impl Access {
         let Some(given) = authorization.and_then(bearer) else {
             return false;
         };
-        // Asked again, the secret may know a token from after a rotation.
+        // After a renewal, the secret may contain a token from after a rotation.
         tokens.get().await.contain(given) || tokens.get_after_miss().await.contain(given)
     }
 }

@@ -16,7 +16,7 @@ use crate::access::Access;
 /// `Retry-After` of a scrape that failed.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// The longest time for a scrape, including the reading of the token: less than Lambda's time-out for this function.
+/// Time limit of an invocation, including the reading of the token: less than Lambda's time-out for this function.
 pub const LIMIT: Duration = Duration::from_secs(13);
 
 /// Answers scrapes.
@@ -27,7 +27,7 @@ pub struct Metrics<T> {
 }
 
 impl<T: ReadStats> Metrics<T> {
-    /// Creates a handler that reads this table for whoever has access.
+    /// Creates a handler that serves the page of this table to requests that `access` allows.
     pub fn new(table: T, reader: TableSettings, access: Access) -> Self {
         Self { scraper: Scraper::new(table, reader), access }
     }
@@ -51,7 +51,7 @@ impl<T: ReadStats> Metrics<T> {
             return Err(Problem::new(StatusCode::NOT_FOUND, "not_found", "the page is at /metrics"));
         }
         let received_at = Instant::now();
-        // Before the table is read, so that a refusal costs next to nothing.
+        // Access is checked before the table is read, so that a refusal costs next to nothing.
         self.access.check(request).await?;
         let page_request = PageRequest {
             method: request.method(),

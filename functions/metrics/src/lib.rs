@@ -1,6 +1,6 @@
 //! The function that Prometheus scrapes: `GET /metrics`.
 //!
-//! event → [`access`]: who may → [`handler`]: scrape, render → response
+//! event → [`access`]: is it allowed → [`handler`]: scrape, render → response
 
 pub mod access;
 pub mod handler;

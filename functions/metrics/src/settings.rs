@@ -1,4 +1,4 @@
-//! The function's settings, from environment variables.
+//! Reads the function's settings from environment variables.
 
 use env_settings::{EnvReader, SettingsError};
 use ipnet::IpNet;
@@ -10,12 +10,12 @@ use crate::tokens::{Token, Tokens};
 /// The function's settings.
 #[derive(Debug)]
 pub struct Settings {
-    /// How the stats table is read.
+    /// Settings of reading the stats table.
     pub reader: TableSettings,
-    /// `METRICS_TOKEN` with `METRICS_TOKEN_PREVIOUS`, or `METRICS_TOKEN_SECRET_ARN`: the accepted tokens. Without any
-    /// the page is open.
+    /// `METRICS_TOKEN` with `METRICS_TOKEN_PREVIOUS`, or `METRICS_TOKEN_SECRET_ARN`: the accepted tokens. If none is
+    /// set, the page is open.
     pub tokens: Option<Source<Tokens>>,
-    /// `METRICS_ALLOWED_CIDRS`: the networks that may scrape; all of them without it.
+    /// `METRICS_ALLOWED_CIDRS`: the networks that may scrape. If it is not set, all may.
     pub networks: Option<Vec<IpNet>>,
 }
 

@@ -1,4 +1,4 @@
-//! The accepted tokens.
+//! Loads the accepted tokens and renews them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use subtle::{Choice, ConstantTimeEq};
 pub struct Token(String);
 
 impl Token {
-    /// Parses a token as RFC 6750, section 2.1 allows it: nothing else can be sent in the header.
+    /// Parses a token as RFC 6750, section 2.1, allows. The header cannot carry anything else.
     pub fn parse(text: &str) -> Result<Self, String> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
         if !text.is_empty() && text.chars().all(allowed) {
@@ -29,18 +29,18 @@ impl fmt::Debug for Token {
     }
 }
 
-/// The tokens of a rotation: Prometheus sends the previous one until it has the current one.
+/// Tokens of a rotation. Prometheus sends the previous token until it has the current one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tokens {
-    /// The one in use.
+    /// Token in use.
     pub current: Option<Token>,
-    /// The one before it.
+    /// Previous token.
     pub previous: Option<Token>,
 }
 
 impl Tokens {
-    /// Returns whether `given` is one of them. It compares with both, and in constant time, so that the time tells
-    /// nothing about them but their lengths.
+    /// Returns whether `given` is one of the tokens. Compares with both in constant time, so that the time reveals only
+    /// their lengths.
     pub fn contain(&self, given: &str) -> bool {
         let equals = |token: &Token| token.0.as_bytes().ct_eq(given.as_bytes());
         let tokens = self.current.iter().chain(&self.previous);
@@ -48,11 +48,11 @@ impl Tokens {
     }
 }
 
-/// Loads the tokens of this source, and renews them as the secret rotates.
+/// Loads the tokens from this source, and renews them as the secret rotates.
 ///
 /// # Errors
 ///
-/// When neither version of the secret is a token that can be read.
+/// If neither version of the secret is a token that can be read.
 pub async fn load(source: Source<Tokens>, store: SecretStore) -> Result<Secret<Tokens>, SecretError> {
     match source {
         Source::Literal(tokens) => Ok(Secret::fixed(tokens)),
@@ -64,14 +64,14 @@ pub async fn load(source: Source<Tokens>, store: SecretStore) -> Result<Secret<T
                     reading(&arn, current, previous, held.as_deref())
                 }
             };
-            // This function publishes no metrics, so a renewal that fails shows in its log alone.
+            // This function publishes no metrics, so a failed renewal shows only in its log.
             Secret::load(read, failures()).await
         }
     }
 }
 
-/// Parses the two versions that Secrets Manager keeps through a rotation. One that cannot be read does not take the
-/// other away: a value that was put by mistake stays the previous version until another two are put.
+/// Parses the two versions that Secrets Manager keeps through a rotation. A version that cannot be read does not
+/// disable the other: a value that was stored by mistake stays the previous version until two more are stored.
 fn reading(
     arn: &SecretArn,
     current: Result<String, SecretError>,
@@ -82,7 +82,7 @@ fn reading(
     let mut skipped = Vec::new();
     let current = match (current.and_then(parse), held) {
         (Ok(token), _) => Ok(token),
-        // What is in use is not known. Better than to guess is what is held.
+        // The current token is not known. The tokens that are held are better than a guess.
         (Err(error @ SecretError::Unavailable { .. }), Some(_)) => return Err(error),
         (Err(error), _) => Err(error),
     };
@@ -90,7 +90,7 @@ fn reading(
         Ok(previous) => previous,
         Err(error) => {
             skipped.push(format!("the previous version is left out: {error}"));
-            // If the secret has rotated, the one before is the one that was in use until now.
+            // If the secret has rotated, the previous token is the one that was current until now.
             let rotated = |held: &Tokens| held.current.as_ref() != current.as_ref().ok();
             let unknown = matches!(error, SecretError::Unavailable { .. });
             held.filter(|_| unknown)
@@ -126,7 +126,7 @@ mod tests {
 
     type Version = Result<Option<&'static str>, ()>;
 
-    /// The tokens, and how much was skipped.
+    /// Returns the tokens, and the number of parts that were skipped.
     fn read(current: Version, previous: Version, held: Option<&Tokens>) -> Result<(Tokens, usize), SecretError> {
         let current = match current {
             Ok(text) => text.map(str::to_owned).ok_or_else(|| arn().unreadable("it has none".to_owned())),

@@ -1,4 +1,4 @@
-//! Answers requests to verify a token, to show a record, and for the keys.
+//! Answers requests to verify a token, to show a record, and to get the public keys.
 
 use function_runtime::http::HttpRequest;
 use lambda_http::http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -19,11 +19,11 @@ use sigil_http::{path, reply};
 /// Path of the public keys: a well-known URI (RFC 8615).
 const JWKS: &str = "/.well-known/jwks.json";
 
-/// How long clients may cache the keys. So long may a client not know a new one, and so long a key should be published
-/// before it signs.
+/// Time for which clients may cache the keys, as `Cache-Control`. A client may not know a new key for that long, so a
+/// key should be published for that long before it signs.
 const JWKS_CACHE: &str = "public, max-age=300";
 
-/// The routes of this function.
+/// Operations for which this function counts errors.
 pub const OPERATIONS: [Operation; 3] = [Operation::Verify, Operation::Get, Operation::Other];
 
 /// Answers requests.
@@ -43,7 +43,7 @@ struct Verified<'a> {
 }
 
 impl<S: LoadRecord> Verify<S> {
-    /// Creates a handler of these parts.
+    /// Creates a handler.
     pub fn new(verifier: Verifier<S>, metrics: VerifyMetrics, errors: ErrorMetrics) -> Self {
         Self { verifier, metrics, errors }
     }
@@ -51,7 +51,7 @@ impl<S: LoadRecord> Verify<S> {
     /// Answers one event.
     pub async fn answer(&self, event: Box<RawValue>) -> Response<Body> {
         let request = HttpRequest::read(&event);
-        // It can have 6 MB, and the request has its own of what matters.
+        // The event can have 6 MB, and the request owns a copy of everything that is needed.
         drop(event);
         let (operation, result) = match &request {
             Ok(request) => self.handle(request).await,
@@ -84,8 +84,8 @@ impl<S: LoadRecord> Verify<S> {
         }
     }
 
-    /// Reads a request to verify: the body `{"token", "data"?}`. Unlike elsewhere `null` is data, for it may be what
-    /// was registered.
+    /// Answers a request to verify. Its body is `{"token", "data"?}`. Unlike in other members, `null` is data here,
+    /// because it may be the data that was registered.
     async fn verify(&self, request: &HttpRequest, now: Timestamp) -> Result<Response<Body>, ApiError> {
         let text = body::text(request)?;
         let mut body = JsonObject::read(&text, &["token", "data"])?;
@@ -134,7 +134,7 @@ mod tests {
 
     use super::*;
 
-    /// The function, and what encode has put before it.
+    /// Returns the function, and a record that is in its store.
     async fn function() -> (Verify<MemoryStore>, SigilRecord) {
         let store = MemoryStore::default();
         let keys = SigningKeys::parse(&keys::generate("a")).unwrap();

@@ -1,6 +1,6 @@
 //! The function that verifies tokens, shows records and publishes the keys.
 //!
-//! event → [`handler`]: which route, what is asked for → `sigil` → response
+//! event → [`handler`]: find the route, parse the request → `sigil` → response
 
 pub mod handler;
 pub mod settings;

@@ -1,4 +1,4 @@
-//! The function's settings, from environment variables.
+//! Reads the function's settings from environment variables.
 
 use env_settings::{EnvReader, SettingsError};
 use prometheus_dynamodb::WriterSettings;
@@ -10,9 +10,9 @@ use sigil::keys::VerifyingKeys;
 pub struct Settings {
     /// `SIGILS_TABLE`: name of the table of sigils.
     pub sigils_table: String,
-    /// `SIGNING_KEYS` or `SIGNING_KEYS_SECRET_ARN`, of which only the public parts are kept.
+    /// `SIGNING_KEYS` or `SIGNING_KEYS_SECRET_ARN`: the keys, of which only the public parts are kept.
     pub keys: Source<VerifyingKeys>,
-    /// `STATS_…`: how metrics are published.
+    /// `STATS_…`: the settings of publishing metrics.
     pub stats: WriterSettings,
 }
 

@@ -1,7 +1,7 @@
 //! Reads settings from environment variables and reports **every** fault at once, each by the variable's name.
 //!
 //! A deployment with three wrong variables should take one correction, not three. So a reader collects faults while the
-//! settings are read, and [`EnvReader::finish`] hands out either the settings or all the faults:
+//! settings are read, and [`EnvReader::finish`] returns either the settings or all faults:
 //!
 //! ```
 //! use env_settings::{EnvReader, parse};
@@ -28,16 +28,17 @@ pub mod parse;
 use std::collections::HashMap;
 use std::fmt;
 
-/// What a parser expects, for the error about a value that it refuses: a sentence that follows a colon.
+/// Description of the values that a parser accepts, for the error about a refused value: a sentence that follows a
+/// colon.
 pub type Expected = String;
 
-/// Reads variables one after another and keeps what is wrong with them.
+/// Reads variables one after another and collects their faults.
 pub struct EnvReader {
     variables: HashMap<String, String>,
     faults: Vec<Fault>,
 }
 
-/// Shows names and no values, for some are secrets.
+/// Shows names but no values, because some are secrets.
 impl fmt::Debug for EnvReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.variables.keys().collect();
@@ -61,13 +62,13 @@ impl EnvReader {
         Self { variables, faults: Vec::new() }
     }
 
-    /// Reads a variable that must be there. `None` means that a fault was noted.
+    /// Reads a variable that is required. `None` means that a fault was recorded.
     pub fn required<T>(&mut self, name: &'static str, parse: impl FnOnce(&str) -> Result<T, Expected>) -> Option<T> {
         let value = self.read(name, parse, Shown::Value)?;
         self.present(name, value)
     }
 
-    /// Like [`required`](Self::required), for a secret: a fault never repeats the value.
+    /// Reads a secret as [`required`](Self::required) reads other values. A fault never repeats the value.
     pub fn required_secret<T>(
         &mut self,
         name: &'static str,
@@ -77,7 +78,8 @@ impl EnvReader {
         self.present(name, value)
     }
 
-    /// Reads a variable that may be absent. `None` outside means that a fault was noted, `None` inside that it is absent.
+    /// Reads a variable that may be absent. The outer `None` means that a fault was recorded, the inner `None` that the
+    /// variable is not set.
     pub fn optional<T>(
         &mut self,
         name: &'static str,
@@ -86,7 +88,7 @@ impl EnvReader {
         self.read(name, parse, Shown::Value)
     }
 
-    /// Like [`optional`](Self::optional), for a secret: a fault never repeats the value.
+    /// Reads a secret as [`optional`](Self::optional) reads other values. A fault never repeats the value.
     pub fn optional_secret<T>(
         &mut self,
         name: &'static str,
@@ -95,7 +97,7 @@ impl EnvReader {
         self.read(name, parse, Shown::Redacted)
     }
 
-    /// Reads a variable that has a default. `None` means that a fault was noted.
+    /// Reads a variable that has a default. `None` means that a fault was recorded.
     pub fn with_default<T>(
         &mut self,
         name: &'static str,
@@ -105,24 +107,25 @@ impl EnvReader {
         self.optional(name, parse).map(|value| value.unwrap_or(default))
     }
 
-    /// Notes a fault that shows only when several variables are looked at together; `expected` says what is allowed.
+    /// Records a fault that shows only if several variables are checked together. `expected` says what is allowed.
     pub fn refuse(&mut self, name: &'static str, expected: impl Into<Expected>) {
         let value = Some(self.variables.get(name).cloned().unwrap_or_default());
         self.faults.push(Fault::Refused { name, value, expected: expected.into() });
     }
 
-    /// Like [`refuse`](Self::refuse), for a secret: the fault does not repeat the value.
+    /// Records a fault of a secret as [`refuse`](Self::refuse) does. The fault does not repeat the value.
     pub fn refuse_secret(&mut self, name: &'static str, expected: impl Into<Expected>) {
         self.faults.push(Fault::Refused { name, value: None, expected: expected.into() });
     }
 
-    /// Notes that neither of two variables is set, of which one is needed.
+    /// Records that neither of two variables is set, one of which is required.
     pub fn missing_either(&mut self, name: &'static str, alternative: &'static str) {
         self.faults.push(Fault::MissingEither { name, alternative });
     }
 
-    /// Reads settings whose library checks them itself: `read` is given the variables, and what it refuses is noted with
-    /// the rest, as the variable's name and the rest of a sentence about it. `None` means that a fault was noted.
+    /// Reads settings that their library checks itself. `read` is given access to the variables. The faults that it
+    /// returns are recorded with the others: each is a variable's name and the rest of a sentence about that variable.
+    /// `None` means that a fault was recorded.
     pub fn delegate<T>(
         &mut self,
         read: impl FnOnce(&dyn Fn(&str) -> Option<String>) -> Result<T, Vec<(&'static str, String)>>,
@@ -135,11 +138,11 @@ impl EnvReader {
         None
     }
 
-    /// Hands out the settings that `build` puts together, or every fault that was noted.
+    /// Returns the settings that `build` puts together, or every fault that was recorded.
     ///
     /// # Panics
     ///
-    /// If `build` gives `None` although no fault was noted: it used a value that this reader did not read.
+    /// If `build` returns `None` although no fault was recorded: it used a value that this reader did not read.
     pub fn finish<T>(self, build: impl FnOnce() -> Option<T>) -> Result<T, SettingsError> {
         if self.faults.is_empty() {
             Ok(build().expect("a setting is absent only when a fault was noted"))
@@ -148,7 +151,8 @@ impl EnvReader {
         }
     }
 
-    /// Reads a variable. `None` outside means that a fault was noted, `None` inside that it is not set.
+    /// Reads a variable. The outer `None` means that a fault was recorded, the inner `None` that the variable is not
+    /// set.
     fn read<T>(
         &mut self,
         name: &'static str,
@@ -156,8 +160,8 @@ impl EnvReader {
         shown: Shown,
     ) -> Option<Option<T>> {
         let Some(text) = self.variables.get(name) else { return Some(None) };
-        // Not as if it were not set: whoever empties a variable may mean "none" where the default is something else, and an
-        // empty token would open what it should close.
+        // An empty variable does not count as unset: someone who empties a variable may mean "none" where the default
+        // is something else, and an empty token would open access that it should restrict.
         if text.trim().is_empty() {
             self.faults.push(Fault::Empty { name });
             return None;
@@ -198,12 +202,12 @@ pub enum Fault {
     },
     /// Neither of two variables is set, and one of them is needed.
     MissingEither {
-        /// The one that is read first.
+        /// The variable that is read first.
         name: &'static str,
-        /// The other.
+        /// The other variable.
         alternative: &'static str,
     },
-    /// A variable is set to nothing, or to nothing but white space.
+    /// A variable is set, but empty or blank.
     Empty {
         /// The variable's name.
         name: &'static str,
@@ -212,16 +216,16 @@ pub enum Fault {
     Refused {
         /// The variable's name.
         name: &'static str,
-        /// The value; absent for a secret.
+        /// The value, which is absent for a secret.
         value: Option<String>,
-        /// What is allowed.
+        /// Description of what is allowed.
         expected: Expected,
     },
     /// A library refuses a variable.
     Told {
         /// The variable's name.
         name: &'static str,
-        /// What is wrong with it and what is allowed, as the rest of a sentence that begins with the name.
+        /// Description of what is wrong and what is allowed, as the rest of a sentence that begins with the name.
         problem: String,
     },
 }
@@ -247,7 +251,7 @@ impl fmt::Display for Fault {
                 write!(f, "{name} is missing, and so is {alternative}: one of them is needed")
             }
             Self::Empty { name } => write!(f, "{name} is set but empty: give it a value, or do not set it"),
-            // A default that does not go with another variable's value.
+            // A default that does not fit another variable's value.
             Self::Refused { name, value: Some(value), expected } if value.is_empty() => {
                 write!(f, "{name} is not set: {expected}")
             }
@@ -258,7 +262,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Every wrong variable, in the order in which they were read.
+/// Faults of all variables, in the order in which the variables were read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct SettingsError {
     faults: Vec<Fault>,

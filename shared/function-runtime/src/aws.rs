@@ -1,8 +1,8 @@
-//! Clients of AWS whose every call has a time budget.
+//! Creates clients of AWS whose every call has a time budget.
 //!
-//! By default the SDK waits for a silent endpoint without end, and a function would run into its own time-out instead of
-//! answering. So each kind of work has a budget that fits what waits for it, and no call gets more time than is left until
-//! the [deadline](mod@crate::deadline) of the invocation that makes it.
+//! By default the SDK waits for a silent endpoint without limit, so a function would reach its own time-out instead of
+//! answering. So each kind of work has a budget that suits whoever waits for it, and no call gets more time than is
+//! left until the [deadline](mod@crate::deadline) of its invocation.
 
 use std::time::{Duration, Instant};
 
@@ -17,28 +17,29 @@ use secrets::SecretStore;
 
 use crate::deadline;
 
-/// With less time than this no call is begun: it could only fail, and would look as if the service had.
+/// Time that must be left for a call to begin. With less, a call could only fail, and would look like a failure of the
+/// service.
 const SHORTEST_CALL: Duration = Duration::from_millis(50);
 
-/// How long a call may take.
+/// Time limits of a call.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
-    /// For opening a connection.
+    /// Limit for opening a connection.
     connect: Duration,
-    /// For one attempt, from its first byte to the response's last.
+    /// Limit for one attempt, from its first byte to the last byte of the response.
     attempt: Duration,
-    /// For the whole call, with all attempts and the pauses between them.
+    /// Limit for the whole call, with all attempts and the pauses between them.
     operation: Duration,
-    /// How many attempts are made at most.
+    /// Maximum number of attempts.
     attempts: u32,
 }
 
 impl Budget {
-    /// The time that a request has for all its calls. A client has an answer within 3 s, even if that is that a key is due
-    /// and neither Secrets Manager nor DynamoDB answers.
+    /// Time that a request has for all of its calls. A client gets an answer within 3 s even if a key is due for
+    /// renewal and neither Secrets Manager nor DynamoDB answers.
     pub const REQUEST_LIMIT: Duration = Duration::from_millis(2500);
 
-    /// For a call that a client waits for.
+    /// Budget of a call that a client waits for.
     pub const REQUEST: Self = Self {
         connect: Duration::from_millis(500),
         attempt: Duration::from_millis(900),
@@ -46,8 +47,8 @@ impl Budget {
         attempts: 3,
     };
 
-    /// For publishing metrics: no client waits for it, but the environment does, and the next publish makes up for a
-    /// failed one.
+    /// Budget of publishing metrics. No client waits for a publish, but the environment does, and the next publish
+    /// makes up for a failed one.
     pub const PUBLISH: Self = Self {
         connect: Duration::from_millis(300),
         attempt: Duration::from_millis(500),
@@ -55,8 +56,8 @@ impl Budget {
         attempts: 2,
     };
 
-    /// For reading a secret: when it is renewed, a client waits for it, and the value before it is good enough. It leaves a
-    /// request the time for a call that hangs once and is repeated.
+    /// Budget of reading a secret. A client waits for a renewal, and the previous value is good enough if the renewal
+    /// fails. The budget leaves a request enough time for a call that hangs once and is repeated.
     const SECRET: Self = Self {
         connect: Duration::from_millis(500),
         attempt: Duration::from_millis(700),
@@ -64,7 +65,7 @@ impl Budget {
         attempts: 2,
     };
 
-    /// For work on many items, such as a scrape or collecting garbage: a query's page can have 1 MB.
+    /// Budget of a call in work on many items, such as a scrape or collecting garbage. A page of a query can have 1 MB.
     pub const BATCH: Self = Self {
         connect: Duration::from_millis(500),
         attempt: Duration::from_millis(3000),
@@ -73,15 +74,15 @@ impl Budget {
     };
 }
 
-/// What all clients of a process share: credentials, region, endpoints, and the connections.
+/// Configuration that all clients of a process share: credentials, region, endpoints, and connections.
 #[derive(Debug, Clone)]
 pub struct Aws {
     config: SdkConfig,
 }
 
 impl Aws {
-    /// Reads what the SDK reads: the environment, profiles, and the rest of its
-    /// [default chain](https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html). Nothing is sent yet.
+    /// Reads the environment, profiles, and the other sources in the SDK's [default
+    /// chain](https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html). Sends nothing yet.
     pub async fn from_env() -> Self {
         Self { config: Self::loader().load().await }
     }
@@ -92,17 +93,17 @@ impl Aws {
         aws_config::defaults(BehaviorVersion::latest()).http_client(http_client)
     }
 
-    /// A client of DynamoDB with this budget.
+    /// Creates a client of DynamoDB with this budget.
     pub fn dynamodb(&self, budget: Budget) -> aws_sdk_dynamodb::Client {
         aws_sdk_dynamodb::Client::from_conf(self.dynamodb_builder(budget).build())
     }
 
-    /// A client of DynamoDB with this budget, whose attempts the interceptor observes.
+    /// Creates a client of DynamoDB with this budget, whose attempts the interceptor observes.
     pub fn observed_dynamodb(&self, budget: Budget, interceptor: impl Intercept + 'static) -> aws_sdk_dynamodb::Client {
         aws_sdk_dynamodb::Client::from_conf(self.dynamodb_builder(budget).interceptor(interceptor).build())
     }
 
-    /// Secrets Manager.
+    /// Creates a client of Secrets Manager.
     pub fn secret_store(&self) -> SecretStore {
         let config = aws_sdk_secretsmanager::config::Builder::from(&self.config)
             .timeout_config(Budget::SECRET.timeouts())
@@ -119,11 +120,11 @@ impl Aws {
     }
 }
 
-/// Bounds each call by the deadline of the invocation that makes it.
+/// Limits each call by the deadline of the invocation that makes it.
 #[derive(Debug)]
 struct WithinDeadline(Budget);
 
-/// Why a call was not begun.
+/// Error of a call that was not begun.
 #[derive(Debug)]
 struct NoTimeLeft;
 
@@ -158,7 +159,7 @@ impl Intercept for WithinDeadline {
 }
 
 impl Budget {
-    /// The budget of a call for which this much time is left.
+    /// Returns this budget, reduced for a call that has `left` to end.
     fn within(self, left: Duration) -> Self {
         Self { attempt: self.attempt.min(left), operation: self.operation.min(left), ..self }
     }
@@ -189,9 +190,9 @@ mod tests {
 
     use super::*;
 
-    /// How a call to a silent DynamoDB ends under a deadline in `left`, and after what time.
+    /// Calls a silent DynamoDB under a deadline in `left`. Returns the error, and the time until it came.
     async fn call(budget: Budget, left: Duration) -> (SdkError<GetItemError>, Duration) {
-        // It accepts connections, for the kernel does, and never answers.
+        // The kernel accepts connections, but nothing answers.
         let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let config = Aws::loader()
             .endpoint_url(format!("http://{}", silent.local_addr().unwrap()))

@@ -1,9 +1,9 @@
-//! One deadline for everything that an invocation waits for.
+//! Sets one deadline for everything that an invocation waits for.
 //!
-//! A call's own time budget is not enough: a secret that is due and a silent table would each take theirs, one after the
-//! other. So each invocation has a deadline, and every call of the [clients](crate::aws) that it makes gets what is left
-//! until then at most. It goes with the task, as a deadline does in gRPC, so that nothing between handler and client has
-//! to hand it on.
+//! The time budget of each call is not enough: reading a secret that is due and calling a silent table would each take
+//! their full budget, one after the other. So each invocation has a deadline, and no call of its [clients](crate::aws)
+//! gets more time than is left until then. The deadline belongs to the task, as in gRPC, so nothing between handler and
+//! client has to pass it on.
 
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
@@ -12,15 +12,15 @@ use lambda_runtime::LambdaInvocation;
 use tokio::task::futures::TaskLocalFuture;
 use tower::{Layer, Service};
 
-/// What is left of an invocation's time for posting the response and for publishing metrics after it, which may take
-/// [1 s](crate::aws::Budget::PUBLISH).
+/// Part of an invocation's time that is kept for posting the response and for publishing metrics after it, which may
+/// take [1 s](crate::aws::Budget::PUBLISH).
 const RESERVE: Duration = Duration::from_millis(1500);
 
 tokio::task_local! {
     static DEADLINE: Instant;
 }
 
-/// Returns the deadline of the invocation that this task serves; where there is none, one in `limit` from now.
+/// Returns the deadline of the invocation that this task serves. If there is none, returns the time `limit` from now.
 pub fn current_or(limit: Duration) -> Instant {
     current().unwrap_or_else(|| Instant::now() + limit)
 }
@@ -35,14 +35,14 @@ pub(crate) fn scope<F: Future>(deadline: Instant, future: F) -> TaskLocalFuture<
     DEADLINE.scope(deadline, future)
 }
 
-/// The layer that gives each invocation its deadline.
+/// Layer that gives each invocation its deadline.
 #[derive(Debug, Clone, Copy)]
 pub struct DeadlineLayer {
     limit: Duration,
 }
 
 impl DeadlineLayer {
-    /// Limits an invocation to this time, and to what Lambda leaves it.
+    /// Creates a layer that limits an invocation to `limit`, or to the time that Lambda leaves if that is less.
     pub fn new(limit: Duration) -> Self {
         Self { limit }
     }
@@ -56,7 +56,7 @@ impl<S> Layer<S> for DeadlineLayer {
     }
 }
 
-/// See [`DeadlineLayer`].
+/// Service that gives each invocation its deadline. See [`DeadlineLayer`].
 #[derive(Debug, Clone)]
 pub struct DeadlineService<S> {
     inner: S,
@@ -84,7 +84,7 @@ impl<S: Service<LambdaInvocation>> Service<LambdaInvocation> for DeadlineService
 fn allowed(limit: Duration, ends_at: SystemTime, now: SystemTime) -> Duration {
     match ends_at.duration_since(now) {
         Ok(left) => limit.min(left.saturating_sub(RESERVE)),
-        // Lambda hands out no event that is over. Emulators name a constant time, long past.
+        // Lambda never passes on an event whose time is over. Emulators send a constant time in the distant past.
         Err(_) => limit,
     }
 }

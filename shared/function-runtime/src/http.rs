@@ -1,8 +1,9 @@
-//! HTTP requests and responses, as API Gateway's HTTP APIs and function URLs hand them over: payload format 2.0.
+//! Handles HTTP requests and responses in the form in which API Gateway's HTTP APIs and function URLs pass them:
+//! payload format 2.0.
 //!
 //! event → [`request`] → handler → response → `response`
 //!
-//! `lambda_http` has all of this, too, but makes a URI of whatever the client has sent and panics when that is none.
+//! `lambda_http` offers all of this too, but it parses whatever the client sends as a URI, and panics if that fails.
 
 pub mod request;
 mod response;
@@ -14,8 +15,8 @@ use tower::{Service, service_fn};
 
 pub use request::{Caller, HttpRequest, UnsupportedEvent};
 
-/// A runtime that has every event answered by this handler. It is given the event as it came, so that it can answer and
-/// count one that is no HTTP request as well.
+/// Creates a runtime that answers every event with this handler. The handler is given the raw event, so that it can
+/// also answer and count an event that is not an HTTP request.
 pub fn runtime<F, R>(
     handler: F,
 ) -> Runtime<

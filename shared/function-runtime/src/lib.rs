@@ -1,10 +1,10 @@
-//! What every function of the bundle does the same.
+//! Holds the code that every function of the bundle needs.
 //!
-//! - [`start()`]: logging, as many threads as requests at once need, and an exit code for settings that are wrong;
+//! - [`start()`]: logging, as many threads as the number of requests at once requires, and an exit code for wrong settings;
 //! - [`aws`]: clients of AWS whose every call has a time budget;
 //! - [`deadline`]: one deadline for all calls of an invocation;
 //! - [`serve()`]: the Lambda runtime loop that publishes metrics after each response and on SIGTERM, in every mode of Lambda;
-//! - [`settings`]: those of the stats table, read among those of a function;
+//! - [`settings`]: the settings of the stats table, read together with those of a function;
 //! - [`http`]: requests and responses;
 //! - [`problem`]: error responses.
 

@@ -1,10 +1,11 @@
-//! Logging by Lambda's settings, without what must not be in a log.
+//! Sets up logging by Lambda's settings, and keeps events with sensitive content out of the log.
 //!
-//! `AWS_LAMBDA_LOG_LEVEL` and, where it is not set, `RUST_LOG` say how much is logged, `AWS_LAMBDA_LOG_FORMAT` whether as
-//! JSON; see [advanced logging controls](https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-advanced.html).
+//! `AWS_LAMBDA_LOG_LEVEL` or, if it is not set, `RUST_LOG` sets the log level. `AWS_LAMBDA_LOG_FORMAT` sets whether
+//! lines are JSON; see [advanced logging
+//! controls](https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-advanced.html).
 //!
-//! They hold for the code of this project. Libraries are capped at INFO whatever is asked for: below that the runtime logs
-//! whole events, with bodies and `Authorization` headers, and the SDK requests and responses.
+//! These settings apply to the code of this project. Libraries are capped at INFO whatever the level: below INFO, the
+//! runtime logs whole events, with bodies and `Authorization` headers, and the SDK logs requests and responses.
 
 use std::io::{self, Write};
 
@@ -17,18 +18,18 @@ use lambda_http::tracing::subscriber::layer::SubscriberExt;
 use lambda_http::tracing::subscriber::util::SubscriberInitExt;
 use lambda_http::tracing::subscriber::{Registry, fmt};
 
-/// The crates of this project that log, by the names that their events have as targets. One that is missing here is capped
+/// Crates of this project that log, by the first part of their events' targets. A crate that is missing here is capped
 /// like a library.
 const OWN: [&str; 9] =
     ["encode", "verify", "gc", "metrics", "function_runtime", "prometheus_dynamodb", "secrets", "sigil", "sigil_http"];
 
-/// The most that is logged of a library.
+/// Lowest level at which events of libraries are logged.
 const LIBRARIES: LevelFilter = LevelFilter::INFO;
 
 /// Sets up logging for the process.
 ///
-/// Lambda gives each function a log of its own and each line a time. Elsewhere, which is where it has set no format, several
-/// functions may write to one log: each line there begins with its time and its function's name.
+/// Lambda gives each function its own log and each line a time. Elsewhere, which is where Lambda has set no format,
+/// several functions may write to one log, so each line begins with its time and its function's name.
 pub(crate) fn init() {
     let variable = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
     let directives = variable("AWS_LAMBDA_LOG_LEVEL").or_else(|| variable("RUST_LOG")).unwrap_or_default();
@@ -56,7 +57,8 @@ fn is_own(target: &str) -> bool {
     OWN.contains(&name)
 }
 
-/// Writes an event, which comes in one piece, to the standard output.
+/// Writes events to the standard output, each after the time and the function's name. Each write must be one whole
+/// event.
 struct Stamped {
     function: String,
 }

@@ -1,4 +1,4 @@
-//! Error responses: problem details (RFC 9457).
+//! Creates error responses: problem details (RFC 9457).
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::http::UnsupportedEvent;
 
-/// An error response. What it says is for clients: never the message of a library or of AWS.
+/// An error response. Its text is for clients, and never contains a message of a library or of AWS.
 #[derive(Debug, Clone)]
 pub struct Problem {
     status: StatusCode,
@@ -19,33 +19,33 @@ pub struct Problem {
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// How many faults are named in one response.
+/// Maximum number of faults that a response names.
 const MAX_FAULTS: usize = 16;
 
-/// How much of a field's name is shown, in bytes. In JSON within JSON, as Lambda is given a response, a byte can become
-/// seven; with [`MAX_FAULTS`] that keeps every problem below 16 KB.
+/// Maximum length of a field's name, in bytes. Lambda gets a response as JSON within JSON, where a byte can become
+/// seven; with [`MAX_FAULTS`], this limit keeps every problem below 16 KB.
 const MAX_FIELD_BYTES: usize = 100;
 
-/// What is wrong in a request: the first faults, and how many there are besides. A client decides how many there are and
-/// how long their names, and must not be able to make of them a response that is too large.
+/// Faults of a request: the first ones, and the number of the others. A client controls the number of faults and the
+/// length of their names, and must not be able to cause a response that is too large.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Faults {
     first: Vec<Fault>,
     more: usize,
 }
 
-/// One member of a request that is wrong.
+/// A member of a request that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fault {
-    /// The member, as a JSON Pointer (RFC 6901) into the request's body, or a header's name. A long one is cut, and ends
-    /// with `…`.
+    /// The member, as a JSON Pointer (RFC 6901) into the request's body, or the name of a header. A long name is cut,
+    /// and then ends with `…`.
     pub field: String,
-    /// What is wrong with it, and what is allowed.
+    /// Description of what is wrong and what is allowed.
     pub detail: String,
 }
 
 impl Faults {
-    /// Adds one. `detail` has nothing of the request in it.
+    /// Adds a fault. `detail` must not contain anything of the request.
     pub fn push(&mut self, mut field: String, detail: impl Into<String>) {
         if self.first.len() == MAX_FAULTS {
             self.more += 1;
@@ -58,12 +58,12 @@ impl Faults {
         self.first.push(Fault { field, detail: detail.into() });
     }
 
-    /// Adds so many of which nothing more is known.
+    /// Adds `count` faults of which nothing else is known.
     pub fn push_unnamed(&mut self, count: usize) {
         self.more += count;
     }
 
-    /// Adds those of another list.
+    /// Adds the faults of another list.
     pub fn append(&mut self, other: Self) {
         for fault in other.first {
             self.push(fault.field, fault.detail);
@@ -71,24 +71,24 @@ impl Faults {
         self.more += other.more;
     }
 
-    /// Whether there are none.
+    /// Returns `true` if there are no faults.
     pub fn is_empty(&self) -> bool {
         self.first.is_empty() && self.more == 0
     }
 
-    /// The first ones.
+    /// Returns the faults that are named.
     pub fn named(&self) -> &[Fault] {
         &self.first
     }
 
-    /// How many there are besides.
+    /// Returns the number of faults that are not named.
     pub fn more(&self) -> usize {
         self.more
     }
 }
 
-/// The members of a problem, in the order in which they are written. Its type is `about:blank` (RFC 9457, section 4.2.1),
-/// so its title is the status's own phrase.
+/// Members of a problem, in the order in which they are written. The type is `about:blank` (RFC 9457, section 4.2.1),
+/// so the title is the phrase of the status.
 #[derive(Serialize)]
 struct Members<'a> {
     #[serde(rename = "type")]
@@ -99,7 +99,7 @@ struct Members<'a> {
     detail: &'a str,
     #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
     faults: &'a [Fault],
-    /// How many faults there are besides those named.
+    /// Number of faults besides those that are named.
     #[serde(skip_serializing_if = "is_zero")]
     more_faults: usize,
 }
@@ -109,30 +109,30 @@ fn is_zero(number: &usize) -> bool {
 }
 
 impl Problem {
-    /// A problem of this status. `error` is a stable word for programs, `detail` a sentence for people.
+    /// Creates a problem with this status. `error` is a stable word for programs, `detail` a sentence for people.
     pub fn new(status: StatusCode, error: &'static str, detail: impl Into<String>) -> Self {
         Self { status, error, detail: detail.into(), faults: Faults::default(), headers: Vec::new() }
     }
 
-    /// The event that the function was given is not a request.
+    /// Creates the problem for an event that is not a request.
     pub fn unsupported_event(event: &UnsupportedEvent) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "unsupported_event", event.to_string())
     }
 
-    /// The path is right, but it takes only the methods that `allowed` lists.
+    /// Creates the problem for a path that takes only the methods in `allowed`.
     pub fn method_not_allowed(allowed: &'static str) -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", format!("{allowed} is needed"))
             .with_header(ALLOW, HeaderValue::from_static(allowed))
     }
 
-    /// Names what is wrong in the request.
+    /// Adds the faults of the request.
     #[must_use]
     pub fn with_faults(mut self, faults: Faults) -> Self {
         self.faults = faults;
         self
     }
 
-    /// Says after what time the same request may succeed, in whole seconds and at least one.
+    /// Adds the time after which the same request may succeed, in whole seconds and at least one.
     #[must_use]
     pub fn retry_after(self, wait: Duration) -> Self {
         let seconds = wait.as_millis().div_ceil(1000).max(1);
@@ -146,7 +146,7 @@ impl Problem {
         self
     }
 
-    /// The response.
+    /// Returns the response.
     pub fn into_response(self) -> Response<Body> {
         let members = Members {
             problem_type: "about:blank",

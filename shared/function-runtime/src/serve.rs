@@ -1,4 +1,4 @@
-//! The Lambda runtime loop of a function that publishes metrics.
+//! Runs the Lambda runtime loop of a function that publishes metrics.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +9,13 @@ use tower::Service;
 
 use crate::deadline::{DeadlineLayer, DeadlineService};
 
-/// Runs the loop: gives each invocation this time at most, publishes after each response, and a last time on SIGTERM. As many
-/// invocations run at once as `AWS_LAMBDA_MAX_CONCURRENCY` says. Where Lambda takes an image of the initialised function,
-/// what was counted before is counted once.
+/// Runs the loop. It gives each invocation at most the time `limit`, publishes metrics after each response, and
+/// publishes a last time on SIGTERM. Up to `AWS_LAMBDA_MAX_CONCURRENCY` invocations run at once. If Lambda takes an
+/// image of the initialized function, the counts from before are counted once.
 ///
 /// # Errors
 ///
-/// When the Runtime API fails, which ends the environment.
+/// If the Runtime API fails, which ends the environment.
 pub async fn serve<T, S>(
     runtime: Runtime<S>,
     limit: Duration,
@@ -28,12 +28,14 @@ where
         Service<LambdaInvocation, Response = (), Error = lambda_runtime::Error, Future: Send> + Clone + Send + 'static,
 {
     let closing = publisher.clone();
-    // Lambda sends SIGTERM only to environments in which an extension is registered; this registers an empty one.
+    // Lambda sends SIGTERM only to environments in which an extension is registered. This call registers an empty one.
     lambda_runtime::spawn_graceful_shutdown_handler(move || async move { closing.close().await }).await;
     runtime
-        // The first resource is told of the image last and of the restoring first, and so sees all that others count.
+        // The resource that is registered first is notified last before the image is taken, and first after it is
+        // restored. So the publisher sees everything that other resources count.
         .register_snapstart_resource(Arc::new(publisher.clone()))
-        // Publishing comes after the response and has a budget of its own, so it is outside of the invocation's deadline.
+        // Publishing happens after the response and has its own budget, so its layer is outside the invocation's
+        // deadline.
         .layer(DeadlineLayer::new(limit))
         .layer(publisher.layer())
         .run_concurrent()

@@ -1,14 +1,14 @@
-//! The settings of the stats table, read among those of a function.
+//! Reads the settings of the stats table together with those of a function.
 
 use env_settings::EnvReader;
 use prometheus_dynamodb::{SettingsError, TableSettings, WriterSettings};
 
-/// Reads what publishing needs. `None` means that faults were noted.
+/// Reads the settings of publishing. `None` means that faults were recorded.
 pub fn writer(env: &mut EnvReader) -> Option<WriterSettings> {
     env.delegate(|variable| WriterSettings::from_variables(variable).map_err(told))
 }
 
-/// Reads what scraping and compacting need. `None` means that faults were noted.
+/// Reads the settings of scraping and compacting. `None` means that faults were recorded.
 pub fn table(env: &mut EnvReader) -> Option<TableSettings> {
     env.delegate(|variable| TableSettings::from_variables(variable).map_err(told))
 }

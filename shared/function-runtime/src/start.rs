@@ -1,4 +1,4 @@
-//! From `main` into async code.
+//! Starts a function: sets up logging and the async runtime.
 
 use std::error::Error;
 use std::io;
@@ -10,12 +10,13 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::logging;
 
-/// How many requests an environment handles at once, as Lambda's Managed Instances say; Lambda itself allows fewer.
+/// Variable that holds the number of requests that an environment handles at once. Lambda's Managed Instances set it,
+/// and Lambda itself allows fewer than `MOST_CONCURRENCY`.
 const MAX_CONCURRENCY: &str = "AWS_LAMBDA_MAX_CONCURRENCY";
 const MOST_CONCURRENCY: u32 = 10_000;
 
-/// Sets up logging as Lambda's settings say, runs `function`, and turns its error into a line in the log and a failing
-/// exit code. `function` is given the time at which the program started.
+/// Sets up logging by Lambda's settings and runs `function`. An error of `function` becomes a message on the standard
+/// error and a failing exit code. `function` is given the time at which the program started.
 pub fn start<F>(function: impl FnOnce(Instant) -> F) -> ExitCode
 where
     F: Future<Output = Result<(), Box<dyn Error + Send + Sync>>>,
@@ -25,7 +26,7 @@ where
     match run(function, started_at) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // To stderr and not by `tracing`, which puts a text of several lines into one.
+            // This goes to stderr and not through `tracing`, which would put a text of several lines into one.
             eprintln!("the function cannot run: {error}");
             let mut source = error.source();
             while let Some(cause) = source {
@@ -41,7 +42,7 @@ fn run<F>(function: impl FnOnce(Instant) -> F, started_at: Instant) -> Result<()
 where
     F: Future<Output = Result<(), Box<dyn Error + Send + Sync>>>,
 {
-    // lambda_runtime takes a value that it does not understand for 1.
+    // An invalid value must be refused here, because lambda_runtime would treat it as 1.
     let concurrency = max_concurrency(EnvReader::from_process())?;
     runtime(concurrency)?.block_on(function(started_at))
 }
@@ -51,7 +52,7 @@ fn max_concurrency(mut env: EnvReader) -> Result<u32, SettingsError> {
     env.finish(|| concurrency)
 }
 
-/// One thread is enough for one request at a time, and every other one would only add to the cold start.
+/// Creates a runtime. One thread is enough for one request at a time, and more threads would only slow the cold start.
 fn runtime(concurrency: u32) -> io::Result<Runtime> {
     let mut builder = if concurrency > 1 { Builder::new_multi_thread() } else { Builder::new_current_thread() };
     builder.enable_all().build()

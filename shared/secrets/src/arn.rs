@@ -1,4 +1,4 @@
-//! Names a secret.
+//! Parses the ARN of a secret.
 
 use std::fmt;
 

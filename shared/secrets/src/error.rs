@@ -1,32 +1,32 @@
-//! Why a secret could not be read.
+//! Defines the errors of reading a secret.
 
 use env_settings::Expected;
 
 use crate::arn::SecretArn;
 
-/// Error of reading a secret. It never repeats any part of the value.
+/// Error of reading a secret. It never repeats any part of the secret's value.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum SecretError {
-    /// Secrets Manager returned no value.
+    /// Secrets Manager returned no value, or could not be reached.
     #[error("the secret {arn} could not be read: {reason}")]
     Unavailable {
         /// The secret.
         arn: SecretArn,
-        /// Why, in words that are safe to log.
+        /// Reason, in words that are safe to log.
         reason: String,
     },
-    /// The value is not what it must be.
+    /// The value is not valid.
     #[error("the secret {arn} is wrong: {expected}")]
     Unreadable {
         /// The secret.
         arn: SecretArn,
-        /// What is wrong with it, and what is allowed.
+        /// Description of what is wrong with the value, and of what is allowed.
         expected: String,
     },
 }
 
 impl SecretArn {
-    /// Returns the error for a value, or a part of one, that is not what it must be.
+    /// Returns the error for a value, or a part of a value, that is not valid.
     pub fn unreadable(&self, expected: Expected) -> SecretError {
         SecretError::Unreadable { arn: self.clone(), expected }
     }

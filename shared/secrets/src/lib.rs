@@ -5,9 +5,9 @@
 //!                                   └─store─▶ Secrets Manager ─secret─▶ the value of this moment
 //! ```
 //!
-//! - [`source`] reads from the environment where a secret is: in the variable itself, or in Secrets Manager;
+//! - [`source`] reads from environment variables where a secret is: in the variable itself, or in Secrets Manager;
 //! - [`store`] reads Secrets Manager;
-//! - [`secret`] keeps a value and renews it. A renewal that fails never fails a request: the last good value stays.
+//! - [`secret`] keeps a value and renews it. A failed renewal never fails a request: the last good value stays in use.
 
 mod arn;
 mod error;

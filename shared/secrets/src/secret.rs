@@ -1,4 +1,4 @@
-//! A value that is renewed while it is in use.
+//! Keeps a value and renews it while it is in use.
 
 use std::fmt;
 use std::pin::Pin;
@@ -11,15 +11,16 @@ use tokio::time::Instant;
 
 use crate::error::SecretError;
 
-/// Age at which a value is read again: the longest that a rotation takes to reach an environment.
+/// Age at which a value is read again. A rotation takes at most this long to reach an environment that can read the
+/// secret.
 pub const MAX_AGE: Duration = Duration::from_secs(60);
 
-/// Pause after a renewal that failed. A renewal can make a request wait for as long as the client's time-outs allow, so
-/// this is also how rarely a request waits while Secrets Manager is out of reach.
+/// Pause after a failed renewal. A renewal can make a request wait for as long as the client's time-outs allow, so
+/// while Secrets Manager is out of reach, at most one request waits in each such pause.
 pub const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(15);
 
-/// The shortest time between two renewals for which requests asked. Anybody can send an unknown token, and must not be
-/// able to make us hammer Secrets Manager.
+/// Shortest time between two renewals that requests caused. Anybody can send an unknown token, and must not be able to
+/// cause many calls to Secrets Manager.
 pub const PAUSE_BETWEEN_MISSES: Duration = Duration::from_secs(5);
 
 /// A secret as it was read.
@@ -27,18 +28,18 @@ pub const PAUSE_BETWEEN_MISSES: Duration = Duration::from_secs(5);
 pub struct Reading<T> {
     /// The value.
     pub value: T,
-    /// Parts that could not be read and were left out, as sentences that repeat nothing of the secret. They go to the
-    /// log when they change.
+    /// Parts that could not be read and were left out, as sentences that repeat nothing of the secret. They are logged
+    /// when they change.
     pub skipped: Vec<String>,
 }
 
 type ReadingFuture<T> = Pin<Box<dyn Future<Output = Result<Reading<T>, SecretError>> + Send>>;
 type Read<T> = Box<dyn Fn(Option<Arc<T>>) -> ReadingFuture<T> + Send + Sync>;
 
-/// The current value of a secret. Clones share it.
+/// Current value of a secret. Clones share the value.
 ///
-/// The request that finds the value too old renews it. Nothing does so in the background: an environment is frozen
-/// between requests, which would cut off a call under way.
+/// The request that finds the value too old renews it. There is no renewal in the background, because an environment is
+/// frozen between requests, which would cut off a call under way.
 pub struct Secret<T> {
     shared: Arc<Shared<T>>,
 }
@@ -55,16 +56,16 @@ struct Renewal<T> {
 }
 
 struct Due {
-    /// When the value becomes too old.
+    /// Time at which the value becomes too old.
     by_age: Instant,
-    /// From when on a miss may renew it.
+    /// Time from which a miss may renew the value.
     after_miss: Instant,
-    /// The complaints of the last reading, which are logged only once: a hot environment would repeat them a million
-    /// times a month.
+    /// Complaints of the last reading. A complaint is logged only once, because a busy environment would repeat it a
+    /// million times a month.
     complaints: Vec<String>,
 }
 
-/// Creates the counter of renewals that failed. Register it with the metrics that are published.
+/// Creates the counter of failed renewals. Register it with the metrics that are published.
 pub fn failures() -> IntCounter {
     let help = "Renewals of a secret that failed; the value before it stayed in use.";
     IntCounter::new("secret_renewal_failures_total", help).expect("the name is valid")
@@ -76,12 +77,12 @@ impl<T: Send + Sync> Secret<T> {
         Self { shared: Arc::new(Shared { value: RwLock::new(Arc::new(value)), renewal: None }) }
     }
 
-    /// Creates a value that `read` returns, now and at each renewal, when it is given the value in use. `failures`
-    /// counts renewals that fail.
+    /// Creates a value that `read` returns, now and at each renewal. `read` is given the value in use, if there is one.
+    /// `failures` counts failed renewals.
     ///
     /// # Errors
     ///
-    /// If the first reading fails, for then there is no value to use.
+    /// If the first reading fails, since there is no value to use then.
     pub async fn load<F>(
         read: impl Fn(Option<Arc<T>>) -> F + Send + Sync + 'static,
         failures: IntCounter,
@@ -100,7 +101,7 @@ impl<T: Send + Sync> Secret<T> {
     /// Returns the value, renewed if it is too old.
     pub async fn get(&self) -> Arc<T> {
         if let Some(renewal) = &self.shared.renewal
-            // Whoever comes while another renews it goes on with what there is.
+            // A request that comes while another one renews the value uses the present value.
             && let Ok(mut due) = renewal.due.try_lock()
             && Instant::now() >= due.by_age
         {
@@ -109,8 +110,8 @@ impl<T: Send + Sync> Secret<T> {
         self.shared.value()
     }
 
-    /// Returns the value, renewed because a request presented something that it does not know, such as a token from
-    /// after a rotation. Misses that follow closely do not renew it again.
+    /// Returns the value, renewed because a request presented something that the value does not contain, such as a
+    /// token from after a rotation. Misses in quick succession do not renew it again.
     pub async fn get_after_miss(&self) -> Arc<T> {
         if let Some(renewal) = &self.shared.renewal {
             let mut due = renewal.due.lock().await;
@@ -130,8 +131,8 @@ impl<T> Shared<T> {
     }
 
     async fn renew(&self, renewal: &Renewal<T>, due: &mut Due) {
-        // Noted before the reading begins: a caller that gives up in the middle of it drops this future, and the next
-        // one must not have to wait as long again.
+        // The pause is set before the reading begins: a caller that gives up waiting drops this future, and the next
+        // caller must not have to wait as long again.
         due.pause();
         match (renewal.read)(Some(self.value())).await {
             Ok(Reading { value, skipped }) => {
@@ -189,7 +190,8 @@ mod tests {
     use crate::arn::SecretArn;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    /// Gives 0, 1, 2 … and fails at those that it is told.
+    /// Returns a secret whose reads give 0, 1, 2 …, and those listed in `failing` fail; with the number of reads and
+    /// the counter of failures.
     async fn counting(failing: &'static [u32]) -> (Secret<u32>, Arc<AtomicU32>, IntCounter) {
         let (reads, failures) = (Arc::new(AtomicU32::new(0)), failures());
         let counter = Arc::clone(&reads);

@@ -1,4 +1,4 @@
-//! Reads from the environment where a secret is.
+//! Reads from environment variables where a secret is.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use crate::error::SecretError;
 use crate::secret::{Reading, Secret};
 use crate::store::SecretStore;
 
-/// Parses the value of a variable, or returns what is allowed instead.
+/// Parser of a variable's value. Its error says what is allowed.
 pub type Parse<T> = fn(&str) -> Result<T, Expected>;
 
-/// Parses a value in Secrets Manager, given the one in use. A value changes while environments run, so this takes what
-/// it can use of it, and refuses only a value that is of no use at all.
+/// Parser of a value in Secrets Manager, given the value in use. The value may change while environments run, so the
+/// parser takes the parts that it can use, and refuses only a value of which it can use nothing.
 pub type ParseStored<T> = fn(&str, held: Option<&T>) -> Result<Reading<T>, Expected>;
 
-/// The place of a secret.
+/// Place of a secret.
 pub enum Source<T> {
     /// In the variable itself.
     Literal(T),
@@ -27,11 +27,11 @@ pub enum Source<T> {
 }
 
 impl<T: Send + Sync> Source<T> {
-    /// Loads the secret. One in Secrets Manager is read and parsed now, and at each renewal.
+    /// Loads the secret. A secret in Secrets Manager is read and parsed now, and at each renewal.
     ///
     /// # Errors
     ///
-    /// If Secrets Manager cannot be read now, or the value is refused.
+    /// If Secrets Manager cannot be read now, or if the value is refused.
     pub async fn load(
         self,
         store: SecretStore,
@@ -68,8 +68,8 @@ impl<T> fmt::Debug for Source<T> {
     }
 }
 
-/// Reads a secret that must be there: in the variable `name`, or in Secrets Manager under the ARN in `arn_name`. `None`
-/// means that a fault was noted.
+/// Reads a secret that is required: from the variable `name`, or from Secrets Manager under the ARN in the variable
+/// `arn_name`. `None` means that a fault was recorded.
 pub fn required<T>(
     env: &mut EnvReader,
     name: &'static str,
@@ -85,8 +85,8 @@ pub fn required<T>(
     }
 }
 
-/// Like [`required`], for a secret that may be absent. `None` outside means that a fault was noted, `None` inside that
-/// neither variable is set.
+/// Reads a secret as [`required`] does, but the secret may be absent. The outer `None` means that a fault was recorded,
+/// the inner `None` that neither variable is set.
 pub fn optional<T>(
     env: &mut EnvReader,
     name: &'static str,
@@ -94,7 +94,7 @@ pub fn optional<T>(
     parse: impl FnOnce(&str) -> Result<T, Expected>,
 ) -> Option<Option<Source<T>>> {
     let literal = env.optional_secret(name, parse);
-    // Not repeated either: who confuses the two variables puts the secret here.
+    // A fault must not repeat this value either: someone who confuses the two variables puts the secret here.
     let arn = env.optional_secret(arn_name, SecretArn::parse);
     match (literal?, arn?) {
         (Some(_), Some(_)) => {

@@ -10,7 +10,7 @@ use crate::error::SecretError;
 
 /// Label of the current version.
 const CURRENT: &str = "AWSCURRENT";
-/// Label of the version before it. Secrets Manager moves this label by itself.
+/// Label of the previous version. Secrets Manager moves this label by itself.
 const PREVIOUS: &str = "AWSPREVIOUS";
 
 /// A client of Secrets Manager.
@@ -20,7 +20,7 @@ pub struct SecretStore {
 }
 
 impl SecretStore {
-    /// Wraps a client. Its time-outs bound how long a request can wait for a renewal.
+    /// Wraps a client. The client's time-outs limit how long a request can wait for a renewal.
     pub fn new(client: Client) -> Self {
         Self { client }
     }
@@ -30,7 +30,7 @@ impl SecretStore {
         self.version(arn, CURRENT).await?.ok_or_else(|| arn.unreadable("it has no current value".to_owned()))
     }
 
-    /// Returns the value before the current one, if there was one.
+    /// Returns the previous value, if there is one.
     pub async fn previous(&self, arn: &SecretArn) -> Result<Option<String>, SecretError> {
         self.version(arn, PREVIOUS).await
     }
@@ -50,12 +50,13 @@ impl SecretStore {
     }
 }
 
-/// Returns why a call failed, with nothing of its answer but the name of the error. The SDK's own text has the whole
-/// answer in it if that could not be parsed, and so the secret.
+/// Returns the reason for which a call failed, with nothing of the answer but the name and the message of a refusal.
+/// The SDK's own text contains the whole answer if that cannot be parsed, and thus may contain the secret.
 fn reason(error: &SdkError<GetSecretValueError, HttpResponse>) -> String {
     match error {
         SdkError::TimeoutError(_) => "Secrets Manager did not answer in time".to_owned(),
-        // From before the request was sent, and from the connection: neither has seen an answer.
+        // These errors come from before the request was sent or from the connection, so they contain nothing of an
+        // answer.
         SdkError::ConstructionFailure(_) => format!("it could not be asked for: {}", DisplayErrorContext(error)),
         SdkError::DispatchFailure(failure) => {
             let cause = failure.as_connector_error().map(|cause| DisplayErrorContext(cause).to_string());

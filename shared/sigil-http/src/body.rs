@@ -1,4 +1,4 @@
-//! Reads a request's JSON, member by member, and reports all faults at once.
+//! Reads a request's JSON, one member at a time, and reports all faults at once.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,11 +14,13 @@ use sigil::store::MAX_RECORD_BYTES;
 
 use crate::error::{ApiError, canonical_faults};
 
-/// The longest body that is read, in bytes. Its data must fit into a record in canonical form, and no other spelling is
-/// more than three times as long: `\u00e9` has six bytes and stands for two.
+/// Length of the longest body that is read, in bytes. The data must fit into a record in canonical form, and escaping
+/// all characters beyond ASCII makes a text at most three times as long: `\u00e9` has six bytes and stands for two. A
+/// body that is longer, because of escaped ASCII characters or white space, is refused even if its canonical form would
+/// fit.
 pub const MAX_BODY_BYTES: usize = 3 * MAX_RECORD_BYTES;
 
-/// Returns the text of a request's body, which must be declared to be JSON.
+/// Returns the text of a request's body, whose `Content-Type` must be JSON.
 pub fn text(request: &HttpRequest) -> Result<Cow<'_, str>, ApiError> {
     if !is_json(request.header("content-type").unwrap_or_default()) {
         return Err(ApiError::UnsupportedMediaType);
@@ -29,7 +31,7 @@ pub fn text(request: &HttpRequest) -> Result<Cow<'_, str>, ApiError> {
     })
 }
 
-/// The members of a request's body, which must be a JSON object. Take each by its name: faults are noted, and
+/// Members of a request's body, which must be a JSON object. Take each member by its name. Faults are collected, and
 /// [`finish`](Self::finish) reports them all.
 #[derive(Debug, Default)]
 pub struct JsonObject<'a> {
@@ -39,8 +41,8 @@ pub struct JsonObject<'a> {
 }
 
 impl<'a> JsonObject<'a> {
-    /// Parses a request's body, whose members may have these names. It refuses others, for a misspelt one would have no
-    /// effect, and no one would notice.
+    /// Parses a request's body, whose members may only have these names. Others are refused: a misspelled member would
+    /// have no effect, and nobody would notice.
     pub fn read(text: &'a str, names: &'static [&'static str]) -> Result<Self, ApiError> {
         let mut deserializer = serde_json::Deserializer::from_str(text);
         let this = deserializer.deserialize_map(Members(names)).and_then(|this| deserializer.end().map(|()| this));
@@ -54,7 +56,7 @@ impl<'a> JsonObject<'a> {
         })
     }
 
-    /// Takes a member that must be there.
+    /// Takes a member that is required.
     pub fn required(&mut self, name: &str) -> Option<&'a RawValue> {
         let member = self.take(name);
         if member.is_none() {
@@ -84,7 +86,7 @@ impl<'a> JsonObject<'a> {
         }
     }
 
-    /// Parses a member as this type; `expected` says what is allowed.
+    /// Parses a member as a `T`. `expected` says what is allowed, for the fault.
     pub fn typed<T: DeserializeOwned>(&mut self, name: &str, raw: &RawValue, expected: &str) -> Option<T> {
         let value = serde_json::from_str(raw.get()).ok();
         if value.is_none() {
@@ -93,16 +95,16 @@ impl<'a> JsonObject<'a> {
         value
     }
 
-    /// Notes a fault; `field` is a JSON Pointer into the body, or a header's name.
+    /// Records a fault. `field` is a JSON Pointer into the body, or the name of a header.
     pub fn refuse(&mut self, field: impl Into<String>, detail: impl Into<String>) {
         self.faults.push(field.into(), detail);
     }
 
-    /// Returns what `build` makes of the members, or all faults.
+    /// Returns the value that `build` makes of the members, or all faults.
     ///
     /// # Panics
     ///
-    /// If `build` returns `None` although no fault was noted.
+    /// If `build` returns `None` although no fault was recorded.
     pub fn finish<T>(mut self, build: impl FnOnce() -> Option<T>) -> Result<T, ApiError> {
         self.faults.append(self.unknown);
         if self.faults.is_empty() {
@@ -113,7 +115,8 @@ impl<'a> JsonObject<'a> {
     }
 }
 
-/// Reads the members that have these names, and notes all others: none of them is kept, however many there are.
+/// Visits an object: keeps the members that have these names and records all others as faults. None of those is kept,
+/// however many there are.
 struct Members(&'static [&'static str]);
 
 impl<'de> Visitor<'de> for Members {
@@ -143,7 +146,8 @@ impl<'de> Visitor<'de> for Members {
     }
 }
 
-/// Returns whether this is `application/json` or a type based on it (RFC 6839, section 3.1), whatever its parameters.
+/// Returns whether the media type is `application/json` or based on it (RFC 6839, section 3.1), whatever its
+/// parameters.
 fn is_json(media_type: &str) -> bool {
     let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))

@@ -1,4 +1,4 @@
-//! The errors of a request.
+//! Defines the errors of a request, and turns them into responses.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use sigil::revoke::RevokeError;
 use sigil::store::StorageError;
 use sigil::verify::VerifyError;
 
-/// `Retry-After` of a request that failed because the store did.
+/// `Retry-After` of a request that failed because the store failed.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Error of a request.
@@ -25,13 +25,13 @@ pub enum ApiError {
     /// There is no such route.
     #[error("there is no such route; {0}")]
     NotFound(&'static str),
-    /// The route takes only other methods.
+    /// The route does not take this method.
     #[error("{allowed} is needed")]
     MethodNotAllowed {
-        /// The methods that it takes.
+        /// The methods that the route takes.
         allowed: &'static str,
     },
-    /// The request does not say that its body is JSON.
+    /// The request's `Content-Type` is not JSON.
     #[error("the header Content-Type must be application/json")]
     UnsupportedMediaType,
     /// The request's body is not JSON.
@@ -45,13 +45,13 @@ pub enum ApiError {
     /// The request's body is not text.
     #[error("the body is not JSON: {0}")]
     NoText(NoText),
-    /// The request's body is longer than any spelling of a record.
+    /// The request's body is longer than [`MAX_BODY_BYTES`](crate::body::MAX_BODY_BYTES).
     #[error("the body has more than {limit} bytes, and no record is as large")]
     TooLarge {
-        /// What is allowed.
+        /// Length of the longest body that is read, in bytes.
         limit: usize,
     },
-    /// Members of the request are not what they must be.
+    /// Members of the request are missing, unknown or not valid.
     #[error("the request is invalid: faults lists what is wrong with it")]
     Invalid(Faults),
     /// There is no such sigil.
@@ -60,7 +60,7 @@ pub enum ApiError {
     /// The idempotency key was used for another request.
     #[error("the idempotency key was used before, for another request")]
     Conflict,
-    /// Somebody else changed the stored record.
+    /// The stored record was changed by something other than this service.
     #[error("the record is damaged")]
     Damaged,
     /// The store failed.
@@ -69,7 +69,7 @@ pub enum ApiError {
 }
 
 impl ApiError {
-    /// Returns the status of the answer.
+    /// Returns the status of the response.
     pub fn status(&self) -> StatusCode {
         match self {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -91,7 +91,7 @@ impl ApiError {
         }
     }
 
-    /// Returns the word for programs and for metrics.
+    /// Returns the reason, for programs and for metrics.
     pub fn reason(&self) -> ErrorReason {
         match self {
             Self::UnsupportedMediaType => ErrorReason::UnsupportedMediaType,
@@ -108,7 +108,7 @@ impl ApiError {
         }
     }
 
-    /// Returns the answer to the client. The cause goes to the log and nowhere else.
+    /// Returns the response to the client. The cause is only logged.
     pub fn into_problem(self) -> Problem {
         if self.status().is_server_error() {
             tracing::error!(error = &self as &dyn std::error::Error, "a request failed");

@@ -1,8 +1,8 @@
-//! HTTP, as far as the functions of sigils share it.
+//! Holds the HTTP code that the functions of sigils share.
 //!
-//! - [`path`] has the paths of the routes;
-//! - [`body`] reads a request's JSON, member by member, and reports all faults at once;
-//! - [`error`] turns errors into a status, a word for programs and metrics, and a problem (RFC 9457);
+//! - [`path`] holds the paths of the routes;
+//! - [`body`] reads a request's JSON, one member at a time, and reports all faults at once;
+//! - [`error`] turns an error into a status, a word for programs and metrics, and a problem (RFC 9457);
 //! - [`reply`] makes a JSON response.
 
 pub mod body;

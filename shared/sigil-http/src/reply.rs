@@ -1,4 +1,4 @@
-//! JSON responses.
+//! Makes JSON responses.
 
 use lambda_http::http::header::CONTENT_TYPE;
 use lambda_http::http::{HeaderValue, StatusCode};
@@ -9,7 +9,7 @@ use serde::Serialize;
 ///
 /// # Panics
 ///
-/// If the body cannot be JSON, such as a map whose keys are not strings.
+/// If the body cannot be written as JSON, such as a map whose keys are not strings.
 pub fn json(status: StatusCode, body: &impl Serialize) -> Response<Body> {
     let mut response = Response::new(Body::Text(serde_json::to_string(body).expect("the body is JSON")));
     *response.status_mut() = status;

@@ -1,7 +1,8 @@
-//! Canonical JSON: one text for all spellings of the same data (RFC 8785, the JSON Canonicalization Scheme).
+//! Writes canonical JSON: one text for all spellings of the same data (RFC 8785, the JSON Canonicalization Scheme).
 //!
-//! Two documents that differ must not have one canonical text, or a digest could not tell them apart. So data must be
-//! I-JSON (RFC 7493): duplicate names, lone surrogates, and numbers that canonical form would change are refused.
+//! Two different documents must not have the same canonical text, or a digest could not tell them apart. So data must
+//! be I-JSON (RFC 7493): duplicate names, lone surrogates, and numbers that the canonical form would change are
+//! refused.
 
 mod number;
 mod writer;
@@ -10,13 +11,14 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
-/// The deepest nesting of arrays and objects.
+/// Maximum depth to which arrays and objects may be nested.
 pub const MAX_DEPTH: usize = 64;
 
-/// The most faults that are named of one document; others are counted.
+/// Maximum number of faults of a document that are named. Further faults are only counted.
 const MAX_FAULTS: usize = 20;
 
-/// The longest path to a fault that is shown, in characters: names can be of any length.
+/// Length of a path to a fault after which no further name is appended, in bytes. Also the largest number of characters
+/// that is shown of one name, since names can have any length.
 const MAX_POINTER_CHARACTERS: usize = 256;
 
 /// A JSON document in its canonical text.
@@ -54,7 +56,7 @@ impl CanonicalJson {
 
 impl fmt::Debug for CanonicalJson {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // It can be long, and it is the client's own.
+        // The text can be long, and is the client's own data.
         write!(f, "CanonicalJson({} bytes)", self.0.len())
     }
 }
@@ -75,7 +77,7 @@ pub enum CanonicalError {
     },
 }
 
-/// The place at which a text stops being JSON.
+/// Position at which a text stops being JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("see line {line}, column {column}")]
 pub struct Position {
@@ -91,34 +93,36 @@ impl Position {
     }
 }
 
-/// A place where a document is not I-JSON.
+/// A fault that makes a document not I-JSON.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{pointer:?}: {reason}")]
 pub struct CanonicalFault {
-    /// The place, as a JSON Pointer (RFC 6901). Of one that is longer than 256 characters, the beginning.
+    /// Place of the fault, as a JSON Pointer (RFC 6901). Only the first 256 characters of a name are shown, and nothing
+    /// follows once the pointer has more than 256 bytes.
     pub pointer: String,
-    /// The rule that is broken there.
+    /// Rule that the document breaks there.
     pub reason: CanonicalReason,
 }
 
 /// A rule of I-JSON that a document breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CanonicalReason {
-    /// RFC 7493, section 2.3.
+    /// A name that occurs twice in its object (RFC 7493, section 2.3).
     #[error("the name occurs twice in its object")]
     DuplicateName,
-    /// RFC 7493, section 2.1.
+    /// A string with a lone surrogate (RFC 7493, section 2.1).
     #[error("a string holds a lone surrogate")]
     LoneSurrogate,
-    /// RFC 7493, section 2.2.
+    /// A number that a double cannot hold exactly (RFC 7493, section 2.2).
     #[error("the number cannot be kept exactly as a double; send it as a string")]
     InexactNumber,
-    /// Deeper than [`MAX_DEPTH`].
+    /// Nesting deeper than [`MAX_DEPTH`].
     #[error("arrays and objects are nested more than {MAX_DEPTH} deep")]
     TooDeep,
 }
 
-/// Appends a name or an index to a JSON Pointer, as a token (RFC 6901, section 3). Of a long one, as much as is ever shown.
+/// Appends a name or an index to a JSON Pointer as a reference token (RFC 6901, section 3). Cuts a long token to the
+/// number of characters that is shown at most.
 pub fn push_token(pointer: &mut String, token: &str) {
     pointer.push('/');
     for character in token.chars().take(MAX_POINTER_CHARACTERS) {
@@ -168,7 +172,7 @@ mod tests {
             "string": "\u20ac$\u000F\u000aA'\u0042\u0022\u005c\\\"\/",
             "literals": [null, true, false]
         }"#;
-        // Of the example's numbers, the first is not kept exactly; section 3.2.2 prints what remains of it.
+        // A double does not hold the first of the example's numbers exactly; section 3.2.2 prints the rounded number.
         assert_eq!(faults(input), [("/numbers/0".to_owned(), CanonicalReason::InexactNumber)]);
         let input = input.replace("333333333.33333329", "333333333.3333333");
         let expected = r#"{"literals":[null,true,false],"numbers":[333333333.3333333,1e+30,4.5,0.002,1e-27],"string":"€$\u000f\nA'B\"\\\\\"/"}"#;
@@ -278,11 +282,11 @@ mod tests {
             r#"{"":[],"\"":2,"\\":1,"a":{},"a\nb":3}"#
         );
         assert_eq!(faults(r#"{"b":1,"a":{"x":1,"x":2},"b":{"y":1e400},"\u0062":3}"#).len(), 4);
-        // Beside each other in UTF-8 and in code points, the other way round in UTF-16.
+        // These two are adjacent by code point and in UTF-8, but in the opposite order in UTF-16.
         assert_eq!(canonical("{\"\u{ffff}\":1,\"\u{10000}\":2}"), "{\"\u{10000}\":2,\"\u{ffff}\":1}");
     }
 
-    /// A document of any shape, whose numbers are exact.
+    /// Generates documents of any shape, whose numbers are exact.
     fn any_document() -> impl Strategy<Value = serde_json::Value> {
         let leaf = prop_oneof![
             Just(serde_json::Value::Null),

@@ -1,4 +1,4 @@
-//! The keys that tokens are signed with and checked against: Ed25519 (RFC 8032), as a JWK Set (RFC 7517, RFC 8037).
+//! Parses and holds the keys that sign tokens and check them: Ed25519 (RFC 8032), as a JWK Set (RFC 7517, RFC 8037).
 //!
 //! ```json
 //! {"keys":[
@@ -7,11 +7,12 @@
 //! ]}
 //! ```
 //!
-//! The first key is the active one: it signs. The others are still accepted, so that a key can be replaced without making
-//! the tokens of the one before invalid; their private part is not needed any more.
+//! The first key is the active one: it signs. The others are still accepted, so a key can be replaced without
+//! invalidating the tokens that it signed. Accepted keys need no private part.
 //!
-//! Or as seeds, from which both parts of a key are derived. `seed` is the active one's; `other_seeds`, which may be
-//! absent, are those of keys that are accepted besides, older ones or one that is to become active:
+//! Alternatively, the keys are given as seeds, from which both parts of a key are derived. `seed` is that of the active
+//! key. `other_seeds`, which may be absent, are those of other accepted keys, either older ones or one that is to
+//! become active:
 //!
 //! ```json
 //! {"seed":"<32 to 256 random characters>","other_seeds":["<as long>"]}
@@ -31,10 +32,10 @@ use secrets::{Reading, Secret};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The longest `kid`, in bytes: it stands in every token.
+/// Length of the longest `kid`, in bytes: every token carries one.
 const MAX_KID_BYTES: usize = 64;
 
-/// The public keys, which check tokens.
+/// Public keys, which check tokens.
 #[derive(Clone)]
 pub struct VerifyingKeys {
     keys: Vec<VerifyingKey>,
@@ -46,7 +47,7 @@ struct VerifyingKey {
     decoding: DecodingKey,
 }
 
-/// Public and private keys: the active one signs, and all check.
+/// Public and private keys: the active key signs, and all keys check.
 #[derive(Clone)]
 pub struct SigningKeys {
     active: EncodingKey,
@@ -56,10 +57,10 @@ pub struct SigningKeys {
 /// Error of checking a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadSignature {
-    /// It names a key that is not among these.
+    /// The signature names a key that is not in the key set.
     #[error("the signature names a key that is not known")]
     UnknownKey,
-    /// The key that it names has not made it, or there is none.
+    /// The signature was not made by the key that it names, or there is none.
     #[error("there is no valid signature")]
     Invalid,
 }
@@ -67,7 +68,7 @@ pub enum BadSignature {
 /// Error of a key set. It never repeats any part of a private key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeysError {
-    /// It is not JSON, or a member is not what it must be.
+    /// The key set is not JSON, or one of its members has the wrong type.
     #[error("{FORMATS}; see line {line}, column {column}")]
     NotAKeySet {
         /// The line, from 1.
@@ -75,18 +76,18 @@ pub enum KeysError {
         /// The column, from 1.
         column: usize,
     },
-    /// It has neither `keys` nor `seed`, or both.
+    /// The key set has neither `keys` nor `seed`, or both.
     #[error("{FORMATS}, and not both or neither")]
     NotOneFormat,
-    /// There is no key in it.
+    /// The key set is empty.
     #[error("at least one key is needed")]
     Empty,
-    /// A key is not what it must be.
+    /// A key is not valid.
     #[error("key {index}: {fault}")]
     Key {
-        /// Which key, from 0. With seeds, the active one is 0 and the others follow.
+        /// Index of the key, from 0. With seeds, the active key has index 0 and the others follow.
         index: usize,
-        /// The key's fault.
+        /// Fault of the key.
         fault: KeyFault,
     },
 }
@@ -94,25 +95,25 @@ pub enum KeysError {
 /// A fault of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyFault {
-    /// It is not an object of texts.
+    /// The key is not an object whose members are strings.
     #[error("a JWK is needed: an object whose members kty, crv, kid, x and d are strings")]
     NotAJwk,
-    /// It is another kind of key.
+    /// The key is of another kind.
     #[error("kty must be OKP and crv Ed25519")]
     NotEd25519,
-    /// Its name cannot stand in a token.
+    /// The key's name cannot be used in a token.
     #[error("kid must be 1 to {MAX_KID_BYTES} printable ASCII characters without spaces")]
     Kid,
-    /// Two keys have one name.
+    /// Two keys have the same name.
     #[error("two keys have this kid")]
     DuplicateKid,
-    /// Its public part is malformed.
+    /// The public part is malformed.
     #[error("x must be 32 bytes in base64url without padding")]
     X,
-    /// Its private part is malformed.
+    /// The private part is malformed.
     #[error("d must be 32 bytes in base64url without padding")]
     D,
-    /// The two parts belong to different keys.
+    /// The public and the private part belong to different keys.
     #[error("d and x are not parts of one key")]
     Mismatch,
     /// The seed is too short, too long, or has characters other than printable ASCII without spaces.
@@ -122,7 +123,7 @@ pub enum KeyFault {
         seed::MAX_SEED_CHARACTERS
     )]
     Seed,
-    /// `other_seeds` is no list.
+    /// `other_seeds` is not a list.
     #[error("other_seeds must be a list")]
     OtherSeeds,
     /// The active key has no private part.
@@ -130,13 +131,13 @@ pub enum KeyFault {
     NoPrivatePart,
 }
 
-/// The allowed formats.
+/// Description of the allowed formats.
 const FORMATS: &str = r#"a JWK Set such as {"keys":[…]} or seeds such as {"seed":"…","other_seeds":["…"]} are needed"#;
 
-/// Either format. Other members are allowed and ignored, as RFC 7517 asks.
+/// A key set in either format. Other members are allowed and ignored, as RFC 7517 requires.
 #[derive(Deserialize)]
 struct Document {
-    // Values, so that one of another kind is a fault of its own and not of the whole.
+    // These are `Value`s, so that an element of the wrong type is a fault of that key alone and not of the whole set.
     keys: Option<Vec<Value>>,
     seed: Option<Value>,
     other_seeds: Option<Value>,
@@ -163,7 +164,7 @@ fn seed_key(value: &Value) -> Result<Jwk, KeyFault> {
     seed::key(value.as_str().ok_or(KeyFault::Seed)?)
 }
 
-/// A key, by the members that matter.
+/// A key, reduced to the members that are used.
 #[derive(Deserialize)]
 struct Jwk {
     kty: String,
@@ -189,19 +190,19 @@ struct PublicJwk {
 }
 
 impl VerifyingKeys {
-    /// Parses a key set. It checks private parts, and drops them.
+    /// Parses a key set. Checks private parts and drops them.
     pub fn parse(text: &str) -> Result<Self, KeysError> {
         Ok(Parsed::of(text)?.without_faults()?.verifying)
     }
 
-    /// Like [`parse`](Self::parse), for a setting: the error is a sentence.
+    /// Parses a setting as [`parse`](Self::parse) does. The error is a sentence.
     pub fn parse_setting(text: &str) -> Result<Self, String> {
         Self::parse(text).map_err(|error| error.to_string())
     }
 
-    /// Parses a key set that changes while keys are in use. It leaves out keys that cannot be parsed, as long as one
-    /// can. With keys in use, the active key must be among those: whoever signs keeps the active key in use until then,
-    /// and its tokens must stay valid.
+    /// Parses a key set that changes while keys are in use. Leaves out keys that cannot be parsed, as long as one key
+    /// can. If keys are in use already (`held`), the active key must be among those that can be parsed: until it can,
+    /// the function that signs keeps using the previous active key, whose tokens must stay valid.
     pub fn parse_stored(text: &str, held: Option<&Self>) -> Result<Reading<Self>, String> {
         let parsed = Parsed::of(text).map_err(|error| error.to_string())?;
         if let (Some(_), Err(fault)) = (held, &parsed.active) {
@@ -221,7 +222,7 @@ impl VerifyingKeys {
 
     /// Checks a signature made by [`SigningKeys::sign`].
     pub(crate) fn check(&self, text: &str, signature: &str) -> Result<(), BadSignature> {
-        // The signature itself has no dot, a key's name can have.
+        // The signature contains no dot, but a key's name may.
         let (kid, signature) = signature.rsplit_once('.').ok_or(BadSignature::Invalid)?;
         let key = self.decoding(kid).ok_or(BadSignature::UnknownKey)?;
         match jsonwebtoken::crypto::verify(signature, text.as_bytes(), key, Algorithm::EdDSA) {
@@ -246,13 +247,13 @@ impl SigningKeys {
         Ok(Self { active: parsed.active?.ok_or(no_private_part)?, verifying: parsed.verifying })
     }
 
-    /// Like [`parse`](Self::parse), for a setting: the error is a sentence.
+    /// Parses a setting as [`parse`](Self::parse) does. The error is a sentence.
     pub fn parse_setting(text: &str) -> Result<Self, String> {
         Self::parse(text).map_err(|error| error.to_string())
     }
 
-    /// Parses a key set that changes while keys are in use. It leaves out keys that cannot be parsed, except for the
-    /// active one.
+    /// Parses a key set that changes while keys are in use. Leaves out keys that cannot be parsed, but the active key
+    /// must be among those that can.
     pub fn parse_stored(text: &str, _held: Option<&Self>) -> Result<Reading<Self>, String> {
         let parsed = Parsed::of(text).map_err(|error| error.to_string())?;
         let skipped = skipped(&parsed.faults);
@@ -289,8 +290,8 @@ impl AsRef<VerifyingKeys> for SigningKeys {
     }
 }
 
-/// Checks something with the keys in use and, if they lack the key that it names, with renewed ones: a key may have
-/// become active since they were read.
+/// Runs a check with the keys in use and, if they lack the key that the checked text names, again with renewed keys:
+/// that key may have become active since the keys were read.
 pub(crate) async fn check_with<K, T>(
     keys: &Secret<K>,
     check: impl Fn(&VerifyingKeys) -> Result<T, BadSignature>,
@@ -304,11 +305,11 @@ where
     }
 }
 
-/// Returns a key set of one new random key, with its private part, in one line.
+/// Returns a key set of one new random key with its private part, as one line.
 ///
 /// # Panics
 ///
-/// If the machine has no randomness to give.
+/// If the system's random number generator fails.
 pub fn generate(kid: &str) -> String {
     let pair = Ed25519KeyPair::generate().expect("the machine gives randomness");
     let seed: Curve25519SeedBin<'_> =
@@ -324,13 +325,13 @@ pub fn generate(kid: &str) -> String {
     .to_string()
 }
 
-/// A key set in which single keys may be wrong.
+/// A parsed key set, in which some keys may be faulty.
 struct Parsed {
-    /// The first key's private part, if it has one; its fault, if it cannot be read.
+    /// Private part of the first key, if the key has one; the fault if the key cannot be parsed.
     active: Result<Option<EncodingKey>, KeysError>,
-    /// The public side of all that can be read.
+    /// Public parts of all keys that can be parsed.
     verifying: VerifyingKeys,
-    /// Those that cannot, that of the first key among them.
+    /// Faults of the keys that cannot be parsed, including the first.
     faults: Vec<KeysError>,
 }
 

@@ -1,5 +1,5 @@
-//! Who can write the table but has no key cannot make a record say something else: every route that uses a record finds
-//! it out, and none of them makes it good again.
+//! Shows that someone who can write the table but has no key cannot make a record say something else: every route that
+//! uses a record detects the change, and no route repairs the record.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ const LIFETIMES: Lifetimes = Lifetimes { max_ttl_seconds: 1000, retention_second
 
 type Item = HashMap<String, AttributeValue>;
 
-/// What is done to a record, and how.
+/// Name of a change to a record, and the change itself.
 type Attack<'a> = (&'static str, &'a dyn Fn(&mut Item));
 
 struct Service {
@@ -33,7 +33,7 @@ struct Service {
     verifier: Verifier<DynamoDbStore>,
 }
 
-/// A time far ahead: DynamoDB Local expires items by its own clock, and must leave these alone.
+/// Returns a time far ahead. DynamoDB Local expires items by its own clock, and must not expire these.
 fn at(seconds: u64) -> Timestamp {
     Timestamp::from_seconds(4_000_000_000 + seconds).unwrap()
 }
@@ -79,7 +79,7 @@ impl Service {
         self.client.put_item().table_name(tables::SIGILS).set_item(Some(item)).send().await.unwrap();
     }
 
-    /// What each route makes of the record that is stored.
+    /// Asserts that every route finds the stored record damaged, and that no route changes it.
     async fn is_found_out(&self, record: &SigilRecord, key: &str, how: &str) {
         let stored = self.item(record.id).await;
         let verification = self.verifier.verify(&record.token, None, at(1)).await.unwrap();
@@ -148,7 +148,8 @@ async fn a_changed_record_is_found_out_on_every_route() {
     assert_eq!(service.verifier.verify(&record.token, None, at(1)).await.unwrap().verdict, Verdict::Revoked);
 }
 
-/// The documented limit: a record put back as a whole is as it was signed. Only who may write the table is kept from it.
+/// Shows the documented limit: a record that is put back as a whole has a valid signature. Only IAM prevents that, by
+/// restricting who may write the table.
 #[tokio::test]
 async fn a_record_put_back_as_it_was_passes() {
     let service = Service::start().await;

@@ -1,4 +1,4 @@
-//! What every store promises, shown of the one in memory and of the one in DynamoDB.
+//! Holds the store in memory and the one in DynamoDB to the same contract.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ use tempfile::TempDir;
 
 const LIFETIMES: Lifetimes = Lifetimes { max_ttl_seconds: 1000, retention_seconds: 100 };
 
-/// A time far ahead: DynamoDB Local expires items by its own clock, and must leave these alone.
+/// Returns a time far ahead. DynamoDB Local expires items by its own clock, and must not expire these.
 fn at(seconds: u64) -> Timestamp {
     Timestamp::from_seconds(4_000_000_000 + seconds).unwrap()
 }
@@ -59,7 +59,7 @@ async fn keeps_its_contract(store: impl Store) {
     assert_eq!(store.load(record.id).await.unwrap(), Some(Loaded::Record(record.clone())));
     assert_eq!(store.load(SigilId::random()).await.unwrap(), None);
 
-    // One record an id; what is there stays.
+    // There is one record for each id, and an existing record stays.
     let other = SigilRecord { data: json("2"), ..record.clone() };
     assert_eq!(store.insert(&other).await.unwrap(), Insertion::Existing(Loaded::Record(record.clone())));
 
@@ -97,7 +97,7 @@ async fn revokes_once(store: impl Store) {
     let keys = Secret::fixed(keys());
     let id = Encoder::new(store.clone(), keys.clone(), LIFETIMES).encode(request("1"), at(0)).await.unwrap().record.id;
     let revoker = Revoker::new(store.clone(), keys, 100);
-    // Eight at once, each at a time of its own: one of them is the first, and all say so.
+    // Eight revocations run at once, each with its own time. One of them is the first, and all return its time.
     let all = futures::future::join_all((1..9).map(|second| revoker.revoke(id, at(second)))).await;
     let all: Vec<_> = all.into_iter().map(|revocation| revocation.unwrap().unwrap()).collect();
     assert_eq!(all.iter().filter(|revocation| revocation.newly).count(), 1, "{all:?}");
@@ -170,7 +170,7 @@ async fn dynamodb_takes_what_just_fits_and_nothing_larger() {
         panic!("it is too large")
     };
     let room = 409_600 - (bytes - limit);
-    // By our reckoning these just fit; DynamoDB itself takes them too.
+    // By this crate's count these bytes just fit, and DynamoDB accepts them too.
     encoder.encode(of_size(room), at(0)).await.unwrap();
     assert!(encoder.encode(of_size(room + 1), at(0)).await.is_err());
 }
@@ -214,7 +214,7 @@ async fn sweeps_what_is_due(store: impl Store) {
     let revoker = Revoker::new(store.clone(), keys, LIFETIMES.retention_seconds);
     let mut ids = Vec::new();
     for number in 0..60 {
-        // Due at 110, 120, …, 160, ten of each.
+        // The records are due at 110, 120, …, 160, ten at each time.
         let ttl_seconds = Some(10 * (1 + number % 6));
         ids.push(encoder.encode(EncodeRequest { ttl_seconds, ..request("1") }, at(0)).await.unwrap().record.id);
     }
@@ -269,7 +269,7 @@ async fn the_cost_of_a_sweep_grows_with_what_is_due_and_not_with_the_table() {
     let (report, result) = sweep(&store, at(101), Instant::now() + Duration::from_secs(60)).await;
     result.unwrap();
     assert_eq!((report.found, report.expired, report.finished), (due, due, true), "{report:?}");
-    // An entry of the index has about 100 bytes, and half a unit reads 4 KB: some 5 units for 300 and the rounding of each
-    // shard. All 10,000 would cost more than 120.
+    // An entry of the index has about 100 bytes, and half a unit reads 4 KB: about 5 units for 300 entries and the
+    // rounding for each shard. All 10,000 entries would cost more than 120.
     assert!(report.read_capacity_units < 15.0, "{report:?}");
 }

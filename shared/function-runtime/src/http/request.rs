@@ -1,5 +1,5 @@
-//! From an event to a request. Nothing that an event holds makes this panic, and whatever is no request in payload format
-//! 2.0 is an error that can be answered. See
+//! Turns an event into a request. No content of an event makes this code panic, and an event that is not a request in
+//! payload format 2.0 gives an error that can be answered. See
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>.
 
 use std::borrow::Cow;
@@ -13,11 +13,11 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// The most that an event has besides the request's body, in bytes. API Gateway takes 10 KB of headers and the path; the
-/// authorizer's claims come from them.
+/// Size limit for everything in an event except the request's body, in bytes. API Gateway allows 10 KB for headers and
+/// path, and the authorizer's claims come from those.
 const MAX_ENVELOPE_BYTES: usize = 256 * 1024;
 
-/// A request, by what the functions look at.
+/// A request, reduced to the parts that the functions use.
 #[derive(Debug, Clone)]
 pub struct HttpRequest {
     method: String,
@@ -30,46 +30,46 @@ pub struct HttpRequest {
     is_base64: bool,
 }
 
-/// Who sent a request, as the authorizer before the function has found.
+/// Sender of a request, as the authorizer in front of the function has identified it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Caller {
-    /// There is no authorizer, or one that does not say it in a way that is known here.
+    /// No sender is known: there is no authorizer, or its result is in a form that this code does not know.
     #[default]
     Anonymous,
-    /// Who signed the request for AWS.
+    /// The IAM identity that signed the request.
     Iam {
         /// The ARN of a user, or of a session of a role.
         arn: String,
     },
     /// The subject of a JWT.
     Jwt {
-        /// Its `iss`.
+        /// The claim `iss`; empty if the token has none.
         issuer: String,
-        /// Its `sub`; empty if it has none.
+        /// The claim `sub`; empty if the token has none.
         subject: String,
     },
 }
 
-/// Why an event is not a request.
+/// Error of an event that is not a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}; events of an API Gateway HTTP API in payload format 2.0, or of a function URL, are needed")]
 pub struct UnsupportedEvent {
     reason: &'static str,
 }
 
-/// Why a request's body is not a text.
+/// Error of a request's body that is not text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoText {
-    /// It is longer than is allowed.
+    /// The body is longer than allowed.
     #[error("it is longer than {limit} bytes")]
     TooLong {
-        /// What is allowed.
+        /// Length that is allowed, in bytes.
         limit: usize,
     },
-    /// It is said to be in base64, and is not.
+    /// The event says that the body is base64, but it is not.
     #[error("it is not base64, as the event says that it is")]
     NotBase64,
-    /// It is not UTF-8.
+    /// The body is not UTF-8.
     #[error("it is not UTF-8")]
     NotUtf8,
 }
@@ -106,7 +106,7 @@ struct Http {
     source_ip: Option<String>,
 }
 
-/// At most one of them is there.
+/// The result of the authorizer. At most one field is present.
 #[derive(Deserialize)]
 struct Authorizer {
     iam: Option<Iam>,
@@ -125,7 +125,7 @@ struct Jwt {
 }
 
 impl HttpRequest {
-    /// Reads an event.
+    /// Parses an event.
     pub fn read(event: &RawValue) -> Result<Self, UnsupportedEvent> {
         let refuse = |reason| UnsupportedEvent { reason };
         let length = event.get().len();
@@ -156,49 +156,50 @@ impl HttpRequest {
         for (name, value) in headers.unwrap_or_default() {
             this.add_header(&name, &value);
         }
-        // Last, for it can be long.
+        // The body comes last because it can be long.
         let body: Option<String> = optional(event.body).ok_or(refuse("the event's body is not a text"))?;
         this.body = body.unwrap_or_default();
         Ok(this)
     }
 
-    /// The method, as the client has sent it.
+    /// Returns the method, as the client sent it.
     pub fn method(&self) -> &str {
         &self.method
     }
 
-    /// The path, with the stage's name before it where API Gateway puts it there.
+    /// Returns the path, after the name of the stage if API Gateway puts that there.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// The query string, as the client has sent it, without the question mark.
+    /// Returns the query string without its question mark, as the client sent it.
     pub fn query(&self) -> &str {
         &self.query
     }
 
-    /// The header of this name, which is given in lower case. If the client has sent several, all of them as a list (RFC
-    /// 9110, section 5.3).
+    /// Returns the header of this name, which must be in lower case. If the client sent several, they are joined to a
+    /// list (RFC 9110, section 5.3).
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
     }
 
-    /// The address that the request came from, as API Gateway or the function URL saw it. Never from a header, which a
+    /// Returns the client's address, as API Gateway or the function URL saw it. It never comes from a header, which a
     /// client could set.
     pub fn source_ip(&self) -> Option<IpAddr> {
         self.source_ip
     }
 
-    /// Who sent it.
+    /// Returns the sender of the request.
     pub fn caller(&self) -> &Caller {
         &self.caller
     }
 
-    /// The body as a text of at most so many bytes. API Gateway hands over in base64 what it does not know to be text.
+    /// Returns the body as text. Refuses a body of more than `limit` bytes; one in base64 without padding may exceed
+    /// `limit` by two bytes. API Gateway encodes a body in base64 if it does not know the body to be text.
     pub fn text(&self, limit: usize) -> Result<Cow<'_, str>, NoText> {
-        // Refused by its length before it is decoded: three bytes are four letters.
+        // The length is checked before decoding: three bytes are four letters.
         let bytes = if self.is_base64 { self.body.len() / 4 * 3 } else { self.body.len() };
-        // Padding stands for up to two bytes that are not there.
+        // Padding stands for up to two bytes that do not exist.
         if bytes.saturating_sub(2 * usize::from(self.is_base64)) > limit {
             return Err(NoText::TooLong { limit });
         }
@@ -232,7 +233,7 @@ impl Caller {
     }
 }
 
-/// Reads a member that must be there.
+/// Reads a member that is required.
 fn member<T: DeserializeOwned>(raw: Option<&RawValue>) -> Option<T> {
     serde_json::from_str(raw?.get()).ok()
 }

@@ -1,17 +1,17 @@
-//! Numbers that a double keeps exactly, as far as their canonical spelling tells.
+//! Decides whether a double holds a number exactly, by comparing decimal spellings.
 //!
-//! `0.1` is not a double, but the double next to it is spelled `0.1` again, so nothing is lost. `9007199254740993` comes
-//! out as `9007199254740992`: another number.
+//! `0.1` is not a double, but the double nearest to it is spelled `0.1` again, so nothing is lost. `9007199254740993`
+//! becomes `9007199254740992`, which is another number.
 
 use std::borrow::Cow;
 
-/// The most digits of a whole number that is certainly exact: 10^15 is below 2^53.
+/// Number of digits up to which every whole number is exact: 10^15 is below 2^53.
 const EXACT_DIGITS: usize = 15;
 
-/// The most significant digits in the canonical spelling of a double (RFC 8785, section 3.2.2.3).
+/// Maximum number of significant digits in the canonical spelling of a double (RFC 8785, section 3.2.2.3).
 const SPELLED_DIGITS: usize = 17;
 
-/// Returns the canonical spelling of a JSON number, if it has the same decimal value.
+/// Returns the canonical spelling of a JSON number, if that has the same decimal value.
 pub(super) fn canonical(spelling: &str) -> Option<Cow<'_, str>> {
     let digits = spelling.strip_prefix('-').unwrap_or(spelling);
     if digits.len() <= EXACT_DIGITS && digits != "0" && digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -19,13 +19,13 @@ pub(super) fn canonical(spelling: &str) -> Option<Cow<'_, str>> {
     }
     let decimal = Decimal::of(spelling)?;
     let number = decimal.to_double()?;
-    // Not Rust's own shortest spelling: of two equally short ones, it can be another than ECMAScript's.
+    // Rust's own shortest spelling will not do: of two equally short spellings, it may choose another than ECMAScript.
     let canonical = serde_json_canonicalizer::to_string(&number).ok()?;
     (decimal == Decimal::of(&canonical)?).then_some(Cow::Owned(canonical))
 }
 
-/// A decimal number: its significant digits without zeros at either end, and the exponent of the last one. Zero has no
-/// digits and, whatever its sign, the exponent 0.
+/// A decimal number: the significant digits without zeros at either end, and the exponent of the last digit. Zero has
+/// no digits, exponent 0, and no sign.
 #[derive(Debug, PartialEq, Eq)]
 struct Decimal {
     negative: bool,
@@ -34,8 +34,8 @@ struct Decimal {
 }
 
 impl Decimal {
-    /// Reads the JSON spelling of a number. `None` when its exponent is beyond all reason and its digits are not zero, or
-    /// when it has more digits than any double is spelled with.
+    /// Parses the JSON spelling of a number. Returns `None` if the number is not zero and its exponent does not fit
+    /// into 64 bits, or if it has more significant digits than the spelling of any double.
     fn of(spelling: &str) -> Option<Self> {
         let (negative, spelling) = match spelling.strip_prefix('-') {
             Some(rest) => (true, rest),
@@ -58,8 +58,8 @@ impl Decimal {
         Some(Self { negative, digits, exponent: exponent.checked_add(shift)? })
     }
 
-    /// Returns the nearest double, if it is finite. Read from few digits and not from the spelling: a long one that lies
-    /// between two doubles takes a thousand times as long to read.
+    /// Returns the nearest double, if it is finite. Parses the few significant digits and not the original spelling: a
+    /// long spelling between two doubles takes a thousand times as long to parse.
     fn to_double(&self) -> Option<f64> {
         let sign = if self.negative { "-" } else { "" };
         let digits = if self.digits.is_empty() { "0" } else { &self.digits };

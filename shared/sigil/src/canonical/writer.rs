@@ -1,7 +1,7 @@
 //! Writes the canonical text of a document while reading it.
 //!
-//! Members are written in the order of the text and put in order when their object ends, so there is never a tree of
-//! values: besides the text there is one entry for each member of the objects that are open, and no more.
+//! Members are written in their original order and sorted when their object ends, so no tree of values is ever built.
+//! Besides the text, memory holds only one entry for each member of the objects that are open.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -10,18 +10,18 @@ use serde_json::value::RawValue;
 
 use super::{CanonicalFault, CanonicalReason, MAX_DEPTH, MAX_FAULTS, MAX_POINTER_CHARACTERS, number, push_token};
 
-/// A document as it was written.
+/// Result of writing a document.
 pub(super) struct Written {
-    /// The canonical text, if there are no faults.
+    /// Canonical text, if there are no faults.
     pub text: String,
     /// The first faults.
     pub faults: Vec<CanonicalFault>,
-    /// The number of further faults.
+    /// Number of further faults.
     pub more: usize,
 }
 
-/// Reads a document and writes its canonical text. After a fault the text is of no use, and reading goes on to find the
-/// others.
+/// Reads a document and writes its canonical text. After a fault the text is not usable, but reading continues to find
+/// further faults.
 pub(super) fn write(raw: &RawValue) -> Written {
     let mut writer = Writer {
         input: raw.get(),
@@ -32,7 +32,7 @@ pub(super) fn write(raw: &RawValue) -> Written {
         faults: Vec::new(),
         more: 0,
     };
-    // What is nested too deeply ends the reading, and has been noted.
+    // Reading stops at a value that is nested too deeply, which has been recorded as a fault.
     let _ = writer.value();
     Written { text: writer.text, faults: writer.faults, more: writer.more }
 }
@@ -41,7 +41,7 @@ struct Writer<'a> {
     input: &'a str,
     at: usize,
     text: String,
-    /// The members of the objects that are open, the innermost object's last.
+    /// Members of the objects that are open, those of the innermost object last.
     members: Vec<Member<'a>>,
     path: Vec<Step>,
     faults: Vec<CanonicalFault>,
@@ -50,24 +50,24 @@ struct Writer<'a> {
 
 struct Member<'a> {
     name: Cow<'a, str>,
-    /// Where the name begins in the text.
+    /// Start of the name in the text.
     start: usize,
-    /// Where the value ends in it.
+    /// End of the value in the text.
     end: usize,
 }
 
-/// A step from a value to one in it.
+/// A step from a value to one inside it.
 #[derive(Clone, Copy)]
 enum Step {
     Element(usize),
-    /// The place in `members`.
+    /// Index in `members`.
     Member(usize),
 }
 
-/// Arrays and objects are nested too deeply.
+/// Error of arrays and objects that are nested too deeply.
 struct TooDeep;
 
-/// The input is known to be JSON, so nothing here looks for mistakes of syntax.
+/// The input is known to be JSON, so nothing here checks the syntax.
 impl<'a> Writer<'a> {
     fn value(&mut self) -> Result<(), TooDeep> {
         self.skip_blanks();
@@ -148,7 +148,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Sorts the members of the object that begins at `start` (RFC 8785, section 3.2.3), and refuses names that stand twice.
+    /// Sorts the members of the object that begins at `start` (RFC 8785, section 3.2.3), and refuses duplicate names.
     fn put_in_order(&mut self, first: usize, start: usize) {
         let members = &mut self.members[first..];
         if members.is_sorted_by(|one, next| by_utf16(&one.name, &next.name).is_lt()) {
@@ -186,7 +186,8 @@ impl<'a> Writer<'a> {
         let spelling = &self.input[start..self.at];
         let content = &spelling[1..spelling.len() - 1];
         if !has_escapes {
-            // JSON allows nothing unescaped in a string that the canonical form escapes.
+            // Every character that the canonical form escapes must be escaped in any JSON string, so the spelling is
+            // canonical.
             self.text.push_str(spelling);
             return Cow::Borrowed(content);
         }
@@ -214,7 +215,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Returns whether the array or object ends here, and if so reads its bracket.
+    /// Returns whether the array or object ends here. If so, consumes its bracket.
     fn ends(&mut self, bracket: u8) -> bool {
         self.skip_blanks();
         let ends = self.peek() == bracket;
@@ -260,10 +261,10 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Compares as RFC 8785, section 3.2.3 asks: by UTF-16 code units. They differ from code points in that those beyond the
-/// basic plane come before U+E000.
+/// Compares names by UTF-16 code units, as RFC 8785, section 3.2.3, requires. That differs from comparing code points:
+/// characters beyond the basic plane come before U+E000.
 fn by_utf16(one: &str, other: &str) -> Ordering {
-    // Up to the first difference both are the same, in any encoding.
+    // Up to the first difference, both texts are the same in any encoding.
     let same = one.bytes().zip(other.bytes()).take_while(|(one, other)| one == other).count();
     let start = one.floor_char_boundary(same);
     one[start..].encode_utf16().cmp(other[start..].encode_utf16())

@@ -1,7 +1,8 @@
-//! Keys that are made from a seed: any long random text.
+//! Derives keys from seeds. A seed is any long random text.
 //!
-//! A service that generates secrets can generate a text, but not a key pair. So the pair is derived from the text, always
-//! the same one: HKDF-SHA-256 (RFC 5869) gives the private part, and the name of the key is its thumbprint (RFC 7638).
+//! A service that generates secrets can generate a text, but not a key pair. So the pair is derived from the text, and
+//! the same text always gives the same pair: HKDF-SHA-256 (RFC 5869) gives the private part, and the key's name is the
+//! key's thumbprint (RFC 7638).
 
 use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
@@ -11,17 +12,17 @@ use sha2::{Digest, Sha256};
 
 use super::{Jwk, KeyFault};
 
-/// The shortest seed, in characters. Random letters and digits have almost 6 bits each, and a key has 128 bits of
+/// Length of the shortest seed, in characters. A random letter or digit has almost 6 bits, and a key has 128 bits of
 /// strength.
 pub(super) const MIN_SEED_CHARACTERS: usize = 32;
 
-/// The longest seed, in characters.
+/// Length of the longest seed, in characters.
 pub(super) const MAX_SEED_CHARACTERS: usize = 256;
 
-/// The purpose for which the private part is derived. It must never change, or all keys do.
+/// Purpose of the derivation (HKDF's `info`). If it changed, all derived keys would change.
 const PURPOSE: &[u8] = b"sigil signing key Ed25519 1";
 
-/// Returns the key of a seed, both parts.
+/// Returns the key that is derived from a seed, with both of its parts.
 pub(super) fn key(seed: &str) -> Result<Jwk, KeyFault> {
     let length = MIN_SEED_CHARACTERS..=MAX_SEED_CHARACTERS;
     if !length.contains(&seed.len()) || !seed.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -44,7 +45,7 @@ pub(super) fn key(seed: &str) -> Result<Jwk, KeyFault> {
     })
 }
 
-/// Returns the thumbprint (RFC 7638). The members and their order are RFC 8037's, appendix A.3.
+/// Returns the thumbprint of a public key (RFC 7638). RFC 8037, appendix A.3, defines the members and their order.
 fn thumbprint(x: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#)))
 }
