@@ -1,4 +1,4 @@
-//! Has all HTTP functions answer any event, and any body as a request to encode and to verify.
+//! Lets all HTTP functions answer any event, and any body as a request to encode and to verify.
 
 #![no_main]
 
@@ -15,7 +15,7 @@ thread_local!(static FUNCTIONS: RefCell<Functions> = RefCell::new(Functions::new
 fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else { return };
     FUNCTIONS.with_borrow_mut(|functions| {
-        // Lambda hands over nothing that is not JSON.
+        // Lambda passes on only JSON.
         if let Ok(event) = RawValue::from_string(text.to_owned()) {
             functions.event(&event);
         } else {

@@ -1,5 +1,5 @@
-//! The HTTP functions on stores in memory, what is sent to them, and what must hold of every answer. The fuzzer and the
-//! seeded test in `tests/e2e/hostile_requests.rs` share it.
+//! Runs the HTTP functions on stores in memory, builds requests for them, and checks every response. The fuzzer and the
+//! seeded test in `tests/e2e/hostile_requests.rs` share this code.
 
 use std::time::{Duration, Instant};
 
@@ -25,13 +25,13 @@ use sigil::verify::Verifier;
 use tokio::runtime::Runtime;
 use verify::handler::Verify;
 
-/// The largest answer to a request that is refused, in bytes.
+/// Size of the largest response to a request that is refused, in bytes.
 const MAX_REFUSAL_BYTES: usize = 16 * 1024;
 
-/// The longest that an answer takes, on a busy machine and without optimisation.
+/// Longest time that all functions may take for one event, on a busy machine and without optimization.
 const MAX_TIME: Duration = Duration::from_secs(10);
 
-/// After so many events everything is made anew, so that the stores stay small.
+/// Number of events after which everything is created anew, so that the stores stay small.
 const EVENTS: usize = 1000;
 
 const SIGILS: &str = "/api/consciousness/sigils";
@@ -47,7 +47,7 @@ pub(super) struct Functions {
 }
 
 impl Functions {
-    /// The functions, and one sigil, which is always the same.
+    /// Creates the functions and one sigil, which is always the same.
     pub(super) fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let keys = SigningKeys::parse(&json!({ "seed": "s".repeat(32) }).to_string()).unwrap();
@@ -89,7 +89,7 @@ impl Functions {
         }
     }
 
-    /// Has each function answer the event, and checks the answers.
+    /// Lets each function answer the event, and checks the responses.
     pub(super) fn event(&mut self, event: &RawValue) {
         self.left -= 1;
         if self.left == 0 {
@@ -102,7 +102,7 @@ impl Functions {
         assert!(started.elapsed() < MAX_TIME, "{:?}", started.elapsed());
     }
 
-    /// Has the token verified: no other than the one that was made is worth anything.
+    /// Verifies the token, and checks that only the token of the one sigil is valid.
     pub(super) fn token(&mut self, token: &str) {
         self.left -= 1;
         if self.left == 0 {
@@ -117,7 +117,7 @@ impl Functions {
         assert_eq!(answer["verdict"], expected, "{token}");
     }
 
-    /// The one token that is worth something.
+    /// Returns the one valid token.
     pub(super) fn valid_token(&self) -> &str {
         &self.token
     }
@@ -132,7 +132,7 @@ fn check(answer: &Response<Body>) {
     }
 }
 
-/// A request as API Gateway sends it, below the sigils.
+/// Returns a request as API Gateway sends it, to a path below that of the sigils.
 pub(super) fn request(method: &str, below: &str, body: &str) -> Box<RawValue> {
     let event = json!({
         "version": "2.0",

@@ -1,4 +1,4 @@
-//! Has any text verified as a token.
+//! Verifies any text as a token.
 
 #![no_main]
 

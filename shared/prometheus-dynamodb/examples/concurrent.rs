@@ -1,6 +1,6 @@
-//! A function that serves several requests at once, as on Lambda Managed Instances: Lambda sets `AWS_LAMBDA_MAX_CONCURRENCY`, and
-//! `run` honours it. Nothing else is different: metrics are shared by all requests, and one publish carries what all of them
-//! have counted.
+//! A function that handles several requests at once, as on Lambda Managed Instances: Lambda sets
+//! `AWS_LAMBDA_MAX_CONCURRENCY`, and `run` obeys it. Nothing else differs: all requests share the metrics, and one
+//! publish carries what all of them have counted.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ async fn main() -> Result<(), Error> {
         let (done, running) = (done.clone(), running.clone());
         async move {
             running.inc();
-            // What a request mostly does: wait for another service.
+            // A request mostly waits for another service.
             tokio::time::sleep(Duration::from_millis(50)).await;
             running.dec();
             done.inc();

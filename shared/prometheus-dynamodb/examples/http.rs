@@ -15,7 +15,7 @@ async fn main() -> Result<(), Error> {
     let registry = Registry::new();
     registry.register(Box::new(seconds.clone()))?;
     registry.register(Box::new(last.clone()))?;
-    // Many environments have such a gauge: the page shows the latest of all of them.
+    // Every environment has this gauge; the page shows the latest time of all environments.
     let sources = Sources::new(registry).gauge("last_request_timestamp_seconds", GaugeMerge::Max);
 
     let handler = service_fn(move |request: Request| {

@@ -1,8 +1,8 @@
-//! A function that takes messages from a queue in batches, and reports which of them failed: only these come again. The event source
-//! mapping must have `ReportBatchItemFailures`; see
+//! A function that takes batches of messages from a queue and reports which of them failed, so that only these are
+//! delivered again. The event source mapping must have `ReportBatchItemFailures`; see
 //! <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>.
 //!
-//! What is counted is exact also here: a message that comes again is counted again because it was *handled* again.
+//! Counts are exact here too: a message that is delivered again is counted again because it was *handled* again.
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use prometheus::{IntCounterVec, Opts, Registry};
@@ -38,7 +38,7 @@ async fn main() -> Result<(), Error> {
     lambda_runtime::tracing::init_default_subscriber();
     let messages =
         IntCounterVec::new(Opts::new("messages_total", "Messages that were handled, by outcome."), &["outcome"])?;
-    // Label values that are known start at 0, so that the first failure shows in `rate()`.
+    // Known label values start at 0, so that the first failure shows in `rate()`.
     ["done", "failed"].iter().for_each(|outcome| drop(messages.with_label_values(&[outcome])));
     let registry = Registry::new();
     registry.register(Box::new(messages.clone()))?;

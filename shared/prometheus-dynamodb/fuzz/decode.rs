@@ -1,4 +1,4 @@
-//! Reads any bytes as an item's, as they are and compressed, and does with them all that is done with an item.
+//! Reads any bytes as an item's, uncompressed and compressed, and does with them everything that is done with an item.
 
 #![no_main]
 
@@ -14,7 +14,7 @@ use prometheus_dynamodb::internals::wire::{self, NamedStructure};
 
 fuzz_target!(|data: &[u8]| {
     let _ = wire::decode_folded(data);
-    // A structure, and values of it: the first byte says how many bytes are the one.
+    // The input is also read as a structure and values of it: the first byte gives the length of the structure.
     if let Some((split, rest)) = data.split_first()
         && let Some((structure, values)) = rest.split_at_checked(usize::from(*split))
     {

@@ -1,4 +1,5 @@
-//! Publishing never costs the service: what a stats table in trouble takes away from requests, and what a long request holds back.
+//! Checks that publishing does not hold up the service: how much time of requests a stats table in trouble takes, and
+//! what a long request holds back.
 
 mod support;
 
@@ -24,7 +25,7 @@ enum Trouble {
     #[default]
     None,
     Hangs,
-    /// Every put succeeds, just before it would be given up.
+    /// Every put succeeds, just before its time-out.
     Slow,
     Throttles,
     Fails,
@@ -114,7 +115,7 @@ async fn of_64_requests_at_once_one_publishes_and_the_others_do_not_wait() {
     assert!(held[0] <= SECOND * 11 / 10, "{held:?}");
 }
 
-/// A handler that takes this long.
+/// Returns a service whose handler takes this long.
 fn long<T: PublishStats>(
     environment: &Environment<T>,
     takes: Duration,
@@ -149,7 +150,7 @@ async fn a_long_request_that_counts_nothing_puts_nothing() {
     let mut long = long(&environment, SECOND * 600);
     let long = tokio::spawn(long.call(invocation(0)));
     sleep(SECOND * 500).await;
-    // The request itself is counted.
+    // Only the request itself is counted.
     assert_eq!(value(&page(&table).await, "lambda_invocations_total", &[]), 1.0);
     assert_eq!(value(&page(&table).await, "prometheus_dynamodb_publishes_total", &[]), 0.0, "before the first");
     long.abort();

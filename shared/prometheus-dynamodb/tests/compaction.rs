@@ -1,4 +1,4 @@
-//! What becomes of environments that are gone, shown on the table in memory and on the one in DynamoDB.
+//! Compacts environments that have ended, on the table in memory and on the one in DynamoDB.
 
 mod support;
 
@@ -16,13 +16,14 @@ use prometheus_dynamodb::{CompactReport, MemoryStatsTable, TableSettings};
 use support::dynamodb_local::DynamoDbLocal;
 use support::{Environment, page, settings, value};
 
-/// Settings under which a silent writer is idle at once and a grace is over at once.
+/// Returns settings under which a silent writer is idle at once and a grace is over at once.
 fn impatient() -> TableSettings {
     TableSettings::builder("stats").writer_idle(Duration::ZERO).grace(Duration::ZERO).build().unwrap()
 }
 
 async fn run<T: CompactStats>(table: &T, settings: &TableSettings) -> CompactReport {
-    // The times of DynamoDB's answers have whole seconds, and a time is over only when it is past.
+    // The times of DynamoDB's answers have whole seconds, and a grace is over only once the table's time is past its
+    // end.
     let since_ms = table.answered_at_ms();
     while table.answered_at_ms() == since_ms {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -33,8 +34,8 @@ async fn run<T: CompactStats>(table: &T, settings: &TableSettings) -> CompactRep
     report
 }
 
-/// Waits until so many requests are on the page: on a busy machine a publish may not be done within its second, and then the timer
-/// makes up for it.
+/// Waits until `requests` requests are on the page. On a busy machine a publish may not finish within its second, and
+/// the timer then makes up for it.
 async fn until_published<T: ReadStats>(table: &T, requests: f64) {
     let deadline = support::deadline();
     loop {
@@ -47,8 +48,8 @@ async fn until_published<T: ReadStats>(table: &T, requests: f64) {
     }
 }
 
-/// Ends these environments. What is not published within the time that Lambda leaves is given up, so on a busy machine an
-/// environment is told again.
+/// Ends these environments. A last publish that does not finish within the time that Lambda leaves is given up, so on a
+/// busy machine an environment is told to end more than once.
 async fn end<T: PublishStats + ReadStats>(table: &T, environments: &[Environment<T>]) {
     let closed = async || {
         let snapshots = table.snapshots(0).await.unwrap();
@@ -73,7 +74,7 @@ async fn folds_what_is_gone<T: PublishStats + CompactStats + Clone>(table: T) {
     until_published(&table, 15.0).await;
     end(&table, &environments[..2]).await;
 
-    // The closed are sealed and folded at once, the live are left alone.
+    // Closed writers are sealed and folded at once, live ones are left alone.
     let patient = settings();
     let report = run(&table, &patient).await;
     assert_eq!((report.sealed, report.folded, report.buried, report.finished), (2, 2, 0, true), "{report:?}");
@@ -94,7 +95,7 @@ async fn folds_what_is_gone<T: PublishStats + CompactStats + Clone>(table: T) {
     assert_eq!(table.base(0).await.unwrap().unwrap().folded.len(), 0);
     assert_eq!(total().await, 15.0);
 
-    // The others freeze, are folded, and thaw at different times: sealed, buried, forgotten.
+    // The others freeze and are folded. They thaw at different times: after they were sealed, buried, and forgotten.
     assert_eq!(
         run(&table, &TableSettings::builder("stats").writer_idle(Duration::ZERO).build().unwrap()).await.folded,
         3
@@ -110,7 +111,7 @@ async fn folds_what_is_gone<T: PublishStats + CompactStats + Clone>(table: T) {
     environments[4].requests(1).await;
     until_published(&table, 18.0).await;
 
-    // And so on, any number of times.
+    // This may repeat any number of times.
     for round in 1..=4 {
         run(&table, &impatient()).await;
         for environment in &mut environments[2..] {
@@ -166,11 +167,11 @@ async fn overlapping_runs_fold_each_writer_once() {
     assert_eq!(value(&page(&table).await, "requests_total", &[]), 100.0);
 }
 
-/// Writers whose series have nothing in common, together far more than an item holds.
+/// Number of writers whose series have nothing in common. Together they have far more than an item holds.
 const WIDE: u32 = 24;
 const SERIES_OF_EACH: usize = 500;
 
-/// Counts one of each of so many series. Their names are random, so that they cannot be compressed.
+/// Returns a registry with many series, each at 1. Their names are random, so that they cannot be compressed.
 fn wide_registry() -> Registry {
     let registry = Registry::new();
     let wide = IntCounterVec::new(Opts::new("wide_total", "One of each."), &["id"]).unwrap();
@@ -181,7 +182,7 @@ fn wide_registry() -> Registry {
     registry
 }
 
-/// Such a base stands in parts, and a scrape reads nothing but them.
+/// Checks that a base that outgrows an item is stored in parts, and that scrapes stay exact.
 async fn a_base_that_outgrows_an_item_stands_in_parts<T: PublishStats + CompactStats + Clone>(table: T) {
     for _ in 0..WIDE {
         let mut environment = Environment::with(wide_registry(), table.clone(), 1, 10);
@@ -196,7 +197,7 @@ async fn a_base_that_outgrows_an_item_stands_in_parts<T: PublishStats + CompactS
     assert!(table.base(0).await.unwrap().unwrap().parts.len() > 1);
     assert_eq!(value(&page(&table).await, "wide_total", &[]), exact);
 
-    // Each change replaces all parts. Those before stay for a grace, for whoever read the root before.
+    // Each change replaces all parts. The previous parts stay for a grace, for readers of the previous base.
     for _ in 0..4 {
         run(&table, &impatient()).await;
         assert_eq!(value(&page(&table).await, "wide_total", &[]), exact);
@@ -209,7 +210,7 @@ async fn a_base_that_outgrows_an_item_stands_in_parts<T: PublishStats + CompactS
     assert_eq!(stored, []);
 }
 
-/// Mostly empty buckets compress so well that a base of them could fit into an item and yet be too large to be read.
+/// Mostly empty buckets compress so well that a base of them might fit into an item and yet be too large to be read.
 #[tokio::test]
 async fn a_base_never_becomes_too_large_to_be_read() {
     const WRITERS: u32 = 80;

@@ -1,5 +1,5 @@
-//! After bad days: thousands of environments that ended without a word, between one gc run and the next, three times in a
-//! row. `DEAD_ENVIRONMENTS=50000` makes it as many as `make soak` does.
+//! Compacts a table after bad days: thousands of environments end without a word between one gc run and the next, three
+//! times in a row. `make soak` sets `DEAD_ENVIRONMENTS=50000`.
 
 mod support;
 
@@ -15,19 +15,20 @@ use prometheus_dynamodb::{DynamoDbStatsTable, MemoryStatsTable, TableSettings};
 use support::dynamodb_local::{DynamoDbLocal, TABLE};
 use support::{Environment, page, value};
 
-/// Three times as many outgrow a base that is one item.
+/// Number of environments that die between two runs. Three times as many outgrow a base that is one item.
 const DEAD: u32 = 3000;
 const TIMES: u32 = 3;
-/// How long the template lets gc run.
+/// Time that the template gives a gc run.
 const RUN: Duration = Duration::from_secs(60);
-/// How many runs it takes after the last death, if each finishes: fold, bury, note, forget, delete the parts.
+/// Number of runs that are needed after the last death if each run finishes: fold, bury, note, forget, delete the
+/// parts.
 const RUNS: usize = 5;
-/// How many of them it may take if they are cut off by their deadlines.
+/// Maximum number of runs if deadlines cut some of them off.
 const RUNS_CUT_OFF: usize = 30;
-/// The most memory that a run may take, at its peak.
+/// Memory that a run may use at its peak, in KB.
 const MEMORY_KB: u64 = 128 * 1024;
 
-/// The variable that tells this program to be a gc run on the DynamoDB at this address, and no test.
+/// Variable that makes this program a gc run on the DynamoDB at the given address, instead of a test.
 const RUN_ON: &str = "COMPACTION_MASS_RUN_ON";
 
 #[tokio::test]
@@ -64,7 +65,7 @@ async fn environments_that_die_by_the_thousand_are_compacted_in_little_memory() 
     assert_eq!(table.parts(0).await.unwrap(), []);
 }
 
-/// So many environments end without a word, each after one request.
+/// Ends `dead` environments without a word, each after one request.
 async fn die(table: &DynamoDbStatsTable, dead: u32) {
     let memory = MemoryStatsTable::default();
     Environment::new(memory.clone(), 1, 1).requests(1).await;
@@ -79,10 +80,10 @@ async fn die(table: &DynamoDbStatsTable, dead: u32) {
         .unwrap();
 }
 
-/// A gc run whose memory is its own. Returns whether it finished.
+/// Runs gc in its own process, whose memory is then its own. Returns whether the run finished.
 async fn run_in_a_process_of_its_own(dynamodb: &DynamoDbLocal) -> bool {
-    // The waits between the steps are not the point here: with no grace each is due as soon as the table's time, which has
-    // whole seconds, has gone on.
+    // The graces are not under test here. With a grace of zero, each step is due as soon as the table's time, which has
+    // whole seconds, has advanced.
     tokio::time::sleep(Duration::from_millis(1100)).await;
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.arg("--nocapture").env(RUN_ON, dynamodb.url());

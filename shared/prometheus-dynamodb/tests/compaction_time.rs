@@ -1,4 +1,5 @@
-//! Graces pass by the table's clock, and nothing that is damaged or slow keeps others from being compacted.
+//! Checks that graces pass by the table's clock, and that nothing that is damaged or slow keeps other writers from
+//! being compacted.
 
 mod support;
 
@@ -15,7 +16,7 @@ use support::dynamodb_local::{DynamoDbLocal, TABLE};
 use support::{Environment, page, settings, value};
 
 const MINUTE_MS: u64 = 60_000;
-/// Some time, far from that of any clock here.
+/// Some time that is far from the time of any clock here, in milliseconds since the epoch.
 const NOON_MS: u64 = 1_000_000_000_000;
 
 async fn run<T: CompactStats>(table: &T, settings: &TableSettings) -> CompactReport {
@@ -37,7 +38,7 @@ async fn graces_pass_by_the_tables_clock_alone() {
     environment.publisher.close().await;
     assert_eq!(run(&table, &settings()).await.folded, 1);
     assert_eq!(table.snapshots(0).await.unwrap()[0].as_ref().unwrap().sealed_at_ms, Some(NOON_MS));
-    // A grace is 35 minutes. The clock jumps back before it is over.
+    // A grace is 35 minutes. The clock jumps back before the grace is over.
     for (minutes, buried, forgotten) in [(35, 0, 0), (0, 0, 0), (36, 1, 0), (36, 0, 0), (71, 0, 0), (72, 0, 1)] {
         table.set_time(NOON_MS + minutes * MINUTE_MS);
         let report = run(&table, &settings()).await;
@@ -46,7 +47,7 @@ async fn graces_pass_by_the_tables_clock_alone() {
     }
 }
 
-/// A table in DynamoDB with the snapshot of one environment, which has ended after one request.
+/// Returns a table in DynamoDB with the snapshot of one environment, which ended after one request.
 async fn with_one_that_has_ended() -> (DynamoDbLocal, DynamoDbStatsTable) {
     let dynamodb = DynamoDbLocal::start().await;
     let table = dynamodb.table();
@@ -71,7 +72,7 @@ async fn an_item_that_cannot_be_read_keeps_no_one_else_from_being_forgotten() {
     let hasty = TableSettings::builder("stats").grace(Duration::ZERO).build().unwrap();
     let mut total = CompactReport::default();
     for _ in 0..4 {
-        // The table's times have whole seconds, and a time is over only when it is past.
+        // The table's times have whole seconds, and a grace is over only once the table's time is past its end.
         tokio::time::sleep(Duration::from_millis(1100)).await;
         let report = run(&table, &hasty).await;
         assert_eq!(report.unreadable, 1);
@@ -83,7 +84,7 @@ async fn an_item_that_cannot_be_read_keeps_no_one_else_from_being_forgotten() {
     assert_eq!(value(&page(&table).await, "requests_total", &[]), 1.0);
 }
 
-/// Forgotten, its writer would be folded a second time by whoever can read the item again.
+/// If the writer were forgotten, its snapshot would be folded a second time once the item can be read again.
 #[tokio::test]
 async fn a_folded_writer_whose_item_cannot_be_read_for_a_while_is_not_forgotten() {
     let (dynamodb, table) = with_one_that_has_ended().await;
@@ -98,7 +99,7 @@ async fn a_folded_writer_whose_item_cannot_be_read_for_a_while_is_not_forgotten(
     put(bad).await;
     let hasty = TableSettings::builder("stats").grace(Duration::ZERO).build().unwrap();
     for _ in 0..3 {
-        // The table's times have whole seconds, and a time is over only when it is past.
+        // The table's times have whole seconds, and a grace is over only once the table's time is past its end.
         tokio::time::sleep(Duration::from_millis(1100)).await;
         let report = run(&table, &hasty).await;
         assert_eq!((report.unreadable, report.buried, report.forgotten), (1, 0, 0));
@@ -130,7 +131,7 @@ async fn what_a_run_left_behind_that_crashed_is_overtaken_and_deleted() {
     assert_eq!(table.parts(0).await.unwrap(), []);
 }
 
-/// A table whose reads take so long by its own clock, or for ever.
+/// A table on whose clock each page of snapshots takes `page_takes_ms`, or whose pages never come.
 #[derive(Clone)]
 struct Slow {
     table: MemoryStatsTable,

@@ -1,8 +1,9 @@
-//! Whatever an item of the stats table holds, reading it ends, with an error or with something that can be shown.
+//! Checks that reading an item of the stats table ends, whatever bytes the item holds: with an error, or with families
+//! that can be shown.
 //!
-//! Well-formed items, and the bytes in `tests/hostile_bytes/`, are damaged at random: bits turned, parts cut out, doubled,
-//! moved and replaced, before and after compression. `HOSTILE_BYTES_ROUNDS` says how often. `make fuzz` does the same
-//! guided by coverage.
+//! Well-formed items and the bytes in `tests/hostile_bytes/` are damaged at random: bits are flipped, parts cut out,
+//! doubled, moved and replaced, before and after compression. `HOSTILE_BYTES_ROUNDS` sets the number of rounds. `make
+//! fuzz` does the same, guided by coverage.
 
 mod support;
 
@@ -23,11 +24,12 @@ use prometheus_dynamodb::internals::wire::{self, NamedStructure};
 use prometheus_dynamodb::{GaugeMerge, MemoryStatsTable, Publisher, Sources, WriterSettings};
 use support::invocation;
 
-/// What is not compressed, to be compressed after it was damaged, and what is read as it stands.
+/// Well-formed bytes to be damaged: messages, which are compressed after the damage, and items, which are read as they
+/// are.
 struct Corpus {
     messages: Vec<Vec<u8>>,
     items: Vec<Vec<u8>>,
-    /// A structure, and values of it.
+    /// A structure. `structured` holds values of it.
     structure: NamedStructure,
     structured: Vec<Vec<u8>>,
 }
@@ -51,11 +53,11 @@ async fn reading_damaged_bytes_ends_well() {
         let _ = wire::decode_folded(&item);
         let _ = wire::decode_folded(&message);
     }
-    // Damage that is always refused at the door would show nothing of what lies behind it.
+    // If all damage were refused at the first check, the code behind that check would not be tested.
     assert!(readable > rounds / 100, "only {readable} of {rounds} could be read");
 }
 
-/// Reads the bytes and does with them all that is done with an item. Returns whether they could be read.
+/// Reads the bytes and does with them everything that is done with an item. Returns whether they could be read.
 fn read(bytes: Vec<u8>) -> bool {
     let encoded = Encoded { format: wire::FORMAT, bytes };
     let Ok(families) = wire::decode(&encoded) else { return false };
@@ -69,23 +71,23 @@ fn read(bytes: Vec<u8>) -> bool {
     true
 }
 
-/// Reads the message as a structure, and what it is read as again.
+/// Reads the message as a structure. Returns whether it could be read.
 fn read_structure(message: &[u8]) -> bool {
     let encoded = Encoded { format: wire::FORMAT_STRUCTURED, bytes: deflated(message) };
     let id = StructureId::of(message);
     let Ok(structure) = NamedStructure::decode(id, &encoded) else { return false };
-    // Whatever it is, values of it can be looked for in any bytes.
+    // Whatever the structure is, any bytes may be read as its values.
     let bytes = [id.as_bytes().as_slice(), message].concat();
     let _ = wire::decode_with(&Encoded { format: wire::FORMAT_STRUCTURED, bytes }, &structure);
     true
 }
 
-/// Reads the bytes as a snapshot that names the structure of the corpus.
+/// Reads the bytes as a snapshot that names the structure of the corpus. Returns whether they could be read.
 fn read_structured(corpus: &Corpus, bytes: Vec<u8>) -> bool {
     let bytes = [corpus.structure.id().as_bytes().as_slice(), &bytes].concat();
     let encoded = Encoded { format: wire::FORMAT_STRUCTURED, bytes };
     let Ok(families) = wire::decode_with(&encoded, &corpus.structure) else { return false };
-    // What was read is written as it was, but for what cannot be summed or has empty labels.
+    // Families are written as they were read, unless they cannot be summed or have empty labels.
     if let Some(again) = corpus.structure.encode(&families) {
         let again = wire::decode_with(&again.encoded, &corpus.structure).expect("what was written can be read");
         assert_eq!(format!("{again:?}"), format!("{families:?}"));
@@ -146,7 +148,7 @@ fn deflated(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// One of these, damaged in a few places.
+/// Returns one of these, damaged in a few places.
 fn damaged(corpus: &[Vec<u8>], random: &mut Rng) -> Vec<u8> {
     let mut below = |limit: usize| random.usize(..limit.max(1));
     let mut bytes = corpus[below(corpus.len())].clone();
@@ -163,7 +165,7 @@ fn damaged(corpus: &[Vec<u8>], random: &mut Rng) -> Vec<u8> {
                 bytes.splice(to..to, part);
             }
             4 => bytes.truncate(at),
-            // Numbers and lengths at their limits.
+            // This makes numbers and lengths as large as they can be.
             5 => drop(bytes.splice(at..at, [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01])),
             6 if bytes.len() >= at + 8 => bytes[at..at + 8].copy_from_slice(&f64::NAN.to_le_bytes()),
             _ => {}

@@ -1,7 +1,8 @@
-//! Items that earlier versions wrote are read as they were meant: each file in `tests/fixtures/` has the items of a table and the
-//! page that they make.
+//! Checks that items of earlier versions are still read as they were meant. Each file in `tests/fixtures/` holds the
+//! items of a table and the page that they give.
 //!
-//! With `WRITE_FIXTURE=name` a file of this name is written from what this version stores: do so before items change.
+//! `WRITE_FIXTURE=name` writes a fixture of this name from the items that this version stores. Do so before the items
+//! change.
 
 mod support;
 
@@ -35,7 +36,7 @@ fn encoded(item: &Value) -> Encoded {
     Encoded { format: item["format"].as_u64().unwrap(), bytes: bytes(&item["families"]) }
 }
 
-/// The page, without what depends on how long it took.
+/// Returns the page as text, without the line that depends on how long the scrape took.
 async fn shown(table: &MemoryStatsTable) -> String {
     let text = String::from_utf8(Format::Text.render(&page(table).await)).unwrap();
     let lines = text.lines().filter(|line| !line.contains("prometheus_dynamodb_scrape_duration_seconds"));
@@ -87,7 +88,7 @@ async fn table_of(fixture: &Value) -> MemoryStatsTable {
     table
 }
 
-/// What this version stores: snapshots of both formats, a structure, and a base.
+/// Returns a fixture of the items that this version stores: snapshots of both formats, a structure, and a base.
 async fn written() -> String {
     let table = MemoryStatsTable::default();
     for (format, closes) in [(wire::FORMAT, false), (wire::FORMAT_STRUCTURED, false), (wire::FORMAT_STRUCTURED, true)] {
@@ -105,7 +106,7 @@ async fn written() -> String {
         requests.with_label_values(&["/"]).inc_by(3);
         seconds.with_label_values(&["put"]).observe(0.3);
         last.set(format as f64 + 0.5);
-        // A structure is stored once it has been the same for a while, and one series comes up after it.
+        // A structure is stored once it has been the same for some publishes. One series comes up later.
         for _ in 0..12 {
             publisher.publish().await.unwrap();
         }

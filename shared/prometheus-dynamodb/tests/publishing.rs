@@ -1,4 +1,4 @@
-//! From a registry in one environment to the page of a scrape.
+//! Follows counts from a registry in one environment to the page of a scrape.
 
 mod support;
 
@@ -54,7 +54,7 @@ async fn a_failed_publish_is_carried_by_the_next_one() {
         table.failures.store(2, Ordering::SeqCst);
         let mut environment = Environment::new(table.clone(), 1, 10);
         environment.requests(3).await;
-        // The second failure comes within the second after the first, and the third attempt within two after that.
+        // The second attempt comes within a second after the first, and the third within two seconds after the second.
         tokio::time::sleep(Duration::from_millis(3100)).await;
         let page = page(&table.table).await;
         assert_eq!(value(&page, "requests_total", &[]), 3.0, "{done_all_the_same}");
@@ -100,7 +100,7 @@ async fn an_environment_that_ends_publishes_a_last_time_and_is_closed() {
     assert_eq!(value(&page, "process_resident_memory_bytes", &[]), 0.0, "it holds no memory any more");
 }
 
-/// Published again after it was sealed, it would get a second item.
+/// If the environment published again after its snapshot was sealed, it would get a second item.
 #[tokio::test(start_paused = true)]
 async fn the_timer_does_not_publish_again_what_an_environment_that_ends_has_published() {
     let table = MemoryStatsTable::default();
@@ -114,7 +114,7 @@ async fn the_timer_does_not_publish_again_what_an_environment_that_ends_has_publ
     assert_eq!(table.snapshots(0).await.unwrap().len(), 1);
 }
 
-/// A last publish that was not heard of may be stored all the same.
+/// A last publish whose response was lost may be stored nevertheless.
 #[tokio::test(start_paused = true)]
 async fn the_timer_does_not_make_up_for_a_last_publish_that_was_not_heard_of() {
     let table = FaultyTable { done_all_the_same: true, ..Default::default() };

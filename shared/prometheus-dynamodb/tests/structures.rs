@@ -1,4 +1,4 @@
-//! Snapshots that name a structure: what becomes of them, and of the structure, in whatever order things happen.
+//! Follows snapshots that name a structure, and the structure, through whatever happens to them in any order.
 
 mod support;
 
@@ -20,7 +20,7 @@ use support::{Environment, deadline, page, settings, value};
 const NOON_MS: u64 = 1_763_985_600_000;
 const MINUTE_MS: u64 = 60_000;
 
-/// As many publishes as it takes until a structure is taken for one that stays.
+/// Number of publishes after which a structure counts as stable.
 const STABLE: u32 = 10;
 
 fn table() -> MemoryStatsTable {
@@ -37,7 +37,7 @@ async fn formats(table: &MemoryStatsTable) -> Vec<u64> {
     snapshots(table).await.iter().map(|snapshot| snapshot.families.format).collect()
 }
 
-/// Publishes after each of so many requests, however fast they follow each other.
+/// Handles `number` requests and publishes after each, since they are two seconds apart.
 async fn requests<T: PublishStats>(environment: &mut Environment<T>, number: u32) {
     for _ in 0..number {
         environment.requests(1).await;
@@ -123,7 +123,7 @@ async fn what_is_folded_and_buried_stands_alone_and_the_structure_goes_when_no_o
     let mut environment = Environment::new(table.clone(), 1, 10);
     requests(&mut environment, STABLE).await;
     let writer = snapshots(&table).await[0].writer;
-    // Silent for long: sealed and folded, then buried.
+    // The environment is silent for long, so its snapshot is sealed and folded, then buried.
     for minutes in [20, 60, 61] {
         table.set_time(NOON_MS + minutes * MINUTE_MS);
         gc(&table).await;
@@ -131,7 +131,7 @@ async fn what_is_folded_and_buried_stands_alone_and_the_structure_goes_when_no_o
     assert_eq!((snapshots(&table).await, table.structures(0).await.unwrap().len()), (vec![], 1));
     assert_eq!(table.base(0).await.unwrap().unwrap().families.format, 1);
     assert_eq!(table.grave(writer).await.unwrap().unwrap().format, 1);
-    // It goes on from what was buried, and names the structure that is still there.
+    // The environment goes on from the buried snapshot, and names the structure that still exists.
     requests(&mut environment, 1).await;
     assert_eq!(formats(&table).await, [2]);
     assert_eq!(value(&page(&table).await, "requests_total", &[]), f64::from(STABLE + 1));
@@ -142,7 +142,7 @@ async fn what_is_folded_and_buried_stands_alone_and_the_structure_goes_when_no_o
         gc(&table).await;
     }
     assert_eq!((snapshots(&table).await, table.structures(0).await.unwrap()), (vec![], vec![]));
-    // It puts the structure again.
+    // The environment stores the structure again.
     requests(&mut environment, 1).await;
     assert_eq!((formats(&table).await, table.structures(0).await.unwrap().len()), (vec![2], 1));
     assert_eq!(value(&page(&table).await, "requests_total", &[]), f64::from(STABLE + 2));
@@ -164,12 +164,14 @@ async fn a_structure_that_is_missing_or_damaged_fails_the_scrape_until_a_writer_
     table.put_structure(0, stored.id, &damaged).await.unwrap();
     assert_eq!(refusal(&table).await, format!("{told}: it cannot be decoded"));
 
-    // A gc run leaves what names it alone, and does not take what it cannot read for nothing.
+    // A gc run does not fold a snapshot that names the structure, and does not treat a snapshot that it cannot read as
+    // empty.
     table.set_time(NOON_MS + 20 * MINUTE_MS);
     let report = gc(&table).await;
     assert_eq!((report.sealed, report.folded, report.unreadable), (1, 0, 1));
 
-    // The environment goes on under a fresh id. It has to know what was sealed, and only then is it mended.
+    // The environment goes on under a fresh id. To do so it must read its sealed snapshot, which works only once the
+    // structure is mended.
     table.set_time(NOON_MS + 12 * 60 * MINUTE_MS);
     let mut other = Environment::new(table.clone(), 1, 10);
     requests(&mut other, STABLE).await;
@@ -191,7 +193,8 @@ async fn formats_side_by_side_add_up_and_after_going_back_to_the_first_only_that
     assert_eq!(value(&page(&table).await, "requests_total", &[]), f64::from(2 * STABLE));
     new.publisher.close().await;
     gc(&table).await;
-    // What counts can be read by a version that knows format 1 alone: the base, and what is not folded.
+    // Everything that is counted can be read by a version that knows only format 1: the base, and the snapshots that
+    // are not folded.
     let base = table.base(0).await.unwrap().unwrap();
     let unfolded: Vec<_> =
         snapshots(&table).await.into_iter().filter(|one| !base.folded.contains_key(&one.writer)).collect();
@@ -199,7 +202,7 @@ async fn formats_side_by_side_add_up_and_after_going_back_to_the_first_only_that
     assert_eq!(value(&page(&table).await, "requests_total", &[]), f64::from(2 * STABLE));
 }
 
-/// Since when the series of this metric count, by the value of their only label.
+/// Returns the time since which each series of this metric counts, with the value of the series' only label.
 async fn created(table: &MemoryStatsTable, name: &str) -> Vec<(String, u64)> {
     let page = page(table).await;
     let family = page.families.iter().find(|family| family.name == name).unwrap();
@@ -235,7 +238,7 @@ async fn a_series_counts_since_the_publish_before_the_one_that_first_had_it_also
         assert_eq!(found[1..], expected, "format {format}");
         let born = found[0].1;
 
-        // Another environment has had one of them for longer, and the other one for less long.
+        // The environment is folded and buried, and goes on under a fresh id.
         for minutes in [40, 90, 91] {
             table.set_time(since(minutes));
             gc(&table).await;
@@ -269,7 +272,7 @@ async fn lines_of_when_series_were_created_are_there_when_they_are_asked_for() {
     assert!(lines(TableSettings::builder("stats").created_series(true).build().unwrap()).await > 3);
 }
 
-/// A table whose structures cannot be used, as for a writer that may only write snapshots.
+/// A table whose structures cannot be read or written, as for a writer that may only write snapshots.
 #[derive(Debug, Clone)]
 struct WithoutStructures {
     table: MemoryStatsTable,

@@ -1,4 +1,4 @@
-//! What every stats table promises, shown of the one in memory and of the one in DynamoDB.
+//! Holds the stats table in memory and the one in DynamoDB to the same contract.
 
 mod support;
 
@@ -41,13 +41,13 @@ async fn keeps_its_contract<T: PublishStats + CompactStats>(table: T) {
     };
     let (a, b) = (1, 2);
 
-    // An empty table.
+    // The table is empty.
     assert_eq!(stored(&table, 0).await, []);
     assert_eq!(table.base(0).await.unwrap(), None);
     assert_eq!(table.grave(snapshot(a, 1).writer).await.unwrap(), None);
     assert_eq!(table.shards().await.unwrap(), 1);
 
-    // A writer's first put, its duplicate, its successor, and a delayed older one.
+    // A writer's first put, a duplicate of it, its successor, and a delayed older put.
     assert_eq!(put(&snapshot(a, 1), Older).await, PutOutcome::Refused(None));
     assert_eq!(put(&snapshot(a, 1), Absent).await, PutOutcome::Stored);
     assert_eq!(put(&snapshot(a, 1), Absent).await, refused_by(&snapshot(a, 1)));
@@ -55,14 +55,14 @@ async fn keeps_its_contract<T: PublishStats + CompactStats>(table: T) {
     assert_eq!(put(&snapshot(a, 2), Older).await, refused_by(&snapshot(a, 3)));
     assert_eq!(stored(&table, 0).await, [snapshot(a, 3)]);
 
-    // Nothing replaces a sealed one.
+    // Nothing replaces a sealed snapshot.
     let sealed = Snapshot { sealed_at_ms: Some(1), closed: true, ..snapshot(b, 1) };
     assert_eq!(put(&sealed, Absent).await, PutOutcome::Stored);
     assert_eq!(put(&snapshot(b, 2), Absent).await, refused_by(&sealed));
     assert_eq!(put(&snapshot(b, 2), Older).await, refused_by(&sealed));
     assert_eq!(stored(&table, 0).await, [snapshot(a, 3), sealed.clone()]);
 
-    // Shards are apart, and their announced number only grows.
+    // Shards are separate, and the announced number of shards only grows.
     let elsewhere = Snapshot { shard: 2, ..snapshot(a, 1) };
     assert_eq!(put(&elsewhere, Absent).await, PutOutcome::Stored);
     assert_eq!(stored(&table, 2).await, [elsewhere]);
@@ -72,7 +72,7 @@ async fn keeps_its_contract<T: PublishStats + CompactStats>(table: T) {
         assert_eq!(table.shards().await.unwrap(), 3);
     }
 
-    // More than one page of a query, which DynamoDB ends at 1 MB.
+    // These snapshots take more than one page of a query, which DynamoDB ends at 1 MB.
     for number in 0..8 {
         let families = Encoded { format: 1, bytes: vec![number; 200_000] };
         let large = Snapshot { shard: 1, families, ..snapshot(number, 1) };
@@ -93,7 +93,7 @@ async fn seals_and_buries<T: PublishStats + CompactStats>(table: &T) {
     table.put_snapshot(&first, PutCondition::Absent).await.unwrap();
     table.put_snapshot(&second, PutCondition::Older).await.unwrap();
 
-    // What is not sealed is not deleted, and only what is as it was read is sealed, once.
+    // A snapshot that is not sealed is not deleted. A snapshot is sealed only if it is as it was read, and only once.
     assert!(!table.delete_snapshot(&second).await.unwrap());
     assert!(!table.seal(&absent, 5).await.unwrap());
     assert!(!table.seal(&first, 5).await.unwrap());
@@ -125,7 +125,7 @@ async fn replaces_bases_and_parts<T: CompactStats>(table: &T) {
         parts: parts.iter().map(|part| part.id()).collect(),
     };
 
-    // Each version replaces the one before it and no other.
+    // Each version of a base replaces only the version before it.
     assert!(!table.put_base(SHARD, &base(2, &[])).await.unwrap());
     assert!(table.put_base(SHARD, &base(1, &[])).await.unwrap());
     assert!(!table.put_base(SHARD, &base(1, &[])).await.unwrap());
@@ -136,7 +136,7 @@ async fn replaces_bases_and_parts<T: CompactStats>(table: &T) {
     assert_eq!(table.base(SHARD).await.unwrap(), Some(base(2, &[&part])));
     assert_eq!(table.base(SHARD + 1).await.unwrap(), None);
 
-    // A part is put once, and deleted only after it was noted to be unnamed, once.
+    // A part is stored once. It is deleted once, after it was noted as unnamed.
     assert_eq!(table.part(SHARD, part.id()).await.unwrap(), None);
     assert!(!table.note_unnamed(SHARD, part.id(), 3).await.unwrap());
     assert!(table.put_part(SHARD, &part).await.unwrap());
@@ -169,7 +169,7 @@ async fn keeps_structures<T: PublishStats + CompactStats>(table: &T) {
     assert_eq!(table.structure(SHARD + 1, id(1)).await.unwrap(), None);
     let listed = [(1, 2), (2, 5)].map(|(byte, renewed_at_ms)| StoredStructure { id: id(byte), renewed_at_ms });
     assert_eq!(table.structures(SHARD).await.unwrap(), listed);
-    // They are not among the snapshots, and one that was renewed is not deleted.
+    // Structures are not among the snapshots, and a structure that was renewed is not deleted.
     assert_eq!(table.snapshots(SHARD).await.unwrap(), []);
     assert!(!table.delete_structure(SHARD, id(1), 1).await.unwrap());
     assert!(table.delete_structure(SHARD, id(1), 2).await.unwrap());

@@ -1,5 +1,5 @@
-//! What DynamoDB Local cannot show, asserted on the requests as they are sent: it never answers with stale items, and loses
-//! no answers, so that the SDK never repeats anything.
+//! Checks the requests as they are sent, because DynamoDB Local cannot show these properties: it never answers with
+//! stale items, and it never loses an answer, so the SDK never repeats a request.
 
 mod support;
 
@@ -18,7 +18,7 @@ use prometheus_dynamodb::internals::table::{CompactStats, PARTS_FORMAT, PublishS
 use serde_json::{Value, json};
 use support::dynamodb_local::{DynamoDbLocal, TABLE};
 
-/// Keeps each request, once for every attempt to send it.
+/// Records each request, once for every attempt to send it.
 #[derive(Debug, Clone, Default)]
 struct Recorder(Arc<Mutex<Vec<(String, Value)>>>);
 
@@ -47,7 +47,7 @@ impl Recorder {
         DynamoDbStatsTable::new(Client::from_conf(config), TABLE)
     }
 
-    /// What was sent since the last time.
+    /// Returns the requests that were sent since the last call.
     fn sent(&self) -> Vec<(String, Value)> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
@@ -146,7 +146,7 @@ async fn a_grave_expires_after_30_days() {
 async fn a_first_put_is_sent_once_and_others_are_repeated() {
     let dynamodb = DynamoDbLocal::start().await;
     let client = dynamodb.client();
-    // A port that nothing listens on.
+    // Nothing listens on this port.
     let retries = RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(1));
     let config = client.config().to_builder().endpoint_url("http://127.0.0.1:1").retry_config(retries).build();
     let recorder = Recorder::default();
@@ -157,7 +157,7 @@ async fn a_first_put_is_sent_once_and_others_are_repeated() {
     }
 }
 
-/// The bytes of a base that names one writer, as version 0.1 wrote them, and of a family with one series.
+/// The expected bytes are those that version 0.1 wrote for a base that names one writer and has no families.
 #[tokio::test]
 async fn a_base_without_parts_is_stored_as_it_always_was_and_one_with_parts_is_refused_by_whoever_does_not_know_them() {
     let dynamodb = DynamoDbLocal::start().await;

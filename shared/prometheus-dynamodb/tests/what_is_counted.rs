@@ -1,4 +1,5 @@
-//! What of a program's metrics is on the page: the good is, whatever stands beside it, and nothing falls, whatever is reset.
+//! Checks which of a program's metrics are on the page: valid metrics are there whatever else the program registers,
+//! and no number falls whatever the program resets.
 
 mod support;
 
@@ -16,7 +17,7 @@ use support::faulty_table::FaultyTable;
 use support::{Environment, invocation, page, value, writer_settings};
 use tower::{Layer, Service, service_fn};
 
-/// One request of an environment with these sources.
+/// Handles one request in an environment with these sources.
 async fn publish(table: &MemoryStatsTable, sources: Sources) {
     let settings = writer_settings("stats", 1, 10).build().unwrap();
     let publisher = Publisher::new(table.clone(), sources, settings, Instant::now()).unwrap();
@@ -93,7 +94,7 @@ async fn two_publishers_of_one_process_count_it_once() {
     let page = page(&table).await;
     assert_eq!(value(&page, "one_total", &[]) + value(&page, "two_total", &[]), 2.0);
     assert!(value(&page, "process_threads", &[]) > 0.0);
-    // Linux has one start time for a process, and what is added up would be twice that.
+    // The sum over both publishers would be twice as large.
     let bytes = value(&page, "process_virtual_memory_bytes", &[]);
     let own = prometheus::process_collector::ProcessCollector::for_self();
     let own = prometheus::core::Collector::collect(&own);
@@ -152,7 +153,7 @@ async fn a_number_that_is_none_spoils_no_sum() {
     let refused = |page: &Page| value(page, "prometheus_dynamodb_refused_series_total", &[("reason", "not_finite")]);
     assert_eq!(refused(&page(&table).await), 1.0, "a series, however often");
 
-    // Folded, thawed, and on.
+    // The environments are folded, thaw, and go on.
     fold(&table).await;
     assert_eq!(sum_and_count(&page(&table).await, "seconds"), expected);
     seconds.observe(1.0);
@@ -181,7 +182,7 @@ async fn gauges_may_be_infinite() {
     assert_eq!(value(&page(&table).await, "level", &[]), 0.0, "none is live any more");
 }
 
-/// Seals, folds, buries and forgets whoever there is, as far as a few runs get.
+/// Seals and folds all snapshots, and buries and forgets their writers as far as three runs get.
 async fn fold(table: &MemoryStatsTable) {
     for snapshot in table.snapshots(0).await.unwrap() {
         table.seal(&snapshot.unwrap(), 1).await.unwrap();
@@ -219,7 +220,7 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// What was seen of one counter, as Prometheus would take it.
+/// Values of one counter that were seen, added up as Prometheus does.
 #[derive(Debug, Default)]
 struct Seen {
     last: u64,
@@ -278,7 +279,7 @@ proptest! {
                     }
                     Act::Publish | Act::Fail => {
                         raw.iter().for_each(|(name, raw)| seen.entry(name).or_default().see(*raw));
-                        // The timer publishes what failed, if something did.
+                        // If a publish failed before, the timer makes up for it now.
                         tokio::time::sleep(Duration::from_secs(130)).await;
                         faulty.failures.store(u32::from(matches!(act, Act::Fail)), Ordering::SeqCst);
                         environment.requests(1).await;
@@ -292,7 +293,7 @@ proptest! {
                 for (name, seen) in &seen {
                     let found = match *name {
                         "plain" => value(&page, "plain_total", &[]),
-                        // The family is there once one of its series was.
+                        // The family exists once one of its series has been published.
                         label if page.families.iter().any(|family| family.name == "by_label_total") => {
                             value(&page, "by_label_total", &[("label", label)])
                         }

@@ -1,6 +1,6 @@
-//! DynamoDB Local: AWS's own emulator, a Java program, with a stats table in it.
+//! Runs DynamoDB Local, AWS's own emulator (a Java program), with a stats table.
 //!
-//! `DYNAMODB_LOCAL` names the folder that has `DynamoDBLocal.jar`; see
+//! `DYNAMODB_LOCAL` names the folder that contains `DynamoDBLocal.jar`; see
 //! <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/DynamoDBLocal.DownloadingAndRunning.html>.
 
 use std::fs::File;
@@ -14,13 +14,14 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
 use prometheus_dynamodb::DynamoDbStatsTable;
 
-/// The name of its stats table.
+/// Name of the stats table.
 pub(crate) const TABLE: &str = "stats";
 
-/// Java takes two seconds to start, and several times that on a busy machine.
+/// Time to wait for an answer. Java takes two seconds to start, and several times that on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Runs the command that follows until it ends or the standard input does, as it does however this process ends.
+/// Script that runs a command until the command ends or the standard input closes, which happens however this process
+/// ends.
 const SCRIPT: &str = r#"exec 3<&0; "$@" 3<&- & pid=$!; (read -r _ <&3; kill "$pid") & wait "$pid""#;
 
 /// A running DynamoDB Local, which keeps everything in memory.
@@ -32,7 +33,7 @@ pub(crate) struct DynamoDbLocal {
 }
 
 impl DynamoDbLocal {
-    /// Starts it on a free port, waits until it answers, and creates the stats table.
+    /// Starts the program on a free port, waits until it answers, and creates the stats table.
     pub(crate) async fn start() -> Self {
         let port = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap().local_addr().unwrap().port();
         let folder = tempfile::tempdir().unwrap();
@@ -64,17 +65,17 @@ impl DynamoDbLocal {
         }
     }
 
-    /// Returns its address.
+    /// Returns the address.
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Returns a client of it.
+    /// Returns a client.
     pub(crate) fn client(&self) -> Client {
         Self::client_of(&self.url())
     }
 
-    /// Returns a client of the one at this address, which another process has started.
+    /// Returns a client for this address, at which another process has started DynamoDB Local.
     pub(crate) fn client_of(url: &str) -> Client {
         let config = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())
@@ -86,7 +87,7 @@ impl DynamoDbLocal {
         Client::from_conf(config)
     }
 
-    /// Returns its stats table.
+    /// Returns the stats table.
     pub(crate) fn table(&self) -> DynamoDbStatsTable {
         DynamoDbStatsTable::new(self.client(), TABLE)
     }
@@ -118,7 +119,8 @@ async fn create_table(client: &Client) {
         .unwrap();
 }
 
-/// Returns the folder that has the jar: in `DYNAMODB_LOCAL` or, in the workspace of which this crate is part, in `.tools`.
+/// Returns the folder that contains the jar: `DYNAMODB_LOCAL`, or a folder in `.tools` of the workspace that contains
+/// this crate.
 fn installation() -> PathBuf {
     const JAR: &str = "DynamoDBLocal.jar";
     if let Some(folder) = std::env::var_os("DYNAMODB_LOCAL") {

@@ -14,9 +14,9 @@ use prometheus_dynamodb::internals::table::{PublishStats, ReadStructures, TableE
 pub(crate) struct FaultyTable {
     pub table: MemoryStatsTable,
     pub failures: Arc<AtomicU32>,
-    /// Whether a put that fails is done all the same, and only its response is lost.
+    /// `true` if a put that fails takes effect nevertheless, and only its response is lost.
     pub done_all_the_same: bool,
-    /// How many announcements of shards fail.
+    /// Number of announcements of shards that fail.
     pub failed_announcements: Arc<AtomicU32>,
 }
 
@@ -58,7 +58,7 @@ impl PublishStats for FaultyTable {
     }
 }
 
-/// Whether a failure is left. Takes it away.
+/// Returns whether a failure is left, and takes one away.
 fn is_next(failures: &AtomicU32) -> bool {
     failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
 }

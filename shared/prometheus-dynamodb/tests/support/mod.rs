@@ -1,4 +1,5 @@
-//! What the integration tests share: an environment that counts its requests, and reading a page. Each test uses a part of it.
+//! Holds the code that the integration tests share: an environment that counts its requests, and reading a page. Each
+//! test uses only a part of it.
 #![allow(dead_code)]
 
 pub(crate) mod dynamodb_local;
@@ -44,7 +45,7 @@ impl<T: PublishStats> Environment<T> {
         Self::with(Registry::new(), table, shards, burst)
     }
 
-    /// One that has more metrics.
+    /// Creates an environment with further metrics.
     pub(crate) fn with(registry: Registry, table: T, shards: u32, burst: u32) -> Self {
         Self::with_settings(
             registry,
@@ -53,7 +54,7 @@ impl<T: PublishStats> Environment<T> {
         )
     }
 
-    /// One that has more metrics and publishes in this format.
+    /// Creates an environment with further metrics that publishes in this format.
     pub(crate) fn with_format(format: u64, registry: Registry, table: T) -> Self {
         Self::with_settings(
             registry,
@@ -62,7 +63,7 @@ impl<T: PublishStats> Environment<T> {
         )
     }
 
-    /// One that has more metrics and these settings.
+    /// Creates an environment with further metrics and these settings.
     pub(crate) fn with_settings(registry: Registry, table: T, settings: WriterSettings) -> Self {
         let requests = IntCounter::new("requests_total", "Requests.").unwrap();
         registry.register(Box::new(requests.clone())).unwrap();
@@ -78,7 +79,8 @@ impl<T: PublishStats> Environment<T> {
     }
 }
 
-/// An event as the runtime hands it to the layers around a handler. The deadline is in milliseconds since the epoch.
+/// Returns an event as the runtime passes it to the layers around a handler. The deadline is in milliseconds since the
+/// epoch.
 pub(crate) fn invocation(deadline_ms: u64) -> LambdaInvocation {
     let (parts, ()) = hyper::Response::new(()).into_parts();
     let mut context = Context::default();
@@ -86,7 +88,8 @@ pub(crate) fn invocation(deadline_ms: u64) -> LambdaInvocation {
     LambdaInvocation { parts, body: bytes::Bytes::new(), context }
 }
 
-/// Settings under which a busy machine, on which publishing takes long, publishes after the same responses as an idle one.
+/// Returns settings under which a busy machine, where publishing takes long, publishes after the same responses as an
+/// idle one.
 pub(crate) fn writer_settings(table: &str, shards: u32, burst: u32) -> WriterSettingsBuilder {
     let settings = WriterSettings::builder(table, "encode", "1").shards(shards).max_series(20_000);
     settings.pace(Duration::from_secs(1), burst).budget_percent(100)
@@ -96,7 +99,7 @@ pub(crate) fn settings() -> TableSettings {
     TableSettings::builder("stats").build().unwrap()
 }
 
-/// A minute from now: longer than anything here takes.
+/// Returns the time a minute from now: longer than anything here takes.
 pub(crate) fn deadline() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }
@@ -105,7 +108,7 @@ pub(crate) async fn page<T: ReadStats>(table: &T) -> Page {
     scrape(table, &Structures::default(), &settings(), deadline()).await.unwrap()
 }
 
-/// The sum over the series of this name that have all of these labels.
+/// Returns the sum over the series of this name that have all of these labels.
 pub(crate) fn value(page: &Page, name: &str, labels: &[(&str, &str)]) -> f64 {
     let family =
         page.families.iter().find(|family| family.name == name).unwrap_or_else(|| panic!("no {name}: {page:?}"));
