@@ -47,8 +47,7 @@ impl fmt::Debug for EnvReader {
 }
 
 impl EnvReader {
-    /// Reads the process's environment. A variable that is not valid Unicode is read with replacement characters, which
-    /// no parser accepts where it matters.
+    /// Reads the process's environment. A name or value that is not valid Unicode is read with replacement characters.
     pub fn from_process() -> Self {
         Self::from_pairs(
             std::env::vars_os()

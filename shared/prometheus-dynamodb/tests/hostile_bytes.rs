@@ -2,8 +2,8 @@
 //! that can be shown.
 //!
 //! Well-formed items and the bytes in `tests/hostile_bytes/` are damaged at random: bits are flipped, parts cut out,
-//! doubled, moved and replaced, before and after compression. `HOSTILE_BYTES_ROUNDS` sets the number of rounds. `make
-//! fuzz` does the same, guided by coverage.
+//! doubled, moved and replaced, before and after compression. `HOSTILE_BYTES_ROUNDS` sets the number of rounds.
+//! `make fuzz` does the same, guided by coverage.
 
 mod support;
 

@@ -159,7 +159,7 @@ pub enum StorageError {
     /// DynamoDB throttled the call.
     #[error("the store is throttled")]
     Throttled(#[source] Box<dyn Error + Send + Sync>),
-    /// No answer came in time. The call may have taken effect all the same.
+    /// No answer came in time. The call may have taken effect nevertheless.
     #[error("the store did not answer in time")]
     TimedOut(#[source] Box<dyn Error + Send + Sync>),
     /// The store could not be reached, or failed.

@@ -63,7 +63,7 @@ async fn keeps_its_contract(store: impl Store) {
     let other = SigilRecord { data: json("2"), ..record.clone() };
     assert_eq!(store.insert(&other).await.unwrap(), Insertion::Existing(Loaded::Record(record.clone())));
 
-    // A revocation replaces the record that was read, and no other.
+    // A revocation replaces only the record that was read.
     let revoked = SigilRecord { revoked_at: Some(at(5)), due: at(105), signature: "new".into(), ..record.clone() };
     let unread = Revoking::Changed(Some(Loaded::Record(record.clone())));
     assert_eq!(store.revoke(&revoked, "another").await.unwrap(), unread);
@@ -75,7 +75,7 @@ async fn keeps_its_contract(store: impl Store) {
     assert_eq!(store.revoke(&unknown, &record.signature).await.unwrap(), Revoking::Changed(None));
     assert_eq!(store.load(unknown.id).await.unwrap(), None, "nothing was made of it");
 
-    // Only what is due is deleted, and once.
+    // Only records that are due are deleted, and only once.
     assert_eq!(store.delete_due(record.id, at(104)).await.unwrap(), None);
     assert!(store.delete_due(record.id, at(105)).await.unwrap().is_some());
     assert_eq!(store.delete_due(record.id, at(105)).await.unwrap(), None);

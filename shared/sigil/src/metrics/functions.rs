@@ -8,8 +8,7 @@ use crate::sweep::SweepReport;
 use crate::timestamp::Timestamp;
 use crate::verify::Verdict;
 
-/// Buckets from a millisecond, for an answer from memory, to more than the longest time that a request may take (2.5
-/// s).
+/// Buckets from a millisecond, for an answer from memory, to more than the 2.5 s that a request may take.
 const REQUEST_BUCKETS: [f64; 10] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
 
 /// Buckets from a run that finds nothing to a run that uses all of its time.
@@ -139,7 +138,7 @@ impl GcMetrics {
         self.duration.start_timer()
     }
 
-    /// Counts what a sweep deleted.
+    /// Counts the records that a sweep deleted.
     pub fn swept(&self, report: &SweepReport) {
         for (reason, deleted) in [(Deletion::Expired, report.expired), (Deletion::Revoked, report.revoked)] {
             self.deleted.with_label_values(&[reason.as_str()]).inc_by(deleted);

@@ -10,7 +10,7 @@ use super::attempts::AttemptCounter;
 use super::registered;
 use crate::store::{BreakerState, SharedBreaker, StorageError, StorageOperation};
 
-/// Buckets from a read over a warm connection to the time that a request has for all of its calls (2.5 s). A call of gc
+/// Buckets from a read over a warm connection to 2.5 s, the time that a request has for all of its calls. A call of gc
 /// may take longer.
 const BUCKETS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5];
 

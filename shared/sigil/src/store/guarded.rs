@@ -30,7 +30,7 @@ pub struct Guarded<S> {
 pub struct SharedBreaker(Arc<Mutex<Breaker>>);
 
 impl<S> Guarded<S> {
-    /// Guards this store.
+    /// Creates a guard around `store`, with its own breaker.
     pub fn new(store: S) -> Self {
         Self::open_for(store, OPEN_FOR)
     }
@@ -147,7 +147,7 @@ mod tests {
         StorageError::Unavailable("it is gone".into())
     }
 
-    /// Errors that are decided before anything is sent.
+    /// Returns the errors that arise before anything is sent.
     fn local() -> [StorageError; 3] {
         [
             StorageError::TooLarge { bytes: 2, limit: 1 },

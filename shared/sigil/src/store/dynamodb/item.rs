@@ -3,7 +3,7 @@
 //! | attribute | type | meaning |
 //! |---|---|---|
 //! | `id` | S | partition key |
-//! | `token` | S | the token as it was handed out |
+//! | `token` | S | the token as it was issued |
 //! | `data`, `metadata` | S | canonical JSON; `metadata` only if there are any |
 //! | `created_at`, `expires_at`, `revoked_at` | N | seconds since the epoch; `revoked_at` only if revoked |
 //! | `request_digest` | S | only if made with an idempotency key |
