@@ -231,7 +231,7 @@ async fn a_base_never_becomes_too_large_to_be_read() {
     assert_eq!(value(&page(&table).await, "requests_total", &[]), f64::from(WRITERS));
 }
 
-/// One that does not fit any more would keep all others of its shard from being folded.
+/// Shows that such a series does not keep the other writers of its shard from being folded.
 #[tokio::test]
 async fn a_series_that_no_base_could_hold_leaves_only_its_own_writer_unfolded() {
     const WRITERS: u32 = 3;
@@ -243,7 +243,7 @@ async fn a_series_that_no_base_could_hold_leaves_only_its_own_writer_unfolded() 
         environment.publisher.close().await;
         closed.push(environment);
     }
-    // Another program than this crate has written it: this one refuses such a series.
+    // A program other than this crate has written the snapshot: this crate refuses such a series.
     let snapshot = table.snapshots(0).await.unwrap().remove(0).unwrap();
     let families = wire::decode(&snapshot.families).unwrap();
     let (mut key, mut family) = families.into_iter().find(|(key, _)| key.name == "requests_total").unwrap();
