@@ -13,7 +13,8 @@ use tempfile::TempDir;
 /// Architectures: each one's environment in samconfig.toml, its name in the template, and its machine number in an ELF header.
 const ARCHITECTURES: [(&str, &str, u16); 2] = [("default", "arm64", 183), ("x86_64", "x86_64", 62)];
 
-/// Build settings that are fast rather than optimized, since the test only looks at the file's header.
+/// Build settings that are fast rather than optimized, since the test only looks at the file's header. The build goes into a
+/// target folder for itself, so that it overwrites no artifact.
 const FAST: [(&str, &str); 3] = [
     ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0"),
     ("CARGO_PROFILE_RELEASE_LTO", "off"),

@@ -204,7 +204,7 @@ impl Stage {
                 Outcome::Response(response) if response["statusCode"] == 200 => {
                     break response["body"].as_str().context("a page has a body")?.to_owned();
                 }
-                // Faults of several attempts can use up the scrape's deadline.
+                // Faults in several attempts can add up to a failure.
                 Outcome::Response(response) if response["statusCode"] == 503 => {}
                 outcome => bail!("a scrape ended with {outcome:?}"),
             }

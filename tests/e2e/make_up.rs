@@ -147,8 +147,8 @@ fn without_cargo_every_target_says_so_in_one_line() -> Result<()> {
 }
 
 /// Runs what the README's transcript types against a fresh bundle, and compares the output with what the transcript shows,
-/// except for ids, tokens and times. Only the page of metrics is asked for repeatedly, since an environment
-/// publishes after its response.
+/// except for ids, tokens and times. Only the page of metrics is asked for repeatedly, since an environment publishes after its
+/// response.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_readme_shows_what_comes() -> Result<()> {
     let readme = std::fs::read_to_string(workspace::root().join("README.md"))?;
@@ -390,7 +390,7 @@ impl Up {
                     0 => anyhow::bail!("it ended after saying: {}", String::from_utf8_lossy(&said)),
                     length => said.extend_from_slice(&chunk[..length]),
                 }
-                // The last line that is not empty.
+                // The program's last line, apart from an empty one.
                 if said.ends_with(b"/metrics\n\n") {
                     return Ok((String::from_utf8(said)?, stdout));
                 }

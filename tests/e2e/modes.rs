@@ -23,7 +23,7 @@ const AT_ONCE: u32 = 16;
 
 const CONCURRENT: (&str, &str) = ("AWS_LAMBDA_MAX_CONCURRENCY", "16");
 
-/// Returns the number of requests: 1,000, or `CONCURRENT_REQUESTS`, which a full run sets to 20,000.
+/// Returns the number of requests: `CONCURRENT_REQUESTS`, or 1,000. The requirement is stated for 20,000.
 fn requests() -> Result<u32> {
     let requests = std::env::var("CONCURRENT_REQUESTS").map_or(Ok(1000), |text| text.parse());
     requests.context("CONCURRENT_REQUESTS must be a whole number")

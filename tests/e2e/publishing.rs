@@ -1,5 +1,5 @@
-//! Measures what publishing costs the service while the stats table is in trouble, and tests what a time-out and a missing
-//! table do.
+//! Measures what publishing costs the service while the stats table is in trouble, and tests that a time-out loses no count and
+//! that a missing table is logged once.
 
 use std::time::Duration;
 

@@ -82,9 +82,9 @@ const BREAKS: &[(&str, &str, &str)] = &[
     ),
     // A misspelt action.
     ("logs:CreateLogStream", "logs:CreateLogStreem", "encode may not logs:CreateLogStream on EncodeLogs"),
-    // An index with another projection.
+    // A wrong key.
     ("AttributeName: sk, KeyType: RANGE", "AttributeName: pk, KeyType: RANGE", "StatsTable/Properties/KeySchema"),
-    // An index of another shape.
+    // An index with another projection.
     ("ProjectionType: KEYS_ONLY", "ProjectionType: ALL", "SigilsTable/Properties/GlobalSecondaryIndexes"),
     // Expiry dropped.
     ("      TimeToLiveSpecification: { AttributeName: ttl, Enabled: true }\n", "", "TimeToLiveSpecification is absent"),
