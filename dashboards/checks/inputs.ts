@@ -1,4 +1,4 @@
-// What is checked: dashboards, rules, documents and the page of a running bundle.
+// Reads the inputs of the checks: dashboards, rules, documents and the page of a running bundle.
 
 import { readFileSync } from "node:fs";
 import type { Dashboard, Panel, VariableModel } from "@grafana/schema/dist/esm/raw/dashboard/x/Dashboard_types.gen";
@@ -28,9 +28,9 @@ export function readDashboard(file: string): DashboardFile {
 }
 
 export interface Rule {
-  /** Of a recording rule. */
+  /** Set for a recording rule: its name. */
   record?: string;
-  /** Of an alert. */
+  /** Set for an alert: its name. */
   alert?: string;
   expr: string;
   labels?: Record<string, string>;
@@ -47,7 +47,7 @@ export interface Section {
   text: string;
 }
 
-/** The sections of a Markdown document. Each ends where the next heading of any level starts. */
+/** Reads the sections of a Markdown document. A section ends where the next heading of any level starts. */
 export function readSections(file: string): Section[] {
   const [, ...sections] = readFileSync(file, "utf8").split(/^#+ /m);
   return sections.map((section) => {
@@ -56,24 +56,24 @@ export function readSections(file: string): Section[] {
   });
 }
 
-/** What a link to a section ends with. */
+/** Returns the fragment with which a link to the section ends. */
 export function anchor(section: Section): string {
   return section.heading.toLowerCase().replace(/[^a-z0-9 -]/g, "").replaceAll(" ", "-");
 }
 
-/** The queries of a document: its fenced blocks of PromQL. */
+/** Returns the queries of a document: its fenced blocks of PromQL. */
 export function queriesOf(sections: Section[]): string[] {
   return sections.flatMap((section) => [...section.text.matchAll(/^```promql\n(.*?)^```/gms)].map((match) => match[1]!));
 }
 
-/** What is known of the series of one name. */
+/** The family, type, labels and label values of the series of one name. */
 export interface Series {
   family: string;
   type: string;
   labels: Map<string, Set<string>>;
 }
 
-/** The series of a page in text format, by name. */
+/** Reads the series of a page in text format, by name. */
 export function readPage(file: string): Map<string, Series> {
   const types = new Map<string, string>();
   const series = new Map<string, Series>();

@@ -1,4 +1,5 @@
-// Every alert and every panel has a section in the runbook, and every alert's section answers the same questions.
+// Checks that every alert and every panel has a section in the runbook, and that every alert's section answers the same
+// questions.
 
 import { type DashboardFile, type Rule, type Section, anchor } from "./inputs.js";
 

@@ -1,5 +1,6 @@
-// The rules of Grafana's dashboard linter (github.com/grafana/dashboard-linter), under their names there. It is a Go
-// program with no published binary, so they are written again here, and hold for every kind of panel, not only for some.
+// Implements the rules of Grafana's dashboard linter (github.com/grafana/dashboard-linter), under the names that they have
+// there. The linter is a Go program without a published binary, so its rules are written again here. They hold for every
+// kind of panel, not only for some.
 
 import type { Panel } from "@grafana/schema/dist/esm/raw/dashboard/x/Dashboard_types.gen";
 
@@ -8,7 +9,7 @@ import { type Query, ENDS, parse, RATE_INTERVAL, RISES } from "./promql.js";
 
 const DATASOURCE = "${datasource}";
 const LABEL_VALUES = /^label_values\((?:(?<selector>.+),\s*)?(?<label>\w+)\)$/s;
-// Of Grafana's units, those that are in use here. An unknown one would be shown as text after the number.
+// Grafana's units that are in use here. Grafana would show an unknown unit as text after the number.
 const UNITS = ["none", "short", "locale", "percentunit", "s", "bytes", "ops", "reqps", "wps"];
 
 type Complain = (complaint: string) => void;
@@ -57,7 +58,7 @@ const OF_PANELS: RuleSet<Panel> = {
     const unit = fieldConfig?.defaults.unit;
     if (unit === undefined || !UNITS.includes(unit)) complain(`the unit is ${unit}`);
   },
-  // Not among theirs. Zeros would be drawn on an axis up to 100.
+  // Not a rule of Grafana's linter. Without the soft maximum, zeros would be drawn on an axis up to 100.
   "panel-axis-rule": ({ type, fieldConfig }, complain) => {
     const { axisSoftMax } = (fieldConfig?.defaults.custom ?? {}) as { axisSoftMax?: number };
     if (type === "timeseries" && axisSoftMax === undefined) complain("its axis has no end where nothing reaches it");
@@ -68,7 +69,7 @@ const OF_PANELS: RuleSet<Panel> = {
 };
 
 const OF_TARGETS: RuleSet<Target> = {
-  // Rules about LogQL hold where nothing asks Loki, which is what they check here.
+  // Rules about LogQL hold if no panel queries Loki, so these two check that.
   "target-logql-rule": ({ panel }, complain) => noLoki(panel, complain),
   "target-logql-auto-rule": ({ panel }, complain) => noLoki(panel, complain),
   "target-promql-rule": ({ expression }, complain) => void parsed(expression, complain),
@@ -79,7 +80,7 @@ const OF_TARGETS: RuleSet<Target> = {
   },
   "target-job-rule": (target, complain) => checkMatcher(target, "job", complain),
   "target-instance-rule": (target, complain) => checkMatcher(target, "instance", complain),
-  // Not among theirs. A panel would show all stacks while one is chosen.
+  // Not a rule of Grafana's linter. Without the matcher, a panel would show all stacks while one is chosen.
   "target-stack-rule": (target, complain) => checkMatcher(target, "stack", complain),
   "target-counter-agg-rule": ({ expression }, complain) => {
     for (const { metric, within } of parsed(expression)?.selectors ?? []) {
@@ -90,18 +91,18 @@ const OF_TARGETS: RuleSet<Target> = {
   },
 };
 
-/** Where a rule does not hold, and why that is right. */
+/** Queries for which some rules do not hold, with the reason. */
 const EXCEPTIONS = [
   "rate(sigil_encode_total[5m])",
   "histogram_quantile(0.95, sum(rate(sigil_encode_duration_seconds_bucket[5m])) by (le))",
 ].map((expression) => ({
   expression,
   rules: ["target-rate-interval-rule", "target-job-rule", "target-instance-rule", "target-stack-rule"],
-  // They stand beside queries for which the rules hold.
+  // Beside each of these queries, the panel has queries for which the rules hold.
   reason: "a query that users know by heart, word for word",
 }));
 
-/** Everything that is wrong with a dashboard by these rules. */
+/** Returns every violation of these rules in a dashboard. */
 export function lint(file: DashboardFile): string[] {
   const complaints: string[] = [];
   const check = <Subject>(rules: RuleSet<Subject>, subject: Subject, where: string, except: string[] = []) => {
@@ -150,7 +151,7 @@ function queryText(query: unknown): string {
   return typeof query === "string" ? query : String((query as { query?: string } | undefined)?.query);
 }
 
-/** What is no PromQL is for one rule to say, and for the others to leave. */
+/** Parses an expression. Only one rule passes `complain` and reports invalid PromQL; the other rules ignore it. */
 function parsed(expression: string, complain: Complain = () => {}): Query | undefined {
   try {
     return parse(expression);

@@ -2,8 +2,8 @@
 //
 //   node build/checks/main.js <folder> <page> <list> [<document>...]
 //
-// The folder is this package's, or a copy of it of which something was changed to see whether it is noticed. The list must
-// name every metric; of it and of further documents only the names of metrics are checked.
+// The folder is this package's, or a copy of it with a mistake that the checks must notice. The list must name every metric.
+// In the list and in further documents, only the names of metrics are checked.
 
 import { join } from "node:path";
 

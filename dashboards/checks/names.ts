@@ -1,17 +1,17 @@
-// Every metric, label and label value that is asked for exists, is asked for in a way that its type allows, and every
-// metric that exists is either on a dashboard or on the list of those that are not.
+// Checks that every metric, label and label value in a query exists, that each metric is queried in a way that its type
+// allows, and that every metric is either on a dashboard or on the list of those that are on none.
 
 import { readFileSync } from "node:fs";
 
 import { type DashboardFile, type Rule, type Section, type Series, queriesOf } from "./inputs.js";
 import { type Query, ENDS, parse, RISES } from "./promql.js";
 
-// What Prometheus itself adds to each scrape.
+// Series that Prometheus itself adds to each scrape.
 const OF_PROMETHEUS = ["up", "scrape_duration_seconds", "scrape_samples_scraped"];
 const OF_TARGETS = ["job", "instance", "stack"];
-// Not those of recording rules, whose parts stand between colons.
+// Does not match the names of recording rules, whose parts are separated by colons.
 const OUR_NAMES = /(?<![\w:])(?:sigil|lambda|process|prometheus_dynamodb|secret_renewal)_[a-z0-9_]*[a-z0-9]\b(?!:)/g;
-// Names of the same form that are no metrics: crates.
+// Names of crates, which have the same form and are no metrics.
 const OTHER_NAMES = ["prometheus_dynamodb", "lambda_runtime", "lambda_http"];
 
 export class Names {
@@ -41,13 +41,13 @@ export class Names {
     rules.forEach((rule) => this.query(rule.expr, `${name}: ${rule.alert ?? rule.record}`));
   }
 
-  /** A document may name metrics in its text, and ask for them in blocks of PromQL. */
+  /** Checks a document that names metrics in its text, and queries them in blocks of PromQL. */
   document(file: string, sections: Section[]) {
     queriesOf(sections).forEach((query) => this.query(query, file));
     this.text(file);
   }
 
-  /** Any text that names metrics. */
+  /** Checks any text that names metrics. */
   text(file: string) {
     const families = this.families();
     for (const [name] of readFileSync(file, "utf8").matchAll(OUR_NAMES)) {
@@ -57,7 +57,7 @@ export class Names {
     }
   }
 
-  /** The reference of metrics names each that there is. */
+  /** Checks that the reference of metrics names every metric. */
   listedIn(file: string) {
     const listed = new Set([...readFileSync(file, "utf8").matchAll(OUR_NAMES)].map(([name]) => name));
     for (const family of this.families()) {
@@ -65,7 +65,7 @@ export class Names {
     }
   }
 
-  /** The section lists the metrics on no dashboard, one in each line that starts with a name in a list. */
+  /** Checks the section that lists the metrics on no dashboard. Each is in a list item that starts with its name. */
   notShown(section: Section | undefined) {
     const listed = new Set([...(section?.text ?? "").matchAll(/^- `(\w+)`/gm)].map((match) => match[1]!));
     const families = this.families();
@@ -120,7 +120,7 @@ export class Names {
     return query;
   }
 
-  /** Counters are only good for how they rise, and gauges for what they are. */
+  /** Checks that a counter is only queried for its rise, and a gauge only for its value. */
   private use(type: string, metric: string, within: string[], complain: (complaint: string) => void) {
     const rises = RISES.includes(within[0]!);
     if (type === "gauge" && rises) complain(`${metric} is a gauge, and has no rate`);

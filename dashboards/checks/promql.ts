@@ -1,4 +1,4 @@
-// What a PromQL expression selects, and what it does with it.
+// Parses a PromQL expression into the series that it selects and the operations on them.
 
 import type { SyntaxNode } from "@lezer/common";
 import { parser } from "@prometheus-io/lezer-promql";
@@ -12,13 +12,13 @@ export interface Matcher {
 export interface Selector {
   metric: string;
   matchers: Matcher[];
-  /** As in `[5m]`. */
+  /** The range in brackets, as in `[5m]`. */
   range: string | undefined;
-  /** The functions and aggregations around it, the innermost first. */
+  /** The functions and aggregations around the selector, innermost first. */
   within: string[];
 }
 
-/** Labels that an aggregation keeps or drops, and all that it aggregates. */
+/** The labels that an aggregation keeps or drops, and the metrics that it aggregates. */
 export interface Grouping {
   labels: string[];
   metrics: string[];
@@ -29,21 +29,21 @@ export interface Query {
   groupings: Grouping[];
 }
 
-/** Functions that say how much a counter has risen. */
+/** Functions that compute how much a counter has risen. */
 export const RISES = ["rate", "irate", "increase"];
-/** Functions that read a counter at an end of a range: of one that never falls, the difference is exact. */
+/** Functions that read a counter at an end of a range. A counter never falls, so the difference of two ends is exact. */
 export const ENDS = ["max_over_time", "min_over_time", "last_over_time"];
 
-// Names that no expression would contain by itself, so that a check can tell a variable from a fixed duration.
+// Durations that no expression contains, so that a check can tell a variable from a fixed duration.
 export const RATE_INTERVAL = "8869990787ms";
 const VARIABLES: Record<string, string> = { __rate_interval: RATE_INTERVAL, __range: "6069770749ms" };
 
-/** Puts values where Grafana's own variables are. Those of a dashboard stand in strings, where anything can be. */
+/** Replaces Grafana's own variables with values. A dashboard's variables are in strings, which may hold any text. */
 function interpolate(expression: string): string {
   return expression.replace(/\$(__\w+)/g, (whole, name: string) => VARIABLES[name] ?? whole);
 }
 
-/** Reads an expression. One that Prometheus would refuse is an error with its place. */
+/** Parses an expression. Throws an error with the position if Prometheus would refuse the expression. */
 export function parse(template: string): Query {
   const expression = interpolate(template);
   const query: Query = { selectors: [], groupings: [] };

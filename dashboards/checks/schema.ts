@@ -2,8 +2,8 @@
 //
 //   node build/checks/schema.js <folder>
 //
-// TypeScript does the work: each file becomes a literal of the type, in which neither a wrong value nor a member that the
-// schema does not know is accepted.
+// TypeScript does the work: each file becomes a literal of the type, which accepts neither a wrong value nor a member that
+// the schema does not know.
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,5 +1,5 @@
-// A dashboard of this package in the terms of Grafana's published schema, which has one type for all dashboards and one for
-// each kind of panel.
+// Describes a dashboard of this package in the terms of Grafana's published schema, which has one type for all dashboards
+// and one for each kind of panel.
 
 import type { GraphFieldConfig } from "@grafana/schema";
 import type { Options as BarGauge } from "@grafana/schema/dist/esm/raw/composable/bargauge/panelcfg/x/BarGaugePanelCfg_types.gen";
@@ -9,7 +9,7 @@ import type { FieldConfig as StateTimelineField, Options as StateTimeline } from
 import type { Options as TimeSeries } from "@grafana/schema/dist/esm/raw/composable/timeseries/panelcfg/x/TimeSeriesPanelCfg_types.gen";
 import type * as schema from "@grafana/schema/dist/esm/raw/dashboard/x/Dashboard_types.gen";
 
-/** As it is written in JSON: an enumeration's member by its value. */
+/** A type as it is written in JSON: a member of an enumeration becomes its value. */
 type Json<T> = T extends string
   ? `${T}`
   : T extends (infer Item)[]

@@ -1,4 +1,4 @@
-// The headless browser in which the pages are drawn and checked.
+// Starts the headless browser in which the pages are drawn and checked.
 
 import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -9,14 +9,14 @@ import { chromium } from "playwright-core";
 export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const PATIENCE_MS = 30_000;
 
-/** Starts it with a profile of its own, which goes when it is closed. */
+/** Starts the browser with a temporary profile, which is deleted at exit. */
 export async function launch(options) {
   const profile = mkdtempSync(join(tmpdir(), "browser-"));
   const browser = await chromium.launchPersistentContext(profile, {
     ...installed(),
     ...options,
     args: [
-      // The only pages are this project's own, on a loopback address; and a sandbox needs what a container may not give.
+      // The browser opens only this project's own pages, on a loopback address, and a container may not allow a sandbox.
       "--no-sandbox",
       "--disable-gpu",
       "--disable-quic",
@@ -26,12 +26,12 @@ export async function launch(options) {
       "--disable-sync",
     ],
   });
-  // By then the browser, which writes to it until its end, is gone.
+  // The browser writes to the profile until it ends, and has ended by then.
   process.on("exit", () => rmSync(profile, { recursive: true, force: true }));
   return browser;
 }
 
-/** The browser on the PATH, or the one that scripts/fetch-tools has put aside with the libraries that it needs. */
+/** Returns the browser that scripts/fetch-tools has unpacked, with its libraries, or else the one on the PATH. */
 function installed() {
   const own = join(ROOT, ".tools/chromium/usr/lib/chromium/chromium");
   if (existsSync(own)) {
@@ -49,7 +49,7 @@ function installed() {
   return { executablePath: found };
 }
 
-/** Waits until every panel of a dashboard's page shows what it has. */
+/** Waits until every panel of a dashboard's page shows its data. */
 export async function drawn(page) {
   await page.waitForFunction(
     () => {
@@ -61,7 +61,7 @@ export async function drawn(page) {
   );
   await page.evaluate(async () => {
     await document.fonts.ready;
-    // Curves are drawn on canvases, in the frames after their data came.
+    // Curves are drawn on canvases, in the frames after their data arrive.
     for (let frame = 0; frame < 3; frame++) await new Promise(requestAnimationFrame);
   });
 }

@@ -1,8 +1,8 @@
-// What a person sees of the dashboards on a desk: at a desk's width and a phone's, with addresses that are wrong, and while
-// Prometheus hangs or is gone.
+// Checks what a person sees of the dashboards of a local bundle: at the width of a desktop and of a phone, with wrong
+// addresses, and while Prometheus hangs or is gone.
 //
-// The order comes as JSON on the standard input: the pages' address, the process id of the Prometheus that serves them and is
-// killed in the end, the numbers that must be seen, how many alerts there are, and a folder for pictures to look at.
+// The order comes as JSON on the standard input: the pages' address, the process id of the Prometheus that serves them and
+// that is killed at the end, the numbers that the page must show, the number of alerts, and a folder for screenshots.
 
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
@@ -13,7 +13,7 @@ import { drawn, launch } from "./browser.mjs";
 const WIDTHS = { desk: 1440, phone: 390 };
 const DASHBOARDS = ["service", "pipeline"];
 const ZONE = "Europe/Berlin";
-// Addresses, and what must be said of them.
+// Wrong addresses, each with a text that the page must show.
 const WRONG = {
   "?range=abc": 'range is "abc"',
   "?range=": 'range is ""',
@@ -28,7 +28,7 @@ const WRONG = {
   "?dashboard=constructor": 'dashboard is "constructor"',
   "?rnage=300": "there is no parameter rnage",
 };
-// A request takes 5 s at most, and the page asks every 5 s.
+// Longest time until the page notices. A request takes 5 s at most, and the page asks every 5 s.
 const NOTICED_MS = 30_000;
 
 const order = JSON.parse(await text(process.stdin));
@@ -70,7 +70,7 @@ async function look(dashboard, device, width) {
       const { left, right } = panel.getBoundingClientRect();
       return { title: panel.dataset.panel, state: panel.dataset.state, left, right };
     }),
-    // Where a row is cut off, its box ends beyond that of something around it that hides what does not fit.
+    // A row is cut off if its box ends below an element around it that hides its overflow.
     cut: [...document.querySelectorAll("[data-panel] tbody tr, [data-panel] li")].filter((row) => {
       const panel = row.closest("[data-panel]");
       const bottoms = [];
@@ -102,7 +102,7 @@ async function numbers() {
   }
 }
 
-/** No sample lies between the windows of two points, however far apart these are. */
+/** Checks that no sample lies between the windows of two points, however far apart the points are. */
 async function ranges() {
   const asked = [];
   const listener = (request) => asked.push(new URL(request.url()));
@@ -152,7 +152,7 @@ async function withoutPrometheus() {
   await alone("is gone", "cannot be reached");
 }
 
-/** One line says what is wrong, and every panel goes on showing what it has. */
+/** Checks that one line names the fault, and that every panel still shows its data. */
 async function alone(what, said) {
   await page.waitForSelector(`[role="alert"]:has-text("${said}")`, { timeout: NOTICED_MS });
   await page.screenshot({ path: join(order.folder, `prometheus-${what.replaceAll(" ", "-")}.png`) });

@@ -1,6 +1,7 @@
-// Draws the dashboards in a headless browser, compares what they say with what they must say, and keeps pictures.
+// Draws the dashboards in a headless browser, compares the numbers that they show with the expected ones, and saves
+// pictures.
 //
-// What to draw comes as JSON on the standard input: the pages' address, the time range, and the numbers that must be seen.
+// The order comes as JSON on the standard input: the pages' address, the time range, and the numbers that must be seen.
 
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
@@ -11,7 +12,7 @@ import { ROOT, drawn, launch } from "./browser.mjs";
 const FOLDER = join(ROOT, "dashboards/pictures");
 const WIDTH = 1500;
 
-// Each picture shows these rows of a dashboard, which follow each other there.
+// Pictures, each with the rows of a dashboard that it shows. The rows follow each other there.
 const PICTURES = {
   service: {
     "service-traffic": ["Overview", "Traffic"],
@@ -24,9 +25,9 @@ const PICTURES = {
     "pipeline-scraping": ["Compacting", "Scraping"],
   },
 };
-// No environment starts while the pictures' time passes.
+// Panels without data, since no environment starts within the pictures' time range.
 const WITHOUT_DATA = ["Initialization p95"];
-// Bands in which the incident must be seen, as series and value.
+// Bands that must show the incident: panels, with their series.
 const SEEN = { "Circuit breakers": ["open", "half_open"], Scrapes: ["up"] };
 const VERDICTS = "Verifications by verdict";
 
@@ -91,7 +92,7 @@ async function compare(page, dashboard) {
   }
 }
 
-/** The legend's largest values, against those that Prometheus itself gives for the same steps. */
+/** Compares the legend's largest values with those that Prometheus returns for the same steps. */
 async function compareLegend(page) {
   const rows = await page.$$eval(`[data-panel="${VERDICTS}"] tbody tr`, (rows) =>
     rows.map((row) => [...row.querySelectorAll("td")].map((cell) => cell.innerText.trim())),
@@ -105,13 +106,13 @@ async function compareLegend(page) {
   expect(verdicts.length === rows.length, `the legend of the verdicts has ${rows.length} rows, not ${verdicts.length}`);
   for (const { metric, values } of verdicts) {
     const largest = Math.max(...values.map(([, value]) => Number(value)));
-    // Three digits are shown.
+    // The legend shows three digits.
     const right = Math.abs(shown[metric.verdict] - largest) <= largest * 0.005 + 0.005;
     expect(right, `the legend says that ${metric.verdict} was at most ${shown[metric.verdict]}, not ${largest}`);
   }
 }
 
-/** From the top of the first of these rows to the bottom of the last. */
+/** Returns the area from the top of the first of these rows to the bottom of the last. */
 async function around(page, rows) {
   const [top, bottom] = await page.evaluate((rows) => {
     const headings = [...document.querySelectorAll("[data-row]")];

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { type Plugin, defineConfig } from "vite";
 
-// What Grafana's components ask their server for, by the path that they ask under. The icons are in their package; the
-// font is the one that a Grafana server has.
+// Files that Grafana's components request from their server, by path. The icons are in the components' package; the font is
+// the one that a Grafana server has.
 const SERVED = {
   "public/build/img/icons/unicons/info-circle.svg": "@grafana/ui/dist/public/img/icons/unicons/info-circle.svg",
   "public/build/img/icons/unicons/exclamation-triangle.svg":
@@ -21,11 +21,11 @@ const served: Plugin = {
 };
 
 export default defineConfig({
-  // Prometheus serves the pages under a path of its own.
+  // Prometheus serves the pages below a path.
   base: "./",
   plugins: [served],
-  // Grafana's libraries come in one piece, of which a page uses a small part.
+  // Grafana's libraries come as one large module, of which a page uses a small part.
   build: { chunkSizeWarningLimit: 10_000 },
-  // Read by dependencies that were written for Node.
+  // Dependencies that were written for Node read these.
   define: { "process.env": {}, global: "globalThis" },
 });

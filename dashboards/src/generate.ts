@@ -1,7 +1,7 @@
-// Writes the dashboards next to this package, as Grafana imports them:
+// Writes the dashboards next to this package, in the form that Grafana imports:
 //
 //   node build/src/generate.js           writes them
-//   node build/src/generate.js --check   fails if they are not what the code says
+//   node build/src/generate.js --check   fails if the files differ from what the code generates
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";

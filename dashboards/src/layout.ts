@@ -1,4 +1,4 @@
-// Puts panels into a dashboard: ids, places and what is the same for all dashboards.
+// Puts panels into a dashboard, with ids, places and the settings that all dashboards share.
 
 import {
   type Dashboard,
@@ -13,29 +13,29 @@ import type { Builder } from "@grafana/grafana-foundation-sdk/cog";
 
 import { VARIABLES } from "./variables.js";
 
-/** A panel as the layout needs it: with a place and an id still to be given. */
+/** A panel as the layout needs it: its id and its place can still be set. */
 interface Placeable extends Builder<Panel> {
   id(id: number): this;
   gridPos(place: { x: number; y: number; w: number; h: number }): this;
 }
 
-/** Panels side by side, of one height, under a title. */
+/** Panels of one height, side by side under a title. */
 export interface Row {
   title: string;
   height: number;
-  /** Each with its width; a line of the grid has 24 columns. */
+  /** The panels with their widths, in columns of the grid, which has 24. */
   panels: [width: number, panel: Placeable][];
 }
 
 const COLUMNS = 24;
 
-/** The dashboard with these rows, one below the other. */
+/** Returns a dashboard with these rows, one below the other. */
 export function dashboard(uid: string, title: string, description: string, rows: Row[]): Dashboard {
   const builder = new DashboardBuilder(title)
     .uid(uid)
     .description(description)
     .tags(["sigils"])
-    // Kept in code: what is changed in the browser would be lost with the next import.
+    // The dashboards are kept in code: the next import would overwrite changes that are made in the browser.
     .readonly()
     .time({ from: "now-1h", to: "now" })
     .timezone("browser")
@@ -51,7 +51,7 @@ export function dashboard(uid: string, title: string, description: string, rows:
         .includeVars(true),
     ]);
 
-  // The SDK gives no ids, and Grafana would give new ones at every import, so that links to a panel would break.
+  // The SDK sets no ids, and Grafana would assign new ones at every import, which would break links to panels.
   let id = 0;
   let y = 0;
   for (const row of rows) {
@@ -68,7 +68,7 @@ export function dashboard(uid: string, title: string, description: string, rows:
     y += row.height;
   }
   const built = builder.build();
-  // The SDK gives every variable the members of an interval variable, which the schema of the others does not have.
+  // The SDK gives every variable the members of an interval variable, which the schema allows only there.
   for (const variable of built.templating.list ?? []) {
     delete variable.auto;
     delete variable.auto_min;

@@ -1,4 +1,4 @@
-// Panels of each kind that the dashboards use, with what is the same for all of a kind.
+// Builds panels of each kind that the dashboards use, with the settings that all panels of the kind share.
 
 import { PanelBuilder as BarGauge } from "@grafana/grafana-foundation-sdk/bargauge";
 import * as common from "@grafana/grafana-foundation-sdk/common";
@@ -25,19 +25,19 @@ import { PanelBuilder as TimeSeries } from "@grafana/grafana-foundation-sdk/time
 
 import { DATASOURCE } from "./variables.js";
 
-/** What every panel says of itself. */
+/** The properties that every panel has. */
 export interface About {
   title: string;
   description: string;
-  /** The runbook's section. */
+  /** The anchor of the panel's section in the runbook. */
   runbook: string;
   unit: string;
   queries: DataqueryBuilder[];
 }
 
 /**
- * Where an axis ends that nothing reaches. Without it, Grafana draws zeros on an axis up to 100, and shares of them on one
- * up to 10,000 %.
+ * Least value at which an axis ends, by unit. Without it, Grafana draws zeros on an axis up to 100, and shares that are zero
+ * on an axis up to 10,000 %.
  */
 const LEAST_TOP: Record<string, number> = {
   bytes: 4096,
@@ -50,15 +50,15 @@ const LEAST_TOP: Record<string, number> = {
   wps: 1,
 };
 
-/** Below the plot there is room for two entries; a longer legend stands beside it. */
+/** Place of the legend: two entries have room below the plot, and a longer legend is placed beside it. */
 type LegendAt = "below" | "beside";
 
 type AnyPanel = TimeSeries | Stat | BarGauge | Heatmap | StateTimeline;
 
-/** Nothing is good or bad about these values. Grafana's own default paints everything above 80 red. */
+/** For values that are neither good nor bad. Grafana's default paints everything above 80 red. */
 export const NEUTRAL: Threshold[] = [{ value: null, color: "blue" }];
 
-/** Values that are good until they reach a limit, and bad from there. */
+/** Returns thresholds for values that are good below a limit, and bad from there. */
 export function badFrom(limit: number, warnFrom?: number): Threshold[] {
   const warn = warnFrom === undefined ? [] : [{ value: warnFrom, color: "orange" }];
   return [{ value: null, color: "green" }, ...warn, { value: limit, color: "red" }];
@@ -80,10 +80,10 @@ function describe<P extends AnyPanel>(panel: P, about: About): P {
   return panel;
 }
 
-/** Curves, with their last and largest values in the legend. */
+/** Returns a panel of curves, with their last and largest values in the legend. */
 export function curves(about: About, legend: LegendAt = "below"): TimeSeries {
   const panel = describe(new TimeSeries(), about);
-  // Counts are whole.
+  // Counts are whole numbers.
   if (about.unit === "short") panel.decimals(0);
   return panel
     .min(0)
@@ -108,14 +108,17 @@ export function curves(about: About, legend: LegendAt = "below"): TimeSeries {
     );
 }
 
-/** Curves with a line at the value from which an alert fires. */
+/** Returns a panel of curves, with a line at the value from which an alert fires. */
 export function curvesWithLimit(about: About, limit: number, legend: LegendAt = "below"): TimeSeries {
   return curves(about, legend)
     .thresholds(thresholds([{ value: null, color: "transparent" }, { value: limit, color: "red" }]))
     .thresholdsStyle(new common.GraphThresholdsStyleConfigBuilder().mode(common.GraphThresholdsStyleMode.Dashed));
 }
 
-/** Areas on top of each other: parts of a whole. Without lines, for that of a part with nothing in it would lie on the next. */
+/**
+ * Returns a panel of stacked areas, for parts of a whole. They have no lines, since the line of an empty part would lie on
+ * the next part.
+ */
 export function stacked(about: About, legend: LegendAt = "beside"): TimeSeries {
   return curves(about, legend)
     .fillOpacity(70)
@@ -123,7 +126,7 @@ export function stacked(about: About, legend: LegendAt = "beside"): TimeSeries {
     .stacking(new common.StackingConfigBuilder().mode(common.StackingMode.Normal).group("A"));
 }
 
-/** Gives the series whose names end so a colour that means the same everywhere. */
+/** Gives the series whose names end in these words a color that means the same everywhere. */
 export function coloured(panel: TimeSeries, colours: Record<string, string>): TimeSeries {
   for (const [name, colour] of Object.entries(colours)) {
     panel.overrideByRegexp(`/(^|: )${name}$/`, [{ id: "color", value: { mode: "fixed", fixedColor: colour } }]);
@@ -131,7 +134,7 @@ export function coloured(panel: TimeSeries, colours: Record<string, string>): Ti
   return panel;
 }
 
-/** One number. */
+/** Returns a panel with one number. */
 export function number(about: About, steps: Threshold[]): Stat {
   return describe(new Stat(), about)
     .thresholds(thresholds(steps))
@@ -143,7 +146,7 @@ export function number(about: About, steps: Threshold[]): Stat {
     .reduceOptions(lastValue());
 }
 
-/** One bar for each series. */
+/** Returns a panel with one bar for each series. */
 export function bars(about: About, steps: Threshold[]): BarGauge {
   return describe(new BarGauge(), about)
     .min(0)
@@ -160,7 +163,7 @@ function lastValue(): common.ReduceDataOptionsBuilder {
   return new common.ReduceDataOptionsBuilder().calcs(["lastNotNull"]).values(false).fields("");
 }
 
-/** How many observations fell into each bucket of a histogram, over time. */
+/** Returns a panel with the number of observations in each bucket of a histogram, over time. */
 export function heatmap(about: About): Heatmap {
   return describe(new Heatmap(), about)
     .calculate(false)
@@ -173,14 +176,14 @@ export function heatmap(about: About): Heatmap {
         .fill("dark-orange")
         .exponent(0.5),
     )
-    // Bucket counts are what is drawn, so the unit of the panel is that of a count and the rows' is on the axis.
+    // The panel draws counts, so its unit is a count's. The unit of the rows is set on the axis.
     .yAxis(new YAxisConfigBuilder().unit("s").axisPlacement(common.AxisPlacement.Left).reverse(false))
     .cellGap(1)
     .tooltip(new HeatmapTooltipBuilder().mode(common.TooltipDisplayMode.Single).yHistogram(true))
     .showLegend();
 }
 
-/** A band for each series, coloured by its value. */
+/** Returns a panel with a band for each series, colored by its value. */
 export function bands(about: About, colours: Record<string, Threshold[]>): StateTimeline {
   const panel = describe(new StateTimeline(), about)
     .colorScheme(new FieldColorBuilder().mode(FieldColorModeId.Thresholds))

@@ -1,10 +1,10 @@
-// The metrics pipeline: whether what the other dashboard shows can be trusted.
+// The dashboard of the metrics pipeline, which shows whether the other dashboard can be trusted.
 
 import { type Row, dashboard } from "./layout.js";
 import { bands, badFrom, bars, curves, curvesWithLimit, NEUTRAL, number, stacked } from "./panels.js";
 import { curve, OF_FUNCTIONS, rate, risenInAnHour, series, value } from "./query.js";
 
-// An item of DynamoDB holds no more, and a snapshot is one item.
+// Largest size of a DynamoDB item, in bytes. A snapshot is one item.
 const LARGEST_ITEM = 400 * 1024;
 
 const publishes = `sum by (function) (${rate("prometheus_dynamodb_publishes_total", OF_FUNCTIONS)})`;

@@ -1,18 +1,18 @@
-// The service: what clients ask for, what they get, how fast, and what it stands on.
+// The dashboard of the service: the clients' requests, the answers, their latency, and what the service depends on.
 
 import { type Row, dashboard } from "./layout.js";
 import { type About, bands, badFrom, coloured, curves, curvesWithLimit, heatmap, number, NEUTRAL, stacked } from "./panels.js";
 import { buckets, curve, FAILED, OF_FUNCTIONS, quantile, rate, risen, risenInAnHour, series, value } from "./query.js";
 
-// The share of requests that may fail: 99.9 % are to succeed. The alerts' burn rates are multiples of it.
+// Share of requests that may fail: 99.9 % must succeed. The alerts' burn rates are multiples of it.
 const ERROR_BUDGET = 0.001;
 
-// Requests over HTTP: what the functions were invoked for, apart from gc, which is invoked by the schedule. Where gc has
-// not run yet there is nothing to take off.
+// Requests over HTTP: all invocations except those of gc, which the schedule starts. If gc has not run yet, nothing is
+// subtracted.
 const requestsPerSecond = `(sum(${rate("lambda_invocations_total")}) - (sum(${rate("sigil_gc_total")}) or vector(0)))`;
 const requestsInRange = `(sum(${risen("lambda_invocations_total")}) - (sum(${risen("sigil_gc_total")}) or vector(0)))`;
 
-// Until a first run has succeeded the gauge is 0, which would be decades ago.
+// Until a first run has succeeded the gauge is 0, which would be shown as decades ago.
 const SINCE_GC_SUCCESS = `time() - max(${series("sigil_gc_last_success_timestamp_seconds")} > 0)`;
 
 const VERDICTS = {
@@ -23,7 +23,7 @@ const VERDICTS = {
   revoked: "blue",
   expired: "#8e8e8e",
 };
-// The service's faults are warm colours, the clients' cold ones.
+// Warm colors are for the service's faults, cold ones for the clients'.
 const REASONS = {
   throttled: "yellow",
   circuit_open: "orange",
@@ -156,7 +156,7 @@ const traffic: Row = {
 
 const errors: Row = {
   title: "Errors",
-  // During an incident, each operation fails for several reasons: a long legend.
+  // During an incident each operation fails for several reasons, so the legend is long.
   height: 12,
   panels: [
     [12, coloured(stacked({

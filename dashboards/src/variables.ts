@@ -1,4 +1,4 @@
-// What is chosen at the top of a dashboard.
+// Defines the variables that can be chosen at the top of a dashboard.
 
 import {
   type VariableModel,
@@ -10,17 +10,17 @@ import {
 } from "@grafana/grafana-foundation-sdk/dashboard";
 import type { Builder } from "@grafana/grafana-foundation-sdk/cog";
 
-/** The data source of every panel. */
+/** The data source that every panel uses. */
 export const DATASOURCE = { type: "prometheus", uid: "${datasource}" };
 
-// `up` is there whenever Prometheus has the job at all, so a dashboard can be opened while nothing can be scraped. It
-// lists every job, and so the one of `prometheus.yml` is chosen at first.
+// `up` exists whenever Prometheus knows the job, so a dashboard can be opened even while every scrape fails. `up` lists
+// every job, so the job of `prometheus.yml` is chosen at first.
 const JOB = choice("job", "Job", "label_values(up, job)").current({
   selected: true,
   text: ["sigils"],
   value: ["sigils"],
 });
-// Series that were scraped without the label are among all stacks: an empty value matches `.*` and not `.+`.
+// Series that were scraped without the label belong to all stacks: an empty value matches `.*` but not `.+`.
 const STACK = choice("stack", "Stack", 'label_values(up{job=~"$job"}, stack)').allValue(".*");
 const INSTANCE = choice("instance", "Instance", 'label_values(up{job=~"$job", stack=~"$stack"}, instance)');
 const FUNCTION = choice(

@@ -1,8 +1,8 @@
-//! A stack with a name of its own: what the template tells its operator to paste, a real Prometheus, the rules, and a real
-//! Alertmanager. Nothing fires at rest; an incident pages once; all of it ends afterwards.
+//! Runs a stack of any name with the configuration that the template's output gives the operator to paste, a real Prometheus,
+//! the shipped rules, and a real Alertmanager. Nothing fires at rest, an incident pages once, and every alert ends afterwards.
 //!
-//! Time is shorter here: a minute of the rules and of Alertmanager's configuration is two seconds, and an hour is twelve.
-//! Scrapes come each such minute, and gc runs each such hour.
+//! Time is shortened here: a minute of the rules and of Alertmanager's configuration lasts two seconds, and an hour ten to
+//! twelve. Prometheus scrapes every two seconds, and gc runs every twelve.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -20,20 +20,21 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-/// As in DEPLOY.md's own examples.
+/// Name of the stack, as in DEPLOY.md's examples.
 const STACK: &str = "sigil";
-/// At rest: longer than each `for` of the rules.
+/// Time at rest before the incident: longer than each `for` of the rules.
 const REST: Duration = Duration::from_secs(40);
-/// The most that it may take until the fast burn and the breakers both fire.
+/// Longest time that it may take until both the fast burn and the breakers' alert fire.
 const INCIDENT: Duration = Duration::from_secs(90);
-/// What has burned fast burns slowly until six hours are over.
+/// Longest time that it may take until every alert has ended. The slow burn goes on until the errors have left its window of
+/// six hours.
 const ENDING: Duration = Duration::from_secs(240);
 const GC_EVERY: Duration = Duration::from_secs(12);
 const NO_SUCH_ID: &str = "00000000-0000-4000-8000-000000000000";
-/// Between two requests of each of two clients.
+/// Pause between two requests of each of the two request loops.
 const PACE: Duration = Duration::from_millis(150);
 
-/// What stands in the rules, and what stands there instead.
+/// Texts of the rules, each with its replacement, which shortens time.
 const IN_RULES: [(&str, &str); 20] = [
     ("[5m]", "[10s]"),
     ("[10m]", "[20s]"),
@@ -77,7 +78,7 @@ async fn a_stack_of_any_name_is_silent_at_rest_and_an_incident_pages_once() -> R
     clock.run(Duration::from_secs(10)).await?;
     stage.rotate_token("the-second-metrics-token").await?;
     let deadline = Instant::now() + INCIDENT;
-    // The breakers' alert is inhibited, and not silent because it did not fire.
+    // The breakers' alert must fire, so that its silence is shown to come from the inhibition.
     while !(stage.fired("SigilCircuitBreakerOpen").await? && paged(&stage.alertmanager, "firing")? == burns) {
         ensure!(
             Instant::now() < deadline,
@@ -100,13 +101,13 @@ async fn a_stack_of_any_name_is_silent_at_rest_and_an_incident_pages_once() -> R
     }
     stage.check_notifications()?;
 
-    // Both tokens were accepted all along.
+    // Both tokens were accepted throughout.
     let failed = stage.prometheus.query("sum(count_over_time(up[1h]) - sum_over_time(up[1h]))").await?;
     ensure!(failed.len() == 1 && failed[0].value == 0.0, "scrapes have failed: {failed:?}");
     Ok(())
 }
 
-/// The names of the alerts that whoever is on call was told of.
+/// Returns the names of the alerts that the on-call receiver was notified of with this status.
 fn paged(alertmanager: &Alertmanager, status: &str) -> Result<BTreeSet<String>> {
     alertmanager::alert_names(&alertmanager.notifications("on-call"), status)
 }
@@ -115,7 +116,7 @@ fn names(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-/// Requests at a steady pace, and gc runs.
+/// Drives the stack: sends requests at a steady pace, and runs gc.
 struct Clock {
     client: Client,
     next_gc: Instant,
@@ -126,7 +127,7 @@ impl Clock {
         Self { client, next_gc: Instant::now() }
     }
 
-    /// Sends requests for so long. That some are answered with errors is what an incident is.
+    /// Sends requests for `duration`. Error answers are allowed, since an incident consists of them.
     async fn run(&mut self, duration: Duration) -> Result<()> {
         let end = Instant::now() + duration;
         while Instant::now() < end {
@@ -153,7 +154,7 @@ async fn every_until(end: Instant, mut work: impl AsyncFnMut() -> Result<()>) ->
     Ok(())
 }
 
-/// Everything, in the order in which it ends.
+/// Everything that runs, in the order in which it is dropped.
 struct Stage {
     prometheus: Prometheus,
     alertmanager: Alertmanager,
@@ -181,7 +182,7 @@ impl Stage {
         .with("AWS_ENDPOINT_URL_SECRETS_MANAGER", secrets.url());
         let bundle = Bundle::start(&options).await?;
         let client = bundle.client();
-        // Every function once, so that the first failure of each is an increase.
+        // Every function is used once, so that the first failure of each is an increase.
         client.verdict(&client.encode(&json!("first")).await?.token, None).await?;
         client.gc().await?;
 
@@ -191,7 +192,7 @@ impl Stage {
         let shipped = std::fs::read_to_string(workspace::root().join("dashboards/alerts.yml"))?;
         std::fs::write(&rules_file, "groups: []")?;
         let host = client.url().strip_prefix("http://").context("it has a scheme")?;
-        // On a desk there is no certificate.
+        // The local bundle has no certificate.
         let scrape_config = replaced(
             &Expanded::of(&cloudformation::source()?)?.scrape_config(STACK, host)?,
             &[("scheme: https", "scheme: http")],
@@ -205,7 +206,8 @@ impl Stage {
             alertmanager.address(),
         );
         let prometheus = Prometheus::start_configured(&config, &prometheus::Options::over(host, TOKEN)).await?;
-        // Its first scrape comes seconds after its start, which would be minutes here: the rules come then.
+        // The first scrape comes seconds after Prometheus has started, which would be minutes to the shortened rules. So the
+        // rules are loaded only after it.
         prometheus.query_until("up", |result| result.len() == 1 && result[0].value == 1.0).await?;
         std::fs::write(&rules_file, replaced(&shipped, &IN_RULES)?)?;
         prometheus.reload().await?;
@@ -222,8 +224,8 @@ impl Stage {
         Ok(!self.prometheus.query(&query).await?.is_empty())
     }
 
-    /// Whether everybody who was told of an alert was told of its end. The end of one that was inhibited can come along, if
-    /// both end between two of Alertmanager's looks.
+    /// Returns whether each receiver that was notified of an alert was also notified of its end. There may be notifications of
+    /// an end alone: an inhibited alert's end is sent along if both alerts end between two of Alertmanager's evaluations.
     fn all_ended(&self) -> Result<bool> {
         for receiver in ["on-call", "daytime"] {
             let notifications = self.alertmanager.notifications(receiver);
@@ -235,7 +237,8 @@ impl Stage {
         Ok(true)
     }
 
-    /// One page; all of it of this stack; and by day what an incident leaves behind.
+    /// Checks that there was one page, that all notifications are of this stack, and that the daytime receiver got only what an
+    /// incident leaves behind.
     fn check_notifications(&self) -> Result<()> {
         let pages = self.alertmanager.notifications("on-call");
         let firing = pages.iter().filter(|page| page.status == "firing").count();
@@ -246,13 +249,14 @@ impl Stage {
             }
         }
         let by_day = alertmanager::alert_names(&self.alertmanager.notifications("daytime"), "firing")?;
-        // Calls that fail take longer, for they are repeated; and what was used up of the budget stays so for a while.
+        // Failing calls are repeated and so take longer, and the part of the error budget that was used up stays used for a
+        // while.
         ensure!(by_day.is_subset(&names(&["SigilLatencyHigh", "SigilErrorBudgetSlowBurn"])), "{by_day:?}");
         Ok(())
     }
 }
 
-/// The text with each of these changes, all of which must have something to change.
+/// Returns `text` with all replacements made. Each must find something to replace.
 fn replaced(text: &str, changes: &[(&str, &str)]) -> Result<String> {
     changes.iter().try_fold(text.to_owned(), |text, (from, to)| {
         ensure!(text.contains(from), "there is no {from} in\n{text}");

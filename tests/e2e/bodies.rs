@@ -1,4 +1,5 @@
-//! A body of up to 6 MB, whatever is in it and wherever it is sent, is answered with little time and little memory.
+//! Shows that a body of up to 6 MB is answered with little time and little memory, whatever it holds and whichever route it is
+//! sent to.
 
 use std::time::Duration;
 
@@ -14,14 +15,15 @@ use harness::kit::variables::FunctionVariables;
 use harness::kit::{functions, lambda_event, tables};
 use serde_json::{Value, json};
 
-/// The most memory of a function's process, in bytes.
+/// Most memory that a function's process may take, in bytes.
 const MAX_MEMORY: u64 = 64 * 1024 * 1024;
 
-/// The most processor time for one request. Without optimisation the dearest takes a third of this; what grows faster than
-/// the body's length takes many times as long.
+/// Most processor time that one request may take. Without optimization, the most expensive body takes a third of this; work
+/// that grows faster than the body's length would take many times as long.
 const MAX_TIME: Duration = Duration::from_secs(5);
 
-/// The longest body that is read, and about the longest that fits into Lambda's 6 MB for an event.
+/// Lengths of the bodies, in bytes: the longest that is still read, and about the longest that fits into Lambda's 6 MB for an
+/// event.
 const LENGTHS: [usize; 2] = [3 * 400 * 1024, 5_900_000];
 
 const SIGILS: &str = "/api/consciousness/sigils";
@@ -67,7 +69,7 @@ async fn every_body_is_answered_with_little_time_and_memory() -> Result<()> {
     Ok(())
 }
 
-/// Data of about this length that are dear to whoever is careless.
+/// Returns named data of about this length, each of which is expensive for a careless parser.
 fn hostile(length: usize) -> Vec<(&'static str, String)> {
     let list = |element: &str| {
         let elements = vec![element; (length - 2) / (element.len() + 1)];
@@ -115,14 +117,14 @@ async fn answer(function: &ExecutionEnvironment, event: &Value) -> Result<Value>
 }
 
 async fn is_cheap(function: &ExecutionEnvironment, event: &Value, what: &str) -> Result<()> {
-    // The response is out before the environment publishes, which is not this request's time.
+    // An environment publishes after it has sent its response, and that time is not this request's.
     function.api().asks_for_event().await;
     let before = processor_time(function.process())?;
     let response = answer(function, event).await.with_context(|| what.to_owned())?;
     let time = processor_time(function.process())? - before;
     let memory = peak_memory(function.process())?;
     eprintln!("{what}: {} in {time:?}, {} MB so far", response["statusCode"], memory / 1024 / 1024);
-    // On a busy machine DynamoDB Local can be too slow; the body was read by then.
+    // On a busy machine DynamoDB Local can be too slow, which is answered with 503; the body has been read by then.
     let answered = response["statusCode"].as_u64().is_some_and(|status| status < 500 || status == 503);
     ensure!(answered, "{what}: {response}");
     ensure!(time <= MAX_TIME, "{what} took {time:?}");

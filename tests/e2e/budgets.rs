@@ -1,4 +1,4 @@
-//! Whatever hangs, a client is answered in time, and Lambda never has to end an invocation.
+//! Shows that clients are answered in time whatever hangs, and that Lambda never has to end an invocation.
 
 use std::time::{Duration, Instant};
 
@@ -16,13 +16,13 @@ const SIGILS: &str = "/api/consciousness/sigils";
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The longest that a client may wait for a 503.
+/// Longest time that a client may wait for a 503.
 const REQUEST: Duration = Duration::from_secs(3);
-/// After this time Prometheus gives up, by default.
+/// Time after which Prometheus gives up a scrape by default.
 const SCRAPE: Duration = Duration::from_secs(10);
-/// After this time Lambda gives up on a cold start, and begins it anew on the next request's time.
+/// Time after which Lambda gives up a cold start and begins it anew, in the time of the next request.
 const INIT: Duration = Duration::from_secs(10);
-/// What is left of a gc run.
+/// Time that a gc run has left before its deadline.
 const LITTLE: Duration = Duration::from_secs(3);
 
 fn encode() -> Value {
@@ -44,7 +44,7 @@ async fn nothing_takes_longer_than_its_deadline_while_both_stores_are_silent() -
         http_request("POST", &format!("{SIGILS}/verify"), &[], Some(&json!({ "token": sigil.body["sigil"]["token"] })));
     answered(&verifier, &verify, 200).await?;
     answered(&metrics, &scrape(), 200).await?;
-    // A deadline that makes no sense is none.
+    // A deadline in the past makes no sense, and is treated as no deadline.
     gc.api().set_deadline(Deadline::LongPast);
     let run = gc.api().invoke(&scheduled()).await?;
     ensure!(matches!(&run, Outcome::Response(summary) if summary["sigils"]["finished"] == true), "{run:?}");
@@ -52,7 +52,7 @@ async fn nothing_takes_longer_than_its_deadline_while_both_stores_are_silent() -
         environment.api().asks_for_event().await;
     }
 
-    // From now on every key and token is due.
+    // After this wait, every key and token is due for renewal.
     tokio::time::sleep(MAX_AGE + Duration::from_secs(1)).await;
     deployed.dynamodb_valve.set_shut(true);
     deployed.secrets_valve.set_shut(true);
@@ -65,7 +65,7 @@ async fn nothing_takes_longer_than_its_deadline_while_both_stores_are_silent() -
             let started = Instant::now();
             let run = gc.api().invoke(&scheduled()).await?;
             ensure!(matches!(&run, Outcome::Error(_)), "{run:?}");
-            // It has published, or given up, as well.
+            // By the next request for an event, gc has also published, or given up publishing.
             gc.api().asks_for_event().await;
             let took = started.elapsed();
             ensure!(took < LITTLE, "Lambda would have ended gc, which took {took:?}");
@@ -77,7 +77,7 @@ async fn nothing_takes_longer_than_its_deadline_while_both_stores_are_silent() -
     scraped.context("metrics")?;
     collected.context("gc")?;
 
-    // While the secret is not to be had the one that is held stays in use, and no request waits for it again.
+    // While the secret cannot be read, the value in memory stays in use, and no further request waits for a renewal.
     deployed.dynamodb_valve.set_shut(false);
     let started = Instant::now();
     let sigil = ask(&encoder, &encode()).await?;
@@ -85,7 +85,7 @@ async fn nothing_takes_longer_than_its_deadline_while_both_stores_are_silent() -
     Ok(())
 }
 
-/// Asks until the answer has this status: on a busy machine the first call of a new environment can run out of time.
+/// Asks until the answer has this status. On a busy machine the first call of a new environment can run out of time.
 async fn answered(environment: &ExecutionEnvironment, event: &Value, status: u64) -> Result<HttpAnswer> {
     wait::until("the function answers", PATIENCE, async || match ask(environment, event).await? {
         answer if answer.status == status => Ok(answer),

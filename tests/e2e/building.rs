@@ -1,4 +1,5 @@
-//! What is built is what the template says, by the words of DEPLOY.md; and what a machine lacks is said before a compiler says it.
+//! Shows that the commands of DEPLOY.md build what the template deploys, and that a machine without the tools says so before a
+//! compiler fails.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -9,10 +10,11 @@ use harness::kit::workspace;
 use harness::template::cloudformation;
 use tempfile::TempDir;
 
-/// Architectures as the template names them: where samconfig.toml has them, and the machine in an ELF header.
+/// Architectures: each one's environment in samconfig.toml, its name in the template, and its machine number in an ELF header.
 const ARCHITECTURES: [(&str, &str, u16); 2] = [("default", "arm64", 183), ("x86_64", "x86_64", 62)];
 
-/// Not optimized, for it is only looked at; and in a folder of its own, so that no artifact is overwritten by it.
+/// Build settings that are fast rather than optimized, since the test only looks at the file's header. The build goes into a
+/// target folder for itself, so that it overwrites no artifact.
 const FAST: [(&str, &str); 3] = [
     ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0"),
     ("CARGO_PROFILE_RELEASE_LTO", "off"),
@@ -33,7 +35,7 @@ fn sam_build_makes_what_sam_deploy_is_told() -> Result<()> {
     Ok(())
 }
 
-/// Both commands read the same line, so neither can be told another architecture by mistake.
+/// Shows that both commands read the same line, so that neither can use another architecture by mistake.
 #[test]
 fn samconfig_names_each_architecture_once_and_for_all_commands() -> Result<()> {
     let config = std::fs::read_to_string(workspace::root().join("samconfig.toml"))?;
@@ -50,7 +52,7 @@ fn samconfig_names_each_architecture_once_and_for_all_commands() -> Result<()> {
 fn all_that_is_missing_is_said_in_a_line_each() -> Result<()> {
     let folder = TempDir::new()?;
     let nowhere = folder.path().join("no-such-library").display().to_string();
-    // A Rust without that target, from a distribution: there is no rustup.
+    // A Rust from a distribution, without that target: there is no rustup.
     stand_in(
         folder.path(),
         "rustc",
@@ -79,7 +81,7 @@ fn all_that_is_missing_is_said_in_a_line_each() -> Result<()> {
     Ok(())
 }
 
-/// Runs the script where there is nothing but what is in the folder, and a shell.
+/// Runs the script with a PATH that holds only this folder's files.
 fn can_build(architecture: &str, folder: &Path) -> Result<Output> {
     let script = workspace::root().join("scripts/can-build");
     let output = Command::new("/bin/bash").arg(script).arg(architecture).env("PATH", folder).output()?;
@@ -93,7 +95,7 @@ fn stand_in(folder: &Path, name: &str, script: &str) -> Result<()> {
     Ok(std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755))?)
 }
 
-/// The SAM CLI, with cargo-lambda and Zig on the PATH as DEPLOY.md asks for.
+/// Returns the SAM CLI, with cargo-lambda and Zig on the PATH, as DEPLOY.md asks for.
 fn sam() -> Result<Command> {
     let mut sam = cloudformation::python()?;
     let path = std::env::var("PATH").context("PATH is not set")?;
@@ -104,7 +106,7 @@ fn sam() -> Result<Command> {
     Ok(sam)
 }
 
-/// The machine that an ELF file is for.
+/// Returns the machine number of an ELF file.
 fn machine_of(file: &Path) -> Result<u16> {
     let header = std::fs::read(file).with_context(|| file.display().to_string())?;
     ensure!(header.starts_with(b"\x7fELF") && header.len() > 20, "{} is no ELF file", file.display());

@@ -1,4 +1,4 @@
-//! What was done is what is counted: to the last one, by one client and by eight at once.
+//! Shows that the counters equal what was done, to the last request: with one client, and with eight at once.
 
 use std::time::Duration;
 
@@ -15,12 +15,12 @@ const VERIFIES: usize = 30;
 const TAMPERED: usize = 10;
 const REVOCATIONS: usize = 5;
 
-/// The publishing of a busy environment lags by a second at most.
+/// Longest time until everything is on the page. A busy environment publishes with a lag of at most a second.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 type Labels = &'static [(&'static str, &'static str)];
 
-/// Series, by name and labels, and by how much each must rise.
+/// Series by name and labels, each with the number by which it must rise.
 const RISES: [(&str, Labels, usize); 6] = [
     ("sigil_encode_total", &[], ENCODES),
     ("sigil_encode_duration_seconds_count", &[], ENCODES),
@@ -77,7 +77,7 @@ async fn counts_exactly(bundle: Bundle, clients: usize) -> Result<()> {
         }
     })
     .await?;
-    // With every environment ended, nothing is left that could still be published and would have been counted twice.
+    // Once every environment has ended, nothing can be published any more. So a rise that is exact now had no count twice.
     let bundle = bundle.restart_functions().await?;
     let after = bundle.client().metrics().await?;
     for (name, labels, by) in RISES {
@@ -90,7 +90,7 @@ fn rise(before: &Exposition, after: &Exposition, name: &str, labels: &[(&str, &s
     after.sum(name, labels) - before.sum(name, labels)
 }
 
-/// Deals the jobs out to so many clients, which work through their own one after another. Returns results with jobs.
+/// Deals the jobs out to `clients` clients, each of which does its jobs one after another. Returns each result with its job.
 async fn in_parallel<J, T, F, W>(client: &Client, clients: usize, jobs: Vec<J>, work: F) -> Result<Vec<(T, J)>>
 where
     J: Clone + Send + 'static,

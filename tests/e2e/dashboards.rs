@@ -1,5 +1,5 @@
-//! Dashboards, alerts and runbook agree with each other and with what the functions export; and each mistake that one could
-//! make in them is noticed.
+//! Shows that dashboards, alerts and runbook agree with each other and with what the functions export, and that the checks
+//! notice each mistake that one could make in them.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -27,15 +27,15 @@ const FILES: [&str; 7] = [
     "README.md",
 ];
 
-/// Documents that name metrics, the first of which lists them all.
+/// Documents that name metrics. The first one lists all metrics.
 const DOCUMENTS: [&str; 5] = ["docs/metrics.md", "README.md", "ARCHITECTURE.md", "DEPLOY.md", "docs/scrapers.md"];
 
-/// A mistake: the file, what is there, and what stands there instead, wherever it does.
+/// A mistake: a file, a text in it, and the wrong text that replaces the text wherever it occurs.
 type Mistake = (&'static str, &'static str, &'static str);
 
-/// Caught by the cases in which an alert must fire and must not.
+/// Mistakes in rules, which the cases of `alerts_test.yml` and `alerts_hours_test.yml` must catch.
 const IN_RULES: [Mistake; 16] = [
-    // A metric, a label or a label's value of another name.
+    // Another metric, label or label value.
     ("alerts.yml", "prometheus_dynamodb_unreadable_items)", "prometheus_dynamodb_unreadable)"),
     ("alerts.yml", r#"circuit_breaker_state{state="open"}"#, r#"circuit_breaker_state{status="open"}"#),
     (
@@ -49,7 +49,7 @@ const IN_RULES: [Mistake; 16] = [
         "sum by (job, stack, operation) (rate(sigil_storage_throttles_total[5m]))",
         "sum by (job, stack) (rate(sigil_storage_throttles_total[5m]))",
     ),
-    // No rate, or another window.
+    // A missing rate, or another window.
     (
         "alerts.yml",
         "rate(prometheus_dynamodb_publish_failures_total[10m])",
@@ -60,7 +60,7 @@ const IN_RULES: [Mistake; 16] = [
         "min_over_time(prometheus_dynamodb_conflicts[1d])",
         "min_over_time(prometheus_dynamodb_conflicts[1h])",
     ),
-    // Another threshold or another time.
+    // Another threshold or another duration.
     ("alerts.yml", "> 14.4 * 0.001", "> 144 * 0.001"),
     ("alerts.yml", "> 2.5 * 3600", "> 0.5 * 3600"),
     (
@@ -69,7 +69,8 @@ const IN_RULES: [Mistake; 16] = [
         "max by (job, stack) (prometheus_dynamodb_scrape_duration_seconds) > 2",
     ),
     ("alerts.yml", "for: 2h30m", "for: 10m"),
-    // A part that makes an alert silent when it should be, or loud when it should be.
+    // A missing or inverted part of a condition, without which an alert fires when it must not, or stays silent when it must
+    // fire.
     ("alerts.yml", "and stack:sigil_failures:rate1h * 3600 >= 10", ""),
     ("alerts.yml", "and stack:sigil_failures:ratio_rate30m > 6 * 0.001", ""),
     ("alerts.yml", " or 0 * sum", " and 0 * sum"),
@@ -81,7 +82,7 @@ const IN_RULES: [Mistake; 16] = [
     ("alerts.yml", r#" or absent(up{job="sigils"})"#, ""),
 ];
 
-/// Caught by the checks of dashboards and documents against a page. With each, what must be said.
+/// Mistakes that the checks of dashboards and documents against a page must catch, each with a text of the complaint.
 const IN_DASHBOARDS: [(Mistake, &str); 20] = [
     (
         ("service.json", "rate(sigil_revoke_total{", "rate(sigil_revoked_total{"),
@@ -111,7 +112,7 @@ const IN_DASHBOARDS: [(Mistake, &str); 20] = [
     (("README.md", "- `process_threads`", "- `process_thread`"), "process_threads is on no dashboard"),
 ];
 
-/// Caught by the types that Grafana publishes.
+/// Mistakes that the checks against the types published by Grafana must catch.
 const IN_TYPES: [Mistake; 4] = [
     ("service.json", r#""lineInterpolation": "linear""#, r#""lineInterpolation": "curved""#),
     ("service.json", r#""fillOpacity""#, r#""fillOpacty""#),
@@ -160,12 +161,12 @@ fn each_alert_fires_when_it_must_and_only_then() -> Result<()> {
         let output = cases(folder.path(), "alerts_test.yml")?;
         let output = if output.status.success() { cases(folder.path(), "alerts_hours_test.yml")? } else { output };
         ensure!(!output.status.success(), "{mistake:?} was not noticed");
-        // That a rule cannot be read is no proof that its cases are any good.
+        // A rule that cannot be parsed fails too, but proves nothing about the cases.
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(said.contains("exp:"), "{mistake:?} makes no case fail: {output:?}");
         Ok(())
     };
-    // Two at once, for each takes seconds.
+    // Runs two at once, since each takes seconds.
     thread::scope(|scope| {
         let halves = IN_RULES.chunks(IN_RULES.len() / 2);
         let running: Vec<_> =
@@ -207,7 +208,7 @@ async fn every_metric_label_and_link_exists() -> Result<()> {
     Ok(())
 }
 
-/// Every function once, so that each has published.
+/// Uses every function once, so that each publishes.
 async fn use_everything(client: &Client) -> Result<()> {
     let sigil = client.encode(&json!("a sigil")).await?;
     ensure!(client.verdict(&sigil.token, None).await? == "valid");
@@ -219,7 +220,7 @@ fn dashboards() -> std::path::PathBuf {
     workspace::root().join("dashboards")
 }
 
-/// The files in a folder of their own, with a mistake in one of them.
+/// Copies the files into a new folder, with the mistake made in one of them.
 fn copy_with((file, right, wrong): Mistake) -> Result<TempDir> {
     let folder = TempDir::new()?;
     for name in FILES {
@@ -232,7 +233,7 @@ fn copy_with((file, right, wrong): Mistake) -> Result<TempDir> {
     Ok(folder)
 }
 
-/// The rules are for whatever Prometheus their user has: the one that all tests run, and the oldest that they are written for.
+/// Returns the `promtool` of the Prometheus that all tests run, and of the oldest Prometheus that the rules are written for.
 fn promtools() -> [PathBuf; 2] {
     [prometheus::promtool(), workspace::tool_or_path("prometheus-2/usr/bin/promtool", "promtool-2")]
 }
@@ -245,7 +246,7 @@ fn promtool_at(promtool: &Path, folder: &Path, arguments: &[&str]) -> Result<Out
     Ok(Command::new(promtool).current_dir(folder).args(arguments).output()?)
 }
 
-/// Runs one of the programs of `dashboards/`, which are built once.
+/// Runs a program of `dashboards/`, all of which are built once.
 fn node(program: &str, arguments: &[&str]) -> Result<Output> {
     static BUILT: OnceLock<Result<(), String>> = OnceLock::new();
     let built = BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}")));

@@ -1,5 +1,5 @@
-//! A deploy changes a metric's buckets, its type or its labels while environments of both versions live: the page stays
-//! valid, what can be exact stays exact, and who looks after it is told.
+//! Shows that a deploy may change a metric's buckets, type or labels while environments of both versions live: the page stays
+//! valid, what can be exact stays exact, and the conflicts are logged and counted.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,12 +20,12 @@ use harness::kit::wait::{self, Setback, not_yet};
 use harness::kit::{functions, lambda_event, prometheus, tables, workspace};
 use serde_json::{Value, json};
 
-/// Durations of jobs, one for each bucket that either version has. Sums of them are exact.
+/// Durations of jobs, in seconds: one for each bucket that either version has. Their sums are exact.
 const SECONDS: [f64; 5] = [0.0625, 0.25, 0.75, 2.0, 8.0];
-/// How often each environment of each version is sent one job of each duration.
+/// Number of rounds in which each environment is sent one job of each duration.
 const ROUNDS: usize = 6;
 
-/// Longer than anything here takes on a busy machine.
+/// Longest time that a step may take: longer than any takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,7 +36,7 @@ async fn a_deploy_in_the_middle_of_a_run_keeps_the_page_valid_and_exact() -> Res
     for round in 0..ROUNDS {
         stage.jobs(old.iter_mut().chain([&mut ended]), round).await?;
     }
-    // One is in the base before anything of the new version is published.
+    // One old environment is in the base before the new version publishes anything.
     stage.end(ended).await?;
     stage.collect_closed().await?;
 
@@ -47,7 +47,7 @@ async fn a_deploy_in_the_middle_of_a_run_keeps_the_page_valid_and_exact() -> Res
         prometheus::check_metrics(&page)?;
         stage.collect().await?;
     }
-    // The old version and one environment of the new one are gone.
+    // The old version's environments end, and one of the new version's.
     let [new_ended, new_live] = new;
     for environment in old.into_iter().chain([new_ended]) {
         stage.end(environment).await?;
@@ -59,7 +59,7 @@ async fn a_deploy_in_the_middle_of_a_run_keeps_the_page_valid_and_exact() -> Res
     let text = stage.scrape().await?;
     prometheus::check_metrics(&text)?;
     let page = Exposition::parse(&text)?;
-    // Three old environments in the first rounds, two old and two new ones in the second.
+    // The first rounds had three old environments, the later ones two old and two new.
     let of_each = ((3 + 4) * ROUNDS) as f64;
     let jobs = of_each * SECONDS.len() as f64;
     assert_eq!(page.value("jobs_total", &[]), Some(jobs));
@@ -89,13 +89,13 @@ async fn a_deploy_in_the_middle_of_a_run_keeps_the_page_valid_and_exact() -> Res
     stage.end(new_live).await
 }
 
-/// An environment of one of the two versions.
+/// An environment of one of the two versions, and its name.
 struct Version {
     name: String,
     environment: ExecutionEnvironment,
 }
 
-/// Everything but the environments of the two versions.
+/// Everything that runs except the environments of the two versions.
 struct Stage {
     variables: FunctionVariables,
     published: Arc<Published>,
@@ -104,7 +104,7 @@ struct Stage {
     gc: ExecutionEnvironment,
     metrics: ExecutionEnvironment,
     logs: PathBuf,
-    /// Last, for everything else needs it until it ends.
+    /// The last field, since everything else needs the database until it is dropped.
     _dynamodb: DynamoDbLocal,
 }
 
@@ -152,7 +152,8 @@ impl Stage {
         Ok(Version { name, environment })
     }
 
-    /// Ends an environment when it has published everything: what faults have kept back goes within a second or two.
+    /// Ends an environment once it has published everything. Publishes that faults have held back follow within a second or
+    /// two.
     async fn end(&self, version: Version) -> Result<()> {
         wait::until("everything is published", PATIENCE, async || match self.published.lost(&version.name) {
             0 => Ok(()),
@@ -162,7 +163,7 @@ impl Stage {
         version.environment.terminate().await
     }
 
-    /// Sends each environment one job of each duration, and scrapes after each.
+    /// Sends each environment one job of each duration, and scrapes after each environment.
     async fn jobs(&mut self, versions: impl Iterator<Item = &mut Version>, round: usize) -> Result<()> {
         for version in versions {
             for number in 0..SECONDS.len() {
@@ -178,11 +179,11 @@ impl Stage {
     }
 
     async fn collect(&mut self) -> Result<()> {
-        // A run that meets faults may fail; the next goes on.
+        // A run that meets faults may fail. The next run goes on.
         invoke(&mut self.gc, &lambda_event::scheduled()).await.map(drop)
     }
 
-    /// Runs gc until no environment is left that said that it ends: they are in the base.
+    /// Runs gc until no writer is left that is closed or sealed: all of them are in the base.
     async fn collect_closed(&mut self) -> Result<()> {
         wait::until("the closed are folded", PATIENCE, async || {
             self.collect().await.map_err(Setback::Final)?;
@@ -193,7 +194,7 @@ impl Stage {
         .await
     }
 
-    /// The next page, which must follow the one before.
+    /// Scrapes until a page comes, and checks that it may follow the page before.
     async fn scrape(&mut self) -> Result<String> {
         let authorization = format!("Bearer {DEFAULT_METRICS_TOKEN}");
         let event = lambda_event::http_request("GET", "/metrics", &[("authorization", &authorization)], None);
@@ -203,7 +204,7 @@ impl Stage {
                 Outcome::Response(response) if response["statusCode"] == 200 => {
                     break response["body"].as_str().context("a page has a body")?.to_owned();
                 }
-                // The faults of several attempts can add up.
+                // Faults in several attempts can add up to a failure.
                 Outcome::Response(response) if response["statusCode"] == 503 => {}
                 outcome => bail!("a scrape ended with {outcome:?}"),
             }
@@ -215,7 +216,8 @@ impl Stage {
     }
 }
 
-/// Buckets that the new version does not have end, and so does a counter that became a gauge.
+/// Returns whether the violation is one that the deploy causes by design: buckets that the new version lacks end, and so does a
+/// counter that has become a gauge.
 fn is_what_must_change(violation: &Violation) -> bool {
     let ends = ["job_duration_seconds_bucket{le=\"0.5\"}", "jobs_waiting"];
     ends.contains(&violation.subject.as_str()) && !violation.case.contains("fell")

@@ -1,4 +1,4 @@
-//! A database, and environments each with a stats table of its own.
+//! Starts environments against one database, each with its own stats table.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use harness::kit::stats::Stats;
 use harness::kit::{functions, lambda_event, tables, workspace};
 use serde_json::{Value, json};
 
-/// A database, and the functions' programs.
+/// A database, and the programs of the functions.
 pub(crate) struct Desk {
     dynamodb: DynamoDbLocal,
     pub logs: PathBuf,
@@ -30,17 +30,17 @@ impl Desk {
         Ok(Self { dynamodb, logs, programs: functions::build().await? })
     }
 
-    /// One of the functions.
+    /// Returns the function of this name.
     pub(crate) fn function(&self, name: &'static str) -> Result<Function> {
         Ok(Function { name, program: self.programs.get(name).with_context(|| format!("there is a {name}"))?.clone() })
     }
 
-    /// Starts an `encode` with a stats table of its own, if it is to have one, and a proxy before the database.
+    /// Starts an `encode` with its own stats table, which exists only if `has_table`, and with a proxy before the database.
     pub(crate) async fn encode(&self, name: &str, settings: &[(&str, &str)], has_table: bool) -> Result<Running> {
         self.start(&self.function("encode")?, name, settings, has_table).await
     }
 
-    /// The same for another function.
+    /// Starts another function in the same way as [`Self::encode`].
     pub(crate) async fn start(
         &self,
         function: &Function,
@@ -66,18 +66,18 @@ impl Desk {
         Ok(Running { api: environment.api(), environment, proxy, stats })
     }
 
-    /// The stats table of this name.
+    /// Returns the stats table of this name.
     pub(crate) fn stats(&self, name: &str) -> Stats {
         Stats::new(self.dynamodb.client(), format!("stats-{name}"))
     }
 
-    /// Where the database is.
+    /// Returns the URL of the database.
     pub(crate) fn url(&self) -> String {
         self.dynamodb.url()
     }
 }
 
-/// An environment that is up.
+/// A running environment, with its proxy and its stats table.
 pub(crate) struct Running {
     pub environment: ExecutionEnvironment,
     pub api: Arc<RuntimeApi>,
@@ -86,7 +86,8 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// One request of an `encode` that succeeds. Returns for how long the environment asks for no other after its response.
+    /// Sends an `encode` one request, which must succeed. Returns the time from its response until the environment asks for the
+    /// next event.
     pub(crate) async fn request(&self) -> Result<Duration> {
         let outcome = self.api.invoke(&event()).await?;
         let responded = Instant::now();
@@ -96,8 +97,8 @@ impl Running {
         Ok(responded.elapsed())
     }
 
-    /// Requests one after the other for so long. Returns how many there were, and which share of the time the environment asked for
-    /// none.
+    /// Sends requests one after the other for `duration`. Returns the number of requests, and the share of the time in which
+    /// the environment had answered and did not yet ask for the next event.
     pub(crate) async fn closed_loop(&self, duration: Duration) -> Result<(u32, f64)> {
         let (started, mut held, mut requests) = (Instant::now(), Duration::ZERO, 0);
         while started.elapsed() < duration {
@@ -109,7 +110,7 @@ impl Running {
     }
 }
 
-/// A request of an `encode`.
+/// Returns the event of a request to `encode`.
 pub(crate) fn event() -> Value {
     lambda_event::http_request("POST", "/api/consciousness/sigils", &[], Some(&json!({ "data": "publishing" })))
 }

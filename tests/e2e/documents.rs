@@ -1,4 +1,4 @@
-//! What the documents refer to exists: files, sections, tests, and the variables that functions read.
+//! Shows that what the documents refer to exists: files, sections, tests, and the variables that functions read.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use harness::kit::workspace;
 use harness::template::cloudformation::{self, Expanded};
 
-/// A link to a page of somebody else is not followed: a test must not fail because a site is down.
+/// Links to other sites are not followed, since a test must not fail because a site is down.
 #[test]
 fn every_link_leads_to_a_file_and_a_section_that_exist() -> Result<()> {
     let mut broken = Vec::new();
@@ -51,7 +51,7 @@ fn every_variable_of_a_function_is_documented_for_it() -> Result<()> {
 #[test]
 fn every_promise_of_reliability_names_tests_that_exist() -> Result<()> {
     let text = std::fs::read_to_string(workspace::root().join("docs/reliability.md"))?;
-    // The first table is that of the promises; the others are of runs.
+    // The first table holds the promises; the others are of runs.
     let table = text.lines().skip_while(|line| !line.starts_with("| ")).take_while(|line| line.starts_with("|"));
     let promises: Vec<&str> = table.skip(2).collect();
     ensure!(promises.len() >= 15, "{} promises", promises.len());
@@ -71,7 +71,7 @@ fn every_promise_of_reliability_names_tests_that_exist() -> Result<()> {
     Ok(())
 }
 
-/// Every Markdown file, apart from those of packages and of what was built.
+/// Returns every Markdown file, except those of packages, of build output and of hidden folders.
 fn documents() -> Result<Vec<PathBuf>> {
     let mut documents = Vec::new();
     let mut folders = vec![workspace::root().to_owned()];
@@ -91,7 +91,7 @@ fn documents() -> Result<Vec<PathBuf>> {
     Ok(documents)
 }
 
-/// The targets of `[text](target)`, apart from those in blocks of code.
+/// Returns the targets of all `[text](target)` outside blocks of code.
 fn links_of(text: &str) -> impl Iterator<Item = &str> {
     let blocks = text.split("```").step_by(2);
     blocks.flat_map(|prose| prose.split("](").skip(1)).filter_map(|rest| Some(rest.split_once(')')?.0))
@@ -108,7 +108,7 @@ fn leads_somewhere(target: &Path, section: Option<&str>) -> Result<bool> {
     Ok(anchors.contains(section))
 }
 
-/// A heading's anchor as GitHub makes it: in lower case, spaces as hyphens, other punctuation left out.
+/// Returns a heading's anchor as GitHub makes it: in lower case, with hyphens for spaces and without other punctuation.
 fn anchor(heading: &str) -> String {
     let kept = |c: char| c.is_alphanumeric() || "-_ ".contains(c);
     heading

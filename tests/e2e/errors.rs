@@ -1,4 +1,4 @@
-//! What a client does wrong is answered plainly and counted under its operation and reason.
+//! Shows that a client's mistakes are answered plainly, and counted under their operation and reason.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 async fn each_error_is_counted_under_its_reason() -> Result<()> {
     let bundle = Bundle::start(&Options::for_test("errors")).await?;
     let client = bundle.client();
-    // More than an item of the table may hold, and less than a request may.
+    // The data are more than an item of the table may hold, and less than a request may.
     let too_large = json!({ "data": "x".repeat(500 * 1024) }).to_string();
 
     counted(client, "encode", "malformed", async || client.post_sigils("{\"data\":".into()).await?.expect(400)).await?;
@@ -27,7 +27,7 @@ async fn each_error_is_counted_under_its_reason() -> Result<()> {
     .await
 }
 
-/// Causes an error, and waits until exactly this one error has been counted, under these labels.
+/// Causes an error, and waits until it is counted under these labels, once and without another error.
 async fn counted(
     client: &Client,
     operation: &str,

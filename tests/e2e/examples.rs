@@ -1,4 +1,4 @@
-//! The examples of prometheus-dynamodb, each under a Runtime API of its own: what a team has that takes the crate alone.
+//! Runs the examples of prometheus-dynamodb, each under its own Runtime API, as a team that uses only this crate would.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What the page must show once all of them have been invoked.
+/// Lines that the page must have once all functions have been invoked.
 const EXPECTED: [&str; 7] = [
     "ordered_items_total 3",
     "http_request_duration_seconds_count{method=\"GET\"} 1",
@@ -33,7 +33,7 @@ async fn response(api: &RuntimeApi, event: &Value) -> Result<Value> {
     }
 }
 
-/// The status and the body of a scrape that shows this token.
+/// Scrapes with this token. Returns the status and the body.
 async fn scrape(api: &RuntimeApi, token: &str) -> Result<(u64, String)> {
     let authorization = format!("Bearer {token}");
     let headers = [("authorization", authorization.as_str())];
@@ -88,7 +88,7 @@ async fn the_examples_publish_are_scraped_and_compacted() -> Result<()> {
 
     let scraper = stack.start("scraper").await?;
     ensure!(scrape(&scraper.api(), "another-token").await?.0 == 401);
-    // A publish follows its response, so the last of them may be under way.
+    // An environment publishes after its response, so the last publish may still be under way.
     wait::until("the page shows what was counted", PATIENCE, async || {
         let (status, page) = scrape(&scraper.api(), DEFAULT_METRICS_TOKEN).await?;
         let missing = EXPECTED.iter().find(|line| !page.lines().any(|shown| shown == **line));
@@ -98,7 +98,7 @@ async fn the_examples_publish_are_scraped_and_compacted() -> Result<()> {
         }
     })
     .await?;
-    // On SIGTERM each says that it ends, within what Lambda gives it.
+    // On SIGTERM an environment marks its snapshot closed, within the time that Lambda leaves it.
     event.terminate().await?;
     let (_, page) = scrape(&scraper.api(), DEFAULT_METRICS_TOKEN).await?;
     ensure!(page.contains("\nprometheus_dynamodb_writers{state=\"closed\"} 1\n"), "{page}");

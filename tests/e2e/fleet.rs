@@ -1,4 +1,4 @@
-//! No increment is counted twice, none that was published is lost, and no counter goes down, whatever happens to the
+//! Shows that no increment is counted twice, no published increment is lost, and no counter goes down, whatever happens to the
 //! processes.
 
 use anyhow::Result;
@@ -7,7 +7,7 @@ use harness::fleet::{self, Settings};
 use harness::kit::tables;
 use tokio::sync::Mutex;
 
-/// Two fleets at once would only slow each other down.
+/// Keeps the tests from running two fleets at once, which would only slow each other down.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 #[tokio::test(flavor = "multi_thread")]
@@ -17,7 +17,7 @@ async fn a_fleet_is_counted_exactly() -> Result<()> {
     println!("{report}");
     assert!(report.violations.is_empty(), "{report}");
 
-    // What it takes for this to mean something.
+    // The run proves something only if enough has happened in it.
     let Settings { requests, environments, .. } = report.settings;
     assert!(report.requests >= requests.into(), "{report}");
     assert_eq!(report.environments, environments as usize, "{report}");
@@ -41,8 +41,8 @@ async fn a_fleet_is_counted_exactly() -> Result<()> {
     Ok(())
 }
 
-/// The same without the condition of publishing. An environment that thaws after it was folded goes on under its id:
-/// as long as the base names it, what it adds is lost, and from then on what is in the base counts twice.
+/// Shows that the run fails without the publish condition. An environment that thaws after its snapshot was folded then goes on
+/// under its old id: as long as the base names the id, what it adds is lost, and from then on what is in the base counts twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_its_condition_publishing_is_not_exact() -> Result<()> {
     let _only = ONE_AT_A_TIME.lock().await;

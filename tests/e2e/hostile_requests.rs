@@ -1,7 +1,7 @@
-//! Whatever the HTTP functions are sent, they answer: no panic, no 5xx, no large refusal, and in bounded time. Events and
-//! tokens are damaged by a seed; `make fuzz` searches further, guided by coverage.
+//! Shows that the HTTP functions answer whatever they are sent: without a panic, a 5xx or a large refusal, and in bounded time.
+//! Events and tokens are damaged at random from a seed; `make fuzz` searches further, guided by coverage.
 //!
-//! `HOSTILE_REQUESTS` says how many of each, `HOSTILE_SEED` where to begin.
+//! `HOSTILE_REQUESTS` is the number of requests of each kind, and `HOSTILE_SEED` the first seed.
 
 #[path = "../fuzz/functions.rs"]
 mod functions;
@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 
 const REQUESTS: u64 = 4000;
 
-/// What breaks parsers, and what the functions look for.
+/// Texts that break parsers, and texts that the functions look for.
 const FRAGMENTS: [&str; 36] = [
     "\"",
     "\\",
@@ -63,7 +63,7 @@ fn every_event_is_answered() -> Result<()> {
     let mut functions = Functions::new();
     for_each_seed(|rng| {
         let text = damaged(rng, &seeds);
-        // As the whole event, if it still is JSON, and as what a client can send in one.
+        // The text is the whole event if it still is JSON, and otherwise the body of a request.
         match RawValue::from_string(text.clone()) {
             Ok(event) => functions.event(&event),
             Err(_) => {
@@ -107,7 +107,7 @@ fn for_each_seed(mut run: impl FnMut(&mut Rng)) -> Result<()> {
     Ok(())
 }
 
-/// Says which seed failed.
+/// Prints the failing seed when dropped. A run that succeeds forgets the value instead.
 struct Shown(u64);
 
 impl Drop for Shown {
@@ -123,7 +123,7 @@ fn seeds(folder: &str) -> Result<Vec<String>> {
     files.iter().map(|file| fs::read_to_string(file).with_context(|| file.display().to_string())).collect()
 }
 
-/// One of the seeds, after some accidents.
+/// Returns one of the seeds with one to eight random changes.
 fn damaged(rng: &mut Rng, seeds: &[String]) -> String {
     let mut text: Vec<char> = seeds[rng.usize(..seeds.len())].chars().collect();
     for _ in 0..=rng.usize(..8) {

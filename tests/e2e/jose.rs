@@ -1,4 +1,4 @@
-//! A token can be checked offline by anyone, with a library that knows nothing of this project.
+//! Shows that anyone can check a token offline, with a library that knows nothing of this project.
 
 use std::fs::File;
 use std::process::{Command, Output};
@@ -31,7 +31,8 @@ async fn a_token_verifies_against_the_published_keys() -> Result<()> {
     Ok(())
 }
 
-/// Runs the script where the library is installed: what Node reads from its input, it imports from its folder.
+/// Runs the script in the folder where the library is installed: Node resolves the imports of a script on its standard input
+/// against the current folder.
 fn jose(keys: &str, token: &str) -> Result<Output> {
     let output = Command::new("node")
         .current_dir(workspace::tool("npm")?)
@@ -41,7 +42,7 @@ fn jose(keys: &str, token: &str) -> Result<Output> {
     Ok(output)
 }
 
-/// Changes the first character after the last dot. The last one would not do: some of its bits mean nothing.
+/// Changes the first character of the signature. The last character would not do, since some of its bits mean nothing.
 fn with_another_signature(token: &str) -> String {
     let (signed, signature) = token.rsplit_once('.').expect("a token has three parts");
     let first = if signature.starts_with('A') { 'B' } else { 'A' };

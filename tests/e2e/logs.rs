@@ -1,4 +1,4 @@
-//! No log has a secret in it, whatever is asked of the log and whatever Secrets Manager answers.
+//! Shows that no log holds a secret, at any level and with any answer of Secrets Manager.
 
 use anyhow::{Result, ensure};
 use base64::Engine;
@@ -10,7 +10,7 @@ use serde_json::json;
 
 const SIGILS: &str = "/api/consciousness/sigils";
 
-// What must not be found again.
+// Planted texts, none of which a log may contain.
 const SEED: &str = "plantedseedplantedseedplantedseedplantedseedplantedseedplantedse";
 const METRICS_TOKEN: &str = "planted-metrics-token";
 const WRONG_TOKEN: &str = "planted-wrong-token";
@@ -20,7 +20,7 @@ const CALLER: &str = "planted-authorization";
 const AWS_SECRET: &str = "plantedawssecretaccesskey";
 const AWS_SESSION: &str = "plantedawssessiontoken";
 
-/// Every level, by either variable, and what is asked of one library.
+/// Every level, by either of the two variables, and the levels of single libraries.
 const LEVELS: [(&str, &str); 8] = [
     ("AWS_LAMBDA_LOG_LEVEL", "TRACE"),
     ("AWS_LAMBDA_LOG_LEVEL", "DEBUG"),
@@ -98,7 +98,7 @@ async fn what_secrets_manager_answers_is_not_logged() -> Result<()> {
         deployed.secrets.set_answering(answering);
         let log = format!("{answering:?}");
         for (function, secret) in [("encode", "signing"), ("verify", "signing"), ("metrics", "token")] {
-            // A token that is much too long is one all the same.
+            // A start may succeed: a token that is much too long is a token all the same.
             if let Err(error) = deployed.function_with(function, &variables, &format!("{function}-{log}")).await {
                 let said = format!("{error:#}");
                 ensure!(said.contains(&arn(secret)), "{function}, {answering:?}: {said}");
@@ -106,7 +106,7 @@ async fn what_secrets_manager_answers_is_not_logged() -> Result<()> {
             let said = std::fs::read_to_string(deployed.log(&format!("{function}-{log}")))?;
             clean(&said, &[SEED, METRICS_TOKEN])?;
         }
-        // Warm environments read it again because of what they do not know.
+        // An unknown token or key makes a warm environment read the secret again.
         let unknown = http_request("GET", "/metrics", &[("authorization", &format!("Bearer {WRONG_TOKEN}"))], None);
         ensure!(ask(&metrics, &unknown).await?.status == 401);
         let good = http_request("GET", "/metrics", &[("authorization", &format!("Bearer {METRICS_TOKEN}"))], None);

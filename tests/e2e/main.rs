@@ -1,4 +1,4 @@
-//! The bundle end to end, with real parts: a module for each promise.
+//! Tests the bundle end to end with real parts, in one module for each promise.
 
 mod alerting;
 mod bodies;

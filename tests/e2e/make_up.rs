@@ -1,5 +1,5 @@
-//! What a newcomer meets: `make up` says what it lacks in one line and before it builds, shows what the README shows, every
-//! link that it prints answers, and it ends what it started.
+//! Shows what a newcomer meets: `make up` says in one line what it lacks, before it builds; shows what the README shows; prints
+//! only links that answer; and ends what it started.
 
 use std::collections::BTreeSet;
 use std::fs::Permissions;
@@ -16,10 +16,10 @@ use harness::kit::{port, workspace};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// The ports that `make up OBSERVE=1` listens on, by their variables.
+/// Variables of the ports that `make up OBSERVE=1` listens on.
 const PORTS: [&str; 4] = ["PORT", "INDEX_PORT", "DYNAMODB_PORT", "PROMETHEUS_PORT"];
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How long everything may take to be gone after its owner was told to end, or was killed.
+/// Longest time until every process is gone after its owner was told to end, or was killed.
 const ENDING: Duration = Duration::from_secs(15);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -35,7 +35,7 @@ async fn ctrl_c_leaves_nothing_behind_and_a_second_start_works() -> Result<()> {
     up.delete_logs()
 }
 
-/// A destructor does not run then: this is what the watchdogs are for.
+/// Shows that the watchdogs end everything when the owner is killed, since no destructor runs then.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_outlives_a_killed_owner() -> Result<()> {
     let mut up = Up::start()?;
@@ -68,7 +68,7 @@ async fn a_taken_port_is_said_by_name() -> Result<()> {
     Ok(())
 }
 
-/// Settings that are wrong, and how many faults there are.
+/// Wrong settings, and the number of faults in them.
 const WRONG_SETTINGS: [(&[(&str, &str)], usize); 12] = [
     (&[("PORT", "http")], 1),
     (&[("PORT", "0"), ("INDEX_PORT", "65536"), ("DYNAMODB_PORT", "8000.0"), ("PROMETHEUS_PORT", "-1")], 4),
@@ -77,7 +77,7 @@ const WRONG_SETTINGS: [(&[(&str, &str)], usize); 12] = [
     (&[("PORT", "99999999999999999999")], 1),
     (&[("OBSERVE", "true"), ("PORT", "$(id)")], 2),
     (&[("PORT", ""), ("METRICS_TOKEN", " ")], 2),
-    // Two servers on one port, of which one may be a default.
+    // Two servers on one port, which may be the default of one of them.
     (&[("INDEX_PORT", "9000")], 1),
     (&[("PORT", "8080"), ("INDEX_PORT", "8080"), ("DYNAMODB_PORT", "8080")], 2),
     (&[("DYNAMODB_PORT", "65534"), ("PORT", "65535")], 1),
@@ -85,7 +85,8 @@ const WRONG_SETTINGS: [(&[(&str, &str)], usize); 12] = [
     (&[("PORT", "x"), ("DYNAMODB_PORT", "09090"), ("PROMETHEUS_PORT", "9090"), ("OBSERVE", "1")], 2),
 ];
 
-/// Where there is no cargo, nothing can have been built; and the program, which reads them again, says the same.
+/// Shows that the script refuses without cargo, so before anything is built, and that the program, which reads the settings
+/// again, says the same.
 #[test]
 fn a_wrong_setting_is_refused_before_the_build_in_the_words_of_the_program() -> Result<()> {
     let tools = path_without(&["cargo", "rustc"])?;
@@ -109,7 +110,7 @@ fn a_wrong_setting_is_refused_before_the_build_in_the_words_of_the_program() -> 
     Ok(())
 }
 
-/// Before the first build, the script looks itself.
+/// Shows that the script itself looks at the ports while there is no built program that would.
 #[test]
 fn a_taken_port_is_refused_before_the_first_build() -> Result<()> {
     let (tools, nothing_built) = (path_without(&["cargo", "rustc"])?, TempDir::new()?);
@@ -130,7 +131,7 @@ fn a_taken_port_is_refused_before_the_first_build() -> Result<()> {
     Ok(())
 }
 
-/// Every target that needs cargo, and not only the first that one tries.
+/// Runs every script that needs cargo, not only the one that a newcomer tries first.
 #[test]
 fn without_cargo_every_target_says_so_in_one_line() -> Result<()> {
     let tools = path_without(&["cargo", "rustc"])?;
@@ -145,8 +146,9 @@ fn without_cargo_every_target_says_so_in_one_line() -> Result<()> {
     Ok(())
 }
 
-/// The transcript in the README, against a fresh bundle: what is typed is run, and what is shown must come, but for ids, keys'
-/// signatures and times. Only the page of metrics is asked again, for a publish follows its response.
+/// Runs what the README's transcript types against a fresh bundle, and compares the output with what the transcript shows,
+/// except for ids, tokens and times. Only the page of metrics is asked for repeatedly, since an environment publishes after its
+/// response.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_readme_shows_what_comes() -> Result<()> {
     let readme = std::fs::read_to_string(workspace::root().join("README.md"))?;
@@ -192,7 +194,7 @@ fn in_a_shell(commands: &str) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// An error unless the same lines came, in this order.
+/// Returns an error unless the same lines came, in the same order.
 fn ensure_shown(shown: &str, came: &str) -> Result<()> {
     let lines = |text: &str| text.trim().lines().map(without_what_changes).collect::<Vec<_>>();
     let (shown, came) = (lines(shown), lines(came));
@@ -200,7 +202,7 @@ fn ensure_shown(shown: &str, came: &str) -> Result<()> {
     Ok(())
 }
 
-/// The line with letters in the place of ids, times and signatures.
+/// Returns the line with placeholders for ids, times and tokens.
 fn without_what_changes(line: &str) -> String {
     let words = line.split_inclusive(|c: char| !c.is_ascii_alphanumeric() && !"-:_.…".contains(c));
     let words = words.map(|word| {
@@ -218,22 +220,22 @@ fn without_what_changes(line: &str) -> String {
         format!("{kind}{}", &word[bare.len()..])
     });
     let line: String = words.collect();
-    // How long a step of the self-check took.
+    // Drops the time that a step of the self-check took.
     match line.rsplit_once(" (") {
         Some((step, time)) if time.ends_with(" ms)") => step.to_owned(),
         _ => line,
     }
 }
 
-/// Beside the bundle: every link that is printed or on the page of links answers, and in a browser the dashboards show what
-/// the self-check has just done, at a desk and on a phone, and say in one line when Prometheus hangs or is gone.
+/// Shows that every link that is printed or on the page of links answers. In a browser, the dashboards must show what the
+/// self-check has just done, on a desktop and on a phone, and say in one line that Prometheus hangs or is gone.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_linked_answers_and_what_is_drawn_is_true() -> Result<()> {
     let mut up = Up::start_observed()?;
     let said = up.is_up().await?;
     let [_, index, _, prometheus] = up.ports;
     let index = format!("http://127.0.0.1:{index}/");
-    // Commands have addresses, too, which answer to more than a click.
+    // Commands contain addresses too, but those need more than a GET request.
     let printed = said.lines().filter(|line| !line.contains("curl ")).flat_map(str::split_whitespace);
     let printed: BTreeSet<String> = printed.filter(|word| word.starts_with("http")).map(str::to_owned).collect();
     let pages = ["", "metrics", "tables"].map(|path| format!("{index}{path}"));
@@ -276,7 +278,7 @@ async fn what_is_linked_answers_and_what_is_drawn_is_true() -> Result<()> {
     let seen = tokio::task::spawn_blocking(move || browser.wait_with_output()).await??;
     ensure!(seen.status.success(), "{}", String::from_utf8_lossy(&seen.stderr));
 
-    // Which has killed Prometheus in the end.
+    // The script has killed Prometheus as its last step.
     let status = wait::until("it ends", ENDING, async || {
         up.process.try_wait().map_err(|error| Setback::Final(error.into()))?.map_or_else(|| not_yet("it runs"), Ok)
     })
@@ -303,14 +305,14 @@ fn a_missing_tool_is_one_clear_line() -> Result<()> {
     Ok(())
 }
 
-/// Runs the script with a PATH on which there is everything that it uses but these.
+/// Runs the script with a PATH that has everything it uses except the missing programs.
 fn fetch_tools_without(missing: &[&str]) -> Result<Output> {
     let tools = path_without(missing)?;
     let script = workspace::root().join("scripts/fetch-tools");
     Ok(Command::new(which("bash")?).arg(script).arg("up").env("PATH", tools.path()).output()?)
 }
 
-/// A PATH on which there is everything that the scripts use but these.
+/// Returns a folder to use as the PATH, with everything that the scripts use except the missing programs.
 fn path_without(missing: &[&str]) -> Result<TempDir> {
     const USED: [&str; 18] = [
         "bash", "cargo", "cat", "cc", "cksum", "cp", "dirname", "env", "java", "make", "mkdir", "mv", "node", "npm",
@@ -320,7 +322,7 @@ fn path_without(missing: &[&str]) -> Result<TempDir> {
     for name in USED.iter().filter(|name| !missing.contains(name)) {
         let file = folder.path().join(name);
         match *name {
-            // What these start must be given this PATH as well.
+            // The programs that these two start must see this PATH as well.
             "bash" | "env" => std::os::unix::fs::symlink(which(name)?, file)?,
             _ => write_wrapper(&file, &which(name)?)?,
         }
@@ -328,7 +330,8 @@ fn path_without(missing: &[&str]) -> Result<TempDir> {
     Ok(folder)
 }
 
-/// Not a link: version managers put scripts on the PATH, which look for each other there.
+/// Writes a script that starts the program with the usual PATH. A link would not do: version managers put scripts on the PATH,
+/// which look for each other there.
 fn write_wrapper(file: &Path, program: &Path) -> Result<()> {
     let path = std::env::var("PATH")?;
     std::fs::write(file, format!("#!/bin/sh\nPATH='{path}' exec '{}' \"$@\"\n", program.display()))?;
@@ -341,7 +344,7 @@ fn which(name: &str) -> Result<PathBuf> {
     found.with_context(|| format!("{name} is needed for this test"))
 }
 
-/// A `harness up` on ports of its own, with a mark in the environment that everything it starts inherits.
+/// A `harness up` on its own ports, with a mark in its environment, which everything that it starts inherits.
 struct Up {
     process: Child,
     mark: String,
@@ -354,12 +357,12 @@ impl Up {
         Self::on([port::free()?, port::free()?, port::free()?, port::free()?], false)
     }
 
-    /// One with Prometheus and the dashboards beside it.
+    /// Starts one with Prometheus and the dashboards beside it.
     fn start_observed() -> Result<Self> {
         Self::on([port::free()?, port::free()?, port::free()?, port::free()?], true)
     }
 
-    /// Another one on the same ports, in its place.
+    /// Starts another one on the same ports. The first one must have ended.
     fn again(&mut self) -> Result<Self> {
         Self::on(self.ports, self.observe)
     }
@@ -377,7 +380,7 @@ impl Up {
         Ok(Self { process, mark, ports, observe })
     }
 
-    /// Waits until it has said so, and returns all that it has said.
+    /// Waits until the program has said that it is up, and returns everything that it has printed.
     async fn is_up(&mut self) -> Result<String> {
         let mut stdout = self.process.stdout.take().context("it was taken")?;
         let said = tokio::task::spawn_blocking(move || {
@@ -387,7 +390,7 @@ impl Up {
                     0 => anyhow::bail!("it ended after saying: {}", String::from_utf8_lossy(&said)),
                     length => said.extend_from_slice(&chunk[..length]),
                 }
-                // Its last line but for an empty one.
+                // The program's last line, apart from an empty one.
                 if said.ends_with(b"/metrics\n\n") {
                     return Ok((String::from_utf8(said)?, stdout));
                 }
@@ -420,12 +423,12 @@ impl Up {
         Ok(said)
     }
 
-    /// At the end of a test that went well; one that did not leaves them to be read.
+    /// Deletes the logs, at the end of a test that passed. A failed test leaves them for reading.
     fn delete_logs(&self) -> Result<()> {
         Ok(std::fs::remove_dir_all(workspace::local(&format!("logs/up-{}", self.ports[0])))?)
     }
 
-    /// The process whose command has this in it.
+    /// Returns the id of the process whose command contains this text.
     fn process_of(&self, part: &str) -> Result<u32> {
         let found = self.marked().into_iter().find(|(_, command)| command.contains(part));
         Ok(found.with_context(|| format!("no process has {part} in its command"))?.0)
@@ -435,8 +438,8 @@ impl Up {
         self.marked().into_iter().map(|(_, command)| command).collect()
     }
 
-    /// The ids and commands of every process that has the mark. Only Linux lets one look; elsewhere the list is empty, and a
-    /// process that is left shows as a taken port at the next start.
+    /// Returns the ids and commands of every process that has the mark. Only Linux lets one look; elsewhere the list is empty,
+    /// and a process that is left over shows as a taken port at the next start.
     fn marked(&self) -> Vec<(u32, String)> {
         let mark = format!("MAKE_UP_TEST={}", self.mark);
         let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };

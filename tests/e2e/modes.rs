@@ -1,4 +1,5 @@
-//! Modes of Lambda beside one request after the other: several at once, and environments that are restored from an image.
+//! Tests modes of Lambda other than one request after the other: several requests at once, and environments that are restored
+//! from an image.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -17,12 +18,12 @@ use crate::desk::{self, Desk, Running};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How many requests at once an environment is sent.
+/// Number of requests that an environment is sent at once.
 const AT_ONCE: u32 = 16;
 
 const CONCURRENT: (&str, &str) = ("AWS_LAMBDA_MAX_CONCURRENCY", "16");
 
-/// `CONCURRENT_REQUESTS=20000` is what the bar is for.
+/// Returns the number of requests: `CONCURRENT_REQUESTS`, or 1,000. The requirement is stated for 20,000.
 fn requests() -> Result<u32> {
     let requests = std::env::var("CONCURRENT_REQUESTS").map_or(Ok(1000), |text| text.parse());
     requests.context("CONCURRENT_REQUESTS must be a whole number")
@@ -38,8 +39,9 @@ async fn until_counted(stats: &Stats, counter: &str, number: f64) -> Result<()> 
     .await
 }
 
-/// Environments that shared an id would share an item. One that did not hear in time of its first put, as on a busy machine, has
-/// fenced it off with an item more.
+/// Checks that no two environments shared an id, since they would then share an item. There may be more items than
+/// environments: an environment that did not hear of its first put in time, as on a busy machine, has fenced its id, and the
+/// fence is an item too.
 async fn at_least_as_many_items(stats: &Stats, environments: f64) -> Result<()> {
     let items = stats.counted("prometheus_dynamodb_writers").await?;
     ensure!(items >= environments, "{items} items of {environments} environments");
@@ -101,7 +103,8 @@ async fn several_requests_at_once_are_counted_exactly_and_a_long_one_holds_back_
     Ok(())
 }
 
-/// `fork` gives each environment the memory as it was when the image was taken.
+/// Shows that restored environments count nothing of the image again. The program restores by `fork`, which gives each
+/// environment the memory as it was when the image was taken.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_that_is_restored_a_hundred_times_multiplies_nothing() -> Result<()> {
     const RESTORES: u32 = 100;
@@ -121,14 +124,14 @@ async fn an_image_that_is_restored_a_hundred_times_multiplies_nothing() -> Resul
     }
     image.ensure_running()?;
     assert_eq!(stats.counted("warmed_up_total").await?, 1000.0, "by the one of which the image was taken");
-    // That one has started as well.
+    // The environment of which the image was taken has started as well.
     let started = f64::from(1 + RESTORES);
     assert_eq!(stats.counted("lambda_cold_starts_total").await?, started);
     assert_eq!(stats.counted("lambda_init_duration_seconds").await?, 1.0, "how long a restore took is not to be known");
     at_least_as_many_items(&stats, started).await
 }
 
-/// The Runtime API's part of it: the function asks for the image to be taken, and goes on.
+/// Shows the Runtime API's part of SnapStart: the function asks for the image to be taken, and goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_function_under_snapstart_counts_its_init_and_its_requests_once() -> Result<()> {
     const REQUESTS: u32 = 3;

@@ -1,4 +1,4 @@
-//! DynamoDB goes away and comes back: clients are told at once, and nothing that was counted is lost.
+//! Shows that clients are told at once while DynamoDB is away, and that no count is lost when it comes back.
 
 use std::time::{Duration, Instant};
 
@@ -11,16 +11,16 @@ use serde_json::json;
 use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The longest that a client may wait for a 503.
+/// Longest time that a client may wait for a 503.
 const BUDGET: Duration = Duration::from_secs(3);
-/// More failures in a row than the breaker lets pass.
+/// Number of failures in a row that surely opens the breaker.
 const ENOUGH_FAILURES: usize = 12;
-/// How often an outage is tried until it was seen on the page.
+/// Largest number of outages that are caused until the page has shown one.
 const OUTAGES: usize = 3;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_is_answered_at_once_and_loses_nothing() -> Result<()> {
-    // On disk: the published counts must outlive the database's process, as they do in the cloud.
+    // The data are on disk, since the published counts must outlive the database's process as they do in the cloud.
     let data = TempDir::new()?;
     let options = Options { data: Some(data.path().to_owned()), ..Options::for_test("outage") };
     let mut bundle = Bundle::start(&options).await?;
@@ -44,8 +44,8 @@ async fn an_outage_is_answered_at_once_and_loses_nothing() -> Result<()> {
             refused += 1;
         }
         bundle.dynamodb().restart().await?;
-        // The page was out of reach while the database was. It shows the open breaker if the database is back before
-        // the breaker lets a request pass again: Java may be too slow for that, so there are more tries.
+        // The page cannot be read while the database is down. It shows the open breaker only if the database is back before the
+        // breaker lets a request pass again. Java may start too slowly for that, so there are several tries.
         let answer = encode(&client).await?;
         if answer.status == 503 {
             refused += 1;
@@ -57,7 +57,8 @@ async fn an_outage_is_answered_at_once_and_loses_nothing() -> Result<()> {
     }
     ensure!(seen_open, "no scrape showed the breaker open");
 
-    // A request that never reaches the database moves nothing, but what it publishes shows the state of that moment.
+    // A request that never reaches the database leaves the breaker as it is, but makes the environment publish its current
+    // state.
     wait::until("the page shows the breaker half open", PATIENCE, async || {
         client.post_sigils("{".into()).await?.expect(400)?;
         match environments(&client.metrics().await?, "half_open") {
@@ -78,7 +79,7 @@ async fn an_outage_is_answered_at_once_and_loses_nothing() -> Result<()> {
     })
     .await?;
 
-    // The environment lived through it all, and what it could not publish meanwhile came with a later snapshot.
+    // The environment lived through the outage, and a later snapshot brought what it could not publish meanwhile.
     wait::until("everything is counted", PATIENCE, async || {
         let page = client.metrics().await?;
         let encoded = page.sum("sigil_encode_total", &[]);
@@ -115,7 +116,8 @@ async fn refused_in_time(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// How many environments have their breaker in this state. Only that of encode is ever not closed here.
+/// Returns the number of environments whose breaker is in this state. Only the breaker of encode is ever not closed in this
+/// test.
 fn environments(page: &Exposition, state: &str) -> f64 {
     page.sum("sigil_circuit_breaker_state", &[("state", state)])
 }

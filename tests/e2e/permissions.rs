@@ -1,4 +1,4 @@
-//! Each function may do what it does, and no more: what it is seen to call is what its role allows.
+//! Shows that each function may do what it does and no more: its role allows exactly the calls that it is seen to make.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use serde_json::json;
 const PATIENCE: Duration = Duration::from_secs(60);
 const METRICS_TOKEN: &str = "recorded-metrics-token";
 
-/// One function on its own, behind a recorder of its own, with the environment that the template gives it.
+/// A function by itself, behind its own recorder, with the environment variables that the template gives it.
 struct Recorded {
     client: Client,
     recorder: Recorder,
@@ -34,10 +34,10 @@ impl Recorded {
         let template = Expanded::of(&cloudformation::source()?)?;
         let variables = template.environment(function, physical_name)?;
         let mut environment = FunctionVariables::of(variables, &recorder.url(), &recorder.url());
-        // An environment that is silent for a second is gone, and buried a second later.
+        // An environment that has been silent for a second counts as gone, and is buried a second later.
         environment.set("STATS_WRITER_IDLE", "1s");
         environment.set("STATS_GRACE", "1s");
-        // With more shards than one, writers announce them.
+        // Writers announce the number of shards only if there are several.
         environment.set("STATS_SHARDS", "2");
         environment.set("SIGIL_RETENTION_SECONDS", "0");
         let log = logs_of_test("permissions")?.join(format!("{name}.log"));
@@ -48,7 +48,7 @@ impl Recorded {
         Ok(Self { client: Client::new(&watch.url(), METRICS_TOKEN)?, recorder, _watch: watch })
     }
 
-    /// Waits for what is called after a response.
+    /// Waits for a call that is made after a response.
     async fn has_called(&self, call: &Permission) -> Result<()> {
         wait::until(&format!("{call} was called"), PATIENCE, async || match self.recorder.calls() {
             calls if calls.contains(call) => Ok(()),
@@ -78,7 +78,7 @@ async fn what_is_called_is_what_is_allowed() -> Result<()> {
     let dynamodb = DynamoDbLocal::start_in_memory(&logs_of_test("permissions")?.join("dynamodb.log")).await?;
     tables::create(&dynamodb.client()).await?;
     let secrets = SecretsManager::start().await?;
-    // As GenerateSecretString makes them.
+    // The secret has the form that GenerateSecretString gives it.
     secrets.put(&secrets_manager::arn("SigningSecret"), &json!({ "seed": "s".repeat(64) }).to_string());
     secrets.put(&secrets_manager::arn("MetricsTokenSecret"), METRICS_TOKEN);
 
@@ -101,8 +101,8 @@ async fn what_is_called_is_what_is_allowed() -> Result<()> {
         recorded.has_called(&publish).await.with_context(|| function)?;
     }
 
-    // All environments but the second of gc fall silent and are folded and buried; the next publish of each must then ask
-    // for what was buried.
+    // All environments except the second one of gc fall silent and are folded and buried. The next publish of each must then
+    // ask for its grave.
     wait::until("the silent environments are buried", PATIENCE, async || {
         gc_again.client.gc().await?;
         let silent = unburied(&dynamodb).await?;
@@ -130,7 +130,8 @@ async fn what_is_called_is_what_is_allowed() -> Result<()> {
     Ok(())
 }
 
-/// The functions of the snapshots that are not buried. One of gc's always is not: that of the run that buries.
+/// Returns the functions of the snapshots that are not buried, without one snapshot of gc: that of the run that buries is never
+/// buried.
 async fn unburied(dynamodb: &DynamoDbLocal) -> Result<Vec<String>> {
     let scanned = dynamodb.client().scan().table_name(tables::STATS).consistent_read(true).send().await?;
     let snapshots = scanned.items().iter().filter(|item| item.contains_key("seq"));

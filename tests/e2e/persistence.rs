@@ -1,4 +1,4 @@
-//! With `PERSIST=1`, sigils, keys and counts outlive the bundle.
+//! Shows that with `PERSIST=1`, sigils, keys and counts outlive the bundle.
 
 use anyhow::Result;
 use harness::kit::bundle::{Bundle, Options};

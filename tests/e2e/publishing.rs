@@ -1,4 +1,5 @@
-//! What publishing costs the service when the stats table is in trouble, and what is lost when Lambda ends an environment.
+//! Measures what publishing costs the service while the stats table is in trouble, and tests that a time-out loses no count and
+//! that a missing table is logged once.
 
 use std::time::Duration;
 
@@ -11,25 +12,26 @@ use serde_json::json;
 
 use crate::desk::{Desk, Running};
 
-/// Longer than the longest pause between two attempts to publish.
+/// Longest time until what was held back is published: longer than the longest pause between two attempts.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// How long the table is in trouble: `TROUBLE_SECONDS=60`, as `make soak` has it, is what the bar is for.
+/// Returns the time for which the table is in trouble: 15 s, or `TROUBLE_SECONDS`, which `make soak` sets to 60.
 fn trouble() -> Result<Duration> {
     let seconds = std::env::var("TROUBLE_SECONDS").map_or(Ok(15), |text| text.parse());
     Ok(Duration::from_secs(seconds.context("TROUBLE_SECONDS must be a whole number")?))
 }
 
-/// The share of the time that trouble may take, in percent. What the budget starts with weighs more in a short time, and so
-/// does whatever else this machine does; without a budget, a table that hangs takes nearly all.
+/// Returns the share of the time that trouble may take, in percent. In a short time the budget's initial content weighs more,
+/// and so does whatever else the machine does. Without a budget, a table that hangs would take nearly all of the time.
 fn bound(trouble: Duration) -> f64 {
     if trouble < Duration::from_secs(60) { 20.0 } else { 5.0 }
 }
 
 const HANGS: Fault = Fault::Delay(Duration::from_secs(600));
 
-/// What trouble takes away from the service is the time in which the environment asks for no event after its responses, beyond
-/// that of one whose table is well. How fast the requests themselves are on this machine does not matter.
+/// Shows that a table in trouble costs the service little. The cost is the time after responses in which the environment asks
+/// for no event, beyond that of an environment whose table is well. So the speed of the requests themselves on this machine
+/// does not matter.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_in_trouble_takes_little_of_the_time_and_loses_nothing() -> Result<()> {
     let trouble = trouble()?;
@@ -44,7 +46,7 @@ async fn a_table_in_trouble_takes_little_of_the_time_and_loses_nothing() -> Resu
     let ((_, usual_share), hanging, slow, throttling, failing) = tokio::try_join!(
         well.closed_loop(trouble),
         troubled("hanging", HANGS),
-        // Within the 500 ms that an attempt is given, so that it succeeds each time.
+        // An attempt may take 500 ms, so each one still succeeds.
         troubled("slow", Fault::Delay(Duration::from_millis(400))),
         troubled("throttling", Fault::Throttle),
         troubled("failing", Fault::Drop),
@@ -63,7 +65,8 @@ async fn a_table_in_trouble_takes_little_of_the_time_and_loses_nothing() -> Resu
     Ok(())
 }
 
-/// Publishes are an hour apart, so that only the one before the deadline can have been it.
+/// Shows that an environment publishes before its deadline. Publishes are otherwise an hour apart, so no other publish can have
+/// stored the counts.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_counted_before_a_time_out_is_published() -> Result<()> {
     const TIMEOUT: Duration = Duration::from_millis(1500);
@@ -79,7 +82,7 @@ async fn what_was_counted_before_a_time_out_is_published() -> Result<()> {
     }
     assert_eq!(stats.counted("jobs_total").await?, 1.0, "the others are held back");
 
-    // A handler that takes longer than Lambda waits for it.
+    // The handler takes longer than Lambda waits for it.
     api.set_deadline(Deadline::After(TIMEOUT));
     let invocation = tokio::spawn(async move { api.invoke(&job(60.0)).await });
     tokio::time::sleep(TIMEOUT).await;

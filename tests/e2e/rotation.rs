@@ -1,5 +1,5 @@
-//! Secrets rotate without a deployment: scrapes go on without a failed one, old sigils still verify, and new ones are signed
-//! by the new key.
+//! Shows that secrets rotate without a deployment: no scrape fails, old sigils still verify, and new sigils are signed by the
+//! new key.
 
 use std::time::{Duration, Instant};
 
@@ -15,14 +15,14 @@ use harness::kit::{credentials, workspace};
 use harness::template::cloudformation;
 use serde_json::{Value, json};
 
-/// A value is kept for a minute.
+/// Longest time until a new value is used. A function keeps a value for a minute.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 const FIRST_TOKEN: &str = "the-first-metrics-token";
 
-/// A bundle whose secrets are in Secrets Manager, as the template sets it up.
+/// Starts a bundle whose secrets are in Secrets Manager, as the template sets it up.
 async fn bundle(test: &str, secrets: &SecretsManager) -> Result<Bundle> {
-    // As GenerateSecretString makes them.
+    // The secret has the form that GenerateSecretString gives it.
     secrets.put(&arn("signing"), &json!({ "seed": "s".repeat(64) }).to_string());
     secrets.put(&arn("token"), FIRST_TOKEN);
     let mut options = Options::for_test(test)
@@ -51,7 +51,7 @@ async fn the_metrics_token_rotates_without_a_failed_scrape() -> Result<()> {
     scrapes(&prometheus, before + 3).await?;
     client.get_metrics(Some(FIRST_TOKEN)).await?.expect(200)?;
 
-    // The second rotation ends the first token. Prometheus has the new token at once, and is refused nothing.
+    // The second rotation ends the first token. Prometheus has the new token at once, so no scrape is refused.
     wait_out_a_miss().await;
     secrets.put(&arn("token"), "the-third-metrics-token");
     prometheus.rotate_token("the-third-metrics-token").await?;
@@ -60,7 +60,7 @@ async fn the_metrics_token_rotates_without_a_failed_scrape() -> Result<()> {
     client.get_metrics(Some("the-second-metrics-token")).await?.expect(200)?;
     client.get_metrics(Some(FIRST_TOKEN)).await?.expect(401)?;
 
-    // What is kept stays in use while Secrets Manager is out of reach.
+    // The tokens in memory stay in use while Secrets Manager is out of reach.
     secrets.set_answering(Answering::OutOfOrder);
     wait_out_a_miss().await;
     client.get_metrics(Some("unknown")).await?.expect(401)?;
@@ -72,7 +72,7 @@ async fn the_metrics_token_rotates_without_a_failed_scrape() -> Result<()> {
     Ok(())
 }
 
-/// A request with an unknown token makes the function read the secret again, but not within 5 s of another such request.
+/// Waits until an unknown token can make the function read the secret again, which happens at most once in 5 s.
 async fn wait_out_a_miss() {
     tokio::time::sleep(Duration::from_secs(5)).await;
 }
@@ -111,7 +111,7 @@ async fn the_signing_key_rotates_and_every_token_stays_valid() -> Result<()> {
     let kids: Vec<_> = published["keys"].as_array().into_iter().flatten().map(|key| key["kid"].clone()).collect();
     ensure!(kids == [kid(&new)?, kid(&old)?], "{published}");
 
-    // Activating once more undoes it, and then the new one can be retired.
+    // A second activation undoes the first, so two in a row change nothing. Then the old key can be retired.
     let before = secrets.current(&arn("signing"));
     rotate("activate", &secrets)?;
     rotate("activate", &secrets)?;
@@ -159,7 +159,7 @@ async fn failures_are_counted(client: &Client) -> Result<()> {
     .await
 }
 
-/// Runs a step of the script that an operator runs.
+/// Runs one step of the script that an operator runs.
 fn rotate(step: &str, secrets: &SecretsManager) -> Result<()> {
     let stand_ins = workspace::root().join("tests/stand-ins");
     let path = std::env::var("PATH").unwrap_or_default();
@@ -184,7 +184,7 @@ fn kid(sigil: &Sigil) -> Result<Value> {
     Ok(header(&sigil.token)?["kid"].clone())
 }
 
-/// The token under the name of a key that nobody has.
+/// Returns the token with the name of a key that does not exist.
 fn of_another_key(sigil: &Sigil) -> Result<String> {
     let mut header = header(&sigil.token)?;
     header["kid"] = json!("nobody");

@@ -1,5 +1,5 @@
-//! What the runbook says to paste can be pasted: queries are asked, commands for a desk are run, and those that need AWS are
-//! compared with the models that the AWS CLI is made from.
+//! Shows that what the runbook says to paste can be pasted: its queries are asked, its commands for a local bundle are run, and
+//! its AWS commands are compared with the models that the AWS CLI is made from.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,7 +15,7 @@ use harness::template::cloudformation::{self, Expanded};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// How many of a section's queries and commands are tested in which way.
+/// Numbers of a section's queries and commands, by the way in which they are tested.
 #[derive(Debug, Default)]
 struct Tested {
     queries: usize,
@@ -71,7 +71,7 @@ async fn what_it_says_to_paste_can_be_pasted() -> Result<()> {
     Ok(())
 }
 
-/// Mistakes that a shell does not see, and what must be said.
+/// Commands with mistakes that a shell does not see, each with a text of the complaint.
 const MISTAKES: [(&str, &str); 9] = [
     ("aws lambda invok --function-name f /dev/stdout", "lambda has no invok"),
     ("aws lambda invoke --function f /dev/stdout", "Invoke has no --function"),
@@ -93,9 +93,9 @@ fn mistakes_are_noticed() -> Result<()> {
     Ok(())
 }
 
-/// What stands between two fences.
+/// A fenced block of the runbook.
 struct Block<'a> {
-    /// The heading above it, empty before the first.
+    /// Heading above the block; empty before the first heading.
     section: &'a str,
     language: &'a str,
     text: &'a str,
@@ -118,11 +118,11 @@ fn blocks(markdown: &str) -> Vec<Block<'_>> {
 enum Kind<'a> {
     /// A command of the AWS CLI.
     Aws(&'a str),
-    /// One that needs a bundle and nothing else.
+    /// A command that needs a running bundle and nothing else.
     Desk,
-    /// One that nothing here can check.
+    /// A command that nothing here can check.
     Unchecked,
-    /// A variable for those that follow.
+    /// An assignment to a variable that later commands use.
     Variable,
 }
 
@@ -134,13 +134,13 @@ fn kind(line: &str) -> Kind<'_> {
         "aws" => Kind::Aws(line),
         "curl" => Kind::Desk,
         "git" | "sam" => Kind::Unchecked,
-        // The definition of `output` has a command in it.
+        // The definition of `output` contains an AWS command.
         "output()" => Kind::Aws(line.split_once("{ ").map_or(line, |(_, body)| body.trim_end_matches("; }"))),
         _ => Kind::Variable,
     }
 }
 
-/// A shell in which the outputs are those of a running bundle.
+/// A shell in which `output` prints the URL of a running bundle.
 struct Desk {
     folder: TempDir,
     url: String,
@@ -163,7 +163,7 @@ impl Desk {
     }
 }
 
-/// An error with every complaint about these commands.
+/// Returns an error with every complaint about these commands, if there is one.
 fn check_aws(commands: &[&str]) -> Result<()> {
     let outputs = Expanded::of(&cloudformation::source()?)?;
     let outputs = outputs.json()["Outputs"].as_object().context("the template has outputs")?;
@@ -182,7 +182,7 @@ fn check_aws(commands: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// The names of the shipped alerts, in their order.
+/// Returns the names of the shipped alerts, in their order.
 fn alerts() -> Result<Vec<String>> {
     let text = std::fs::read_to_string(workspace::root().join("dashboards/alerts.yml"))?;
     let rules: Value = serde_saphyr::from_str(&text)?;

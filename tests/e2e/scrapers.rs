@@ -1,4 +1,4 @@
-//! Prometheus and VictoriaMetrics scrape one bundle, and every query of every panel is asked of both.
+//! Shows that every query of every panel gives the same on Prometheus and on VictoriaMetrics, which scrape one bundle.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -11,21 +11,21 @@ use harness::kit::prometheus::{self, Prometheus, Series};
 use harness::kit::variables::DEFAULT_METRICS_TOKEN;
 use serde_json::json;
 
-/// By how much rates and increases may differ over the window below: Prometheus extrapolates to its ends, VictoriaMetrics
-/// starts with the sample before it.
+/// Largest relative difference of rates and increases over the test's window: Prometheus extrapolates to the ends of the
+/// window, and VictoriaMetrics starts with the sample before it.
 const TOLERANCE: f64 = 0.1;
-/// What comes of using everything twice.
+/// Counters, with their values after everything has been used twice.
 const SENT: [(&str, f64); 4] =
     [("sigil_encode_total", 10.0), ("sigil_verify_total", 20.0), ("sigil_revoke_total", 10.0), ("sigil_gc_total", 2.0)];
-/// Queries that differ, as docs/scrapers.md says: each scraper measures its own scrapes, and a window that begins before the
-/// first sample is extrapolated by Prometheus alone.
+/// Queries whose results differ, as docs/scrapers.md says: each scraper measures its own scrapes, and only Prometheus
+/// extrapolates a window that begins before the first sample.
 const DIFFERENT: [&str; 6] = [
     "Sigils encoded per second B",
     "Encode latency p95 B",
     "Scrape duration A",
     "What a scrape takes A",
     "What a scrape takes B",
-    // OpenMetrics has the lines `_created` besides.
+    // Only OpenMetrics has the lines `_created`.
     "What a scrape brings B",
 ];
 
@@ -44,7 +44,7 @@ async fn every_panel_shows_the_same_on_prometheus_and_on_victoria_metrics() -> R
         scraped(scraper, 3.0).await?;
     }
     let start = Instant::now();
-    // Prometheus counts from the first sample in the window on, VictoriaMetrics from the last one before it.
+    // Prometheus counts from the first sample in the window, VictoriaMetrics from the last sample before it.
     for scraper in [&prometheus, &victoria_metrics] {
         scraped(scraper, 2.0).await?;
     }
@@ -57,7 +57,7 @@ async fn every_panel_shows_the_same_on_prometheus_and_on_victoria_metrics() -> R
         scraped(scraper, 20.0).await?;
     }
 
-    // Begins and ends quietly, and there are samples before it.
+    // No request falls on the ends of the window, and there are samples before it.
     let window = format!("{}s", start.elapsed().as_secs() + 1);
     let mut differences = Vec::new();
     for (panel, reference, expression) in panels::queries()? {
@@ -74,7 +74,7 @@ async fn every_panel_shows_the_same_on_prometheus_and_on_victoria_metrics() -> R
     Ok(())
 }
 
-/// Waits for so many more scrapes that worked.
+/// Waits for `count` more scrapes that succeed.
 async fn scraped(scraper: &Prometheus, count: f64) -> Result<()> {
     let good = "sum(sum_over_time(up[10m]))";
     let before = scraper.query(good).await?.first().map_or(0.0, |series| series.value);
@@ -82,7 +82,7 @@ async fn scraped(scraper: &Prometheus, count: f64) -> Result<()> {
     Ok(())
 }
 
-/// Every function, with answers of several kinds.
+/// Uses every function, with answers of several kinds.
 async fn use_everything(client: &Client) -> Result<()> {
     for number in 0..5 {
         let sigil = client.encode(&json!({ "number": number })).await?;
@@ -111,13 +111,14 @@ fn same(here: &[Series], there: &[Series]) -> Result<()> {
     Ok(())
 }
 
-/// The values that are shown: NaN is drawn as a gap, and VictoriaMetrics leaves it out.
+/// Returns the values that a panel shows. NaN is drawn as a gap, and VictoriaMetrics leaves it out.
 fn by_labels(series: &[Series]) -> BTreeMap<String, f64> {
     let shown = series.iter().filter(|series| !series.value.is_nan());
     shown.map(|series| (without_spelling(&series.labels.to_string()), series.value)).collect()
 }
 
-/// OpenMetrics, which Prometheus 3 asks for, spells a whole bound `1.0`; text, which VictoriaMetrics asks for, `1`.
+/// Returns the labels with whole bounds spelled alike: OpenMetrics, which Prometheus 3 asks for, spells them `1.0`, and the
+/// text format, which VictoriaMetrics asks for, `1`.
 fn without_spelling(labels: &str) -> String {
     labels.replace(".0\"", "\"")
 }

@@ -1,4 +1,4 @@
-//! Prometheus scrapes the bundle as it would anything else.
+//! Shows that Prometheus scrapes the bundle like any other target.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -35,7 +35,7 @@ async fn the_page_is_what_tools_expect() -> Result<()> {
 async fn prometheus_sees_the_same_numbers() -> Result<()> {
     let bundle = Bundle::start(&Options::for_test("scraping-numbers")).await?;
     let client = bundle.client();
-    // As it is, Prometheus asks for OpenMetrics; for native histograms it asks for protocol buffers.
+    // By default Prometheus asks for OpenMetrics; for native histograms it asks for protocol buffers.
     let by_default = prometheus::Options::over(target(client)?, DEFAULT_METRICS_TOKEN);
     let protobuf = prometheus::Options { features: "native-histograms", ..by_default.clone() };
     let (prometheus, by_protobuf) =
@@ -53,13 +53,13 @@ async fn prometheus_sees_the_same_numbers() -> Result<()> {
     let page = client.metrics().await?;
     for le in ["0.001", "5"] {
         let below = page.sum("sigil_encode_duration_seconds_bucket", &[("le", le)]);
-        // OpenMetrics and protocol buffers spell a whole number with a point.
+        // OpenMetrics and protocol buffers spell a whole bound with a decimal point.
         let bucket = format!("sum(sigil_encode_duration_seconds_bucket{{le=~\"{le}([.]0)?\"}})");
         prometheus.query_until(&bucket, |result| result.len() == 1 && result[0].value == below).await?;
         by_protobuf.query_until(&bucket, |result| result.len() == 1 && result[0].value == below).await?;
     }
 
-    // To the letter as dashboards have them.
+    // The queries have the form in which dashboards ask them.
     let rate = "rate(sigil_encode_total[5m])";
     prometheus.query_until(rate, |result| !result.is_empty() && result.iter().any(|series| series.value > 0.0)).await?;
     let quantile = "histogram_quantile(0.95, sum(rate(sigil_encode_duration_seconds_bucket[5m])) by (le))";
@@ -86,7 +86,7 @@ async fn a_wrong_token_gets_nothing() -> Result<()> {
     Ok(())
 }
 
-/// Both tokens of a rotation are accepted.
+/// Shows that both tokens of a rotation are accepted.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_previous_token_is_still_accepted() -> Result<()> {
     let options = Options::for_test("scraping-rotation").with("METRICS_TOKEN_PREVIOUS", "the-token-before");
@@ -98,7 +98,7 @@ async fn the_previous_token_is_still_accepted() -> Result<()> {
     Ok(())
 }
 
-/// Under `cargo lambda watch` every request comes from 127.0.0.1.
+/// Shows that only listed networks may scrape. Under `cargo lambda watch` every request comes from 127.0.0.1.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_listed_networks_may_scrape() -> Result<()> {
     for (networks, status) in [("10.0.0.0/8,127.0.0.0/8", 200), ("10.0.0.0/8", 403)] {
@@ -110,8 +110,8 @@ async fn only_the_listed_networks_may_scrape() -> Result<()> {
     Ok(())
 }
 
-/// Names and values that OpenMetrics does not allow as they are, or not beside each other. Nothing of them is lost, and a strict
-/// parser takes the page.
+/// Shows that a strict parser takes a page with names and values that OpenMetrics does not allow as they are, or not beside
+/// each other, and that no family of it is lost.
 #[test]
 fn a_strict_parser_reads_whatever_names_and_values_there_are() -> Result<()> {
     let family = |name: &str, kind, value| PageFamily {
@@ -147,7 +147,7 @@ fn a_strict_parser_reads_whatever_names_and_values_there_are() -> Result<()> {
     independent_parser_reads("prometheus_client.openmetrics.parser", &text)
 }
 
-/// Host and port, as a scrape configuration names them.
+/// Returns the client's host and port, as a scrape configuration names them.
 fn target(client: &Client) -> Result<&str> {
     client.url().strip_prefix("http://").context("it has a scheme")
 }
@@ -162,7 +162,7 @@ async fn use_everything(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// A parser of Prometheus's own Python library reads the page and finds families in it.
+/// Checks that a parser of Prometheus's own Python library reads the page and finds samples in it.
 fn independent_parser_reads(parser: &str, page: &str) -> Result<()> {
     let program = format!(
         "import sys\n\

@@ -1,4 +1,5 @@
-//! A secret of which a part cannot be read: what can be read is used, and what is mended is picked up.
+//! Shows that a secret of which a part cannot be read takes nothing else away: the rest is used, and a mended part is picked
+//! up.
 
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use harness::kit::secrets_manager::arn;
 use harness::kit::wait::{self, not_yet};
 use serde_json::{Value, json};
 
-/// A request with an unknown token makes the function read the secret again, but not within 5 s of another such request.
+/// Longest time until a mended token is accepted. A request with an unknown token makes the function read the secret again, but
+/// at most once in 5 s.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const SIGILS: &str = "/api/consciousness/sigils";
@@ -71,7 +73,7 @@ async fn a_key_that_cannot_be_read_takes_no_other_away() -> Result<()> {
     let said = encode.process().output();
     ensure!(said.contains("key 1") && said.contains(&arn("signing")) && !said.contains("too short"), "{said}");
 
-    // The active one is put wrong: who signs needs it, who verifies goes on with the others.
+    // The active key becomes unreadable: encode needs it to sign, while verify goes on with the other keys.
     deployed.secrets.put(&arn("signing"), &json!({ "seed": "too short", "other_seeds": [seed("a")] }).to_string());
     let said = format!("{:#}", deployed.function("encode", "none").await.err().context("it has no active key")?);
     ensure!(said.contains("key 0") && said.contains(&arn("signing")) && !said.contains("too short"), "{said}");

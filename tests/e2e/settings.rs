@@ -1,4 +1,4 @@
-//! A function whose settings are wrong ends before its first request, and names all that is wrong.
+//! Shows that a function with wrong settings ends before its first request, and names everything that is wrong.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Command, Stdio};
@@ -83,8 +83,8 @@ async fn an_open_page_is_said_to_be_open_at_every_cold_start() -> Result<()> {
     Ok(())
 }
 
-/// Starts a function with just these variables. It must end with an error that has every name in it, and not so much as
-/// connect to where it would be given requests.
+/// Starts a function with only these variables. The function must end with an error that contains every name, and must not even
+/// connect to the Runtime API.
 async fn names_all(function: &str, variables: &[(&str, &str)], names: &[&str]) -> Result<()> {
     let runtime_api = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     runtime_api.set_nonblocking(true)?;

@@ -1,4 +1,4 @@
-//! What the snapshots of the bundle's own functions cost in the table, and since when their series count.
+//! Measures the snapshots of the bundle's own functions in the table, which must be in format 2 and fit a write unit.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -13,10 +13,10 @@ use harness::kit::variables::{DEFAULT_METRICS_TOKEN, FunctionVariables};
 use harness::kit::{functions, lambda_event, tables, workspace};
 use serde_json::{Value, json};
 
-/// An environment stores a structure after so many publishes, unless another one has.
+/// Number of publishes after which an environment stores its structure, unless another environment has.
 const STABLE: usize = 10;
 
-/// The most bytes of an item.
+/// Largest size of a snapshot's item, in bytes.
 const MOST_BYTES: usize = 600;
 
 struct Desk {
@@ -42,7 +42,7 @@ impl Desk {
         Ok(Self { dynamodb, logs, programs, variables })
     }
 
-    /// A new environment of the function, after so many events.
+    /// Starts an environment of the function, and sends it this number of events.
     async fn environment(&self, function: &'static str, events: usize) -> Result<ExecutionEnvironment> {
         let program = self.programs[function].clone();
         let log = self.logs.join(format!("{function}-{events}.log"));
@@ -52,13 +52,13 @@ impl Desk {
         for _ in 0..events {
             let outcome = api.invoke(&event(function)).await?;
             ensure!(matches!(outcome, Outcome::Response(_)), "{outcome:?}\n{}", environment.process().log_tail(20));
-            // The publish comes after the response, and before the next event.
+            // An environment publishes after its response, and before it asks for the next event.
             api.asks_for_event().await;
         }
         Ok(environment)
     }
 
-    /// The items of all snapshots, and how many units reading them took.
+    /// Returns the items of all snapshots, and the read units that the query consumed.
     async fn snapshots(&self) -> Result<(Vec<HashMap<String, AttributeValue>>, f64)> {
         let page = self
             .dynamodb
@@ -91,7 +91,7 @@ fn event(function: &str) -> Value {
     }
 }
 
-/// As DynamoDB reckons; see
+/// Returns the size of an item, in bytes, as DynamoDB computes it; see
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>.
 fn bytes_of(item: &HashMap<String, AttributeValue>) -> usize {
     let value = |value: &AttributeValue| match value {
@@ -109,7 +109,7 @@ async fn a_snapshot_of_each_function_is_one_write_unit() -> Result<()> {
     let desk = Desk::new().await?;
     let mut environments = Vec::new();
     for function in ["encode", "verify", "gc"] {
-        // The first stores the structure, and another one names it from its first publish.
+        // The first environment stores the structure, and the second names it from its first publish.
         environments.push(desk.environment(function, STABLE + 1).await?);
         environments.push(desk.environment(function, 1).await?);
     }

@@ -1,4 +1,4 @@
-//! No outage costs a client what it was promised, and the page counts what clients saw.
+//! Shows that no outage costs a client what it was promised, and that the page counts what clients saw.
 
 use anyhow::Result;
 use harness::kit::functions;
@@ -10,7 +10,7 @@ async fn what_was_acknowledged_outlasts_every_trouble() -> Result<()> {
     println!("{report}");
     assert!(report.violations.is_empty(), "{report}");
 
-    // What it takes for this to mean something.
+    // The run proves something only if enough has happened in it.
     assert!(report.sigils >= 50 && report.seen.errors() >= 30, "{report}");
     for reason in ["throttled", "unavailable", "invalid", "unknown"] {
         assert!(report.seen.errors_by_reason().contains_key(reason), "no {reason}: {report}");

@@ -1,4 +1,4 @@
-//! What start times are worth to a real Prometheus 3: the first increment of a label set shows in `increase()`.
+//! Shows what start times are worth to a real Prometheus 3: `increase()` includes the first increment of a label set.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use prometheus_dynamodb::{
 
 const LABEL_SETS: usize = 1000;
 
-/// How Prometheus asks, with which feature, and how much of the increments it must show at least.
+/// The protocol and the feature with which Prometheus scrapes, and the least number of increments that it must show.
 const SCRAPERS: [(&str, &str, f64); 4] = [
     ("OpenMetricsText1.0.0", "created-timestamp-zero-ingestion", 990.0),
     ("PrometheusProto", "created-timestamp-zero-ingestion", 990.0),
@@ -35,7 +35,7 @@ fn config(address: &str, protocol: &str) -> String {
     )
 }
 
-/// Serves the page of this table.
+/// Serves the page of this table over HTTP.
 async fn serve(table: MemoryStatsTable) -> Result<HttpServer> {
     let scraper = Arc::new(Scraper::new(table, TableSettings::builder("stats").created_series(true).build()?));
     HttpServer::answering(move |request: Request<Bytes>| {
@@ -83,7 +83,7 @@ async fn first_increments_show_in_increase() -> Result<()> {
         prometheus.query_until("prometheus_dynamodb_publishes_total", |series| !series.is_empty()).await?;
         scrapers.push((protocol, features, at_least, prometheus));
     }
-    // All of them come up between two scrapes, and each is incremented once.
+    // All label sets appear between two scrapes, each with one increment.
     (0..LABEL_SETS).for_each(|label| counter.with_label_values(&[label.to_string()]).inc());
     publisher.publish().await?;
     tokio::time::sleep(Duration::from_millis(1)).await;
@@ -92,7 +92,7 @@ async fn first_increments_show_in_increase() -> Result<()> {
         let all = |series: &[harness::kit::prometheus::Series]| {
             series.first().is_some_and(|counted| counted.value >= 3.0 * LABEL_SETS as f64)
         };
-        // Three samples of each, so that what is missing is not only late.
+        // Waits for three samples of each series, so that an increment that does not show is not merely late.
         prometheus.query_until("sum(count_over_time(x_total[5m]))", all).await?;
         let increase = prometheus.query("sum(increase(x_total[5m]))").await?;
         let increase = increase.first().context("there is a sum")?.value;

@@ -1,4 +1,4 @@
-//! `template.yaml` is sound, and agrees with the code.
+//! Shows that `template.yaml` is sound and agrees with the code.
 
 use std::process::Output;
 
@@ -35,8 +35,8 @@ fn it_agrees_with_the_code() -> Result<()> {
     Ok(())
 }
 
-/// Each break is one that a linter passes and a deployment would show too late. What is changed, to what, and what must be
-/// said of it.
+/// Breaks of the template that a linter passes and that a deployment would show too late: a text, its replacement, and a text
+/// of the complaint.
 const BREAKS: &[(&str, &str, &str)] = &[
     // A missing permission.
     (
@@ -44,13 +44,13 @@ const BREAKS: &[(&str, &str, &str)] = &[
         "dynamodb:DeleteItem, dynamodb:Query]",
         "gc may not dynamodb:UpdateItem on StatsTable/shard#*",
     ),
-    // One to spare.
+    // A superfluous permission.
     (
         "Action: [dynamodb:Query]\n                Resource: !GetAtt StatsTable.Arn",
         "Action: [dynamodb:Query, dynamodb:Scan]\n                Resource: !GetAtt StatsTable.Arn",
         "metrics may dynamodb:Scan on StatsTable/shard#*, and never does",
     ),
-    // Any item of the stats table instead of those of some keys, and other keys.
+    // Every item of the stats table instead of those of some keys, and other keys.
     (
         "                Condition: { \"ForAllValues:StringLike\": { dynamodb:LeadingKeys: [\"shard#*\", shards] } }\n",
         "",
@@ -74,7 +74,7 @@ const BREAKS: &[(&str, &str, &str)] = &[
         "Resource: !Sub \"${SigilsTable.Arn}/index/*\"",
         "is not just one",
     ),
-    // Another's secret.
+    // Another function's secret.
     (
         "Resource: !Ref MetricsTokenSecret",
         "Resource: !Ref SigningSecret",
@@ -84,7 +84,7 @@ const BREAKS: &[(&str, &str, &str)] = &[
     ("logs:CreateLogStream", "logs:CreateLogStreem", "encode may not logs:CreateLogStream on EncodeLogs"),
     // A wrong key.
     ("AttributeName: sk, KeyType: RANGE", "AttributeName: pk, KeyType: RANGE", "StatsTable/Properties/KeySchema"),
-    // An index of another shape.
+    // An index with another projection.
     ("ProjectionType: KEYS_ONLY", "ProjectionType: ALL", "SigilsTable/Properties/GlobalSecondaryIndexes"),
     // Expiry dropped.
     ("      TimeToLiveSpecification: { AttributeName: ttl, Enabled: true }\n", "", "TimeToLiveSpecification is absent"),
@@ -94,37 +94,37 @@ const BREAKS: &[(&str, &str, &str)] = &[
         "SIGNING_KEY_SECRET_ARN:",
         "encode is given SIGNING_KEY_SECRET_ARN, which no code reads",
     ),
-    // A secret in plain sight.
+    // A secret in plain text.
     (
         "METRICS_TOKEN_SECRET_ARN: !Ref MetricsTokenSecret",
         "METRICS_TOKEN: !Ref MetricsTokenSecret",
         "metrics is given the secret METRICS_TOKEN",
     ),
-    // A secret that would be generated anew.
+    // A change on which the secret would be generated anew.
     ("PasswordLength: 64", "PasswordLength: 65", "SigningSecret/Properties/GenerateSecretString"),
     // A schedule that EventBridge refuses.
     ("rate(1 hour)", "rate(1 hours)", "which EventBridge does not take"),
-    // A route that is open.
+    // A route without authorization.
     ("AuthorizationType: !Ref ApiAuthorization", "AuthorizationType: NONE", "is authorized by \"NONE\""),
-    // A route of another path.
+    // A route with another path.
     ("GET /.well-known/jwks.json", "GET /jwks.json", "the API has"),
     // Time-outs below the code's own deadlines.
     ("Timeout: 15", "Timeout: 10", "a scrape may take"),
     ("Timeout: 60", "Timeout: 56", "gc may take"),
     ("Timeout: 10", "Timeout: 4", "a request may take"),
-    // A function that may take all environments of the account.
+    // A function that may take all concurrency of the account.
     (
         "ReservedConcurrentExecutions: !If [ReservesConcurrency, !Ref VerifyConcurrency, !Ref AWS::NoValue]\n",
         "Layers: []\n",
         "the reserved concurrency of verify",
     ),
-    // A variable that is set to nothing, on which the function would not start.
+    // A variable that is set to nothing, with which the function would not start.
     (
         "!If [RestrictsNetworks, !Ref MetricsAllowedCidrs, !Ref AWS::NoValue]",
         "!Ref MetricsAllowedCidrs",
         "metrics is given METRICS_ALLOWED_CIDRS empty",
     ),
-    // Another route's scope, one that AWS_IAM would be refused with, and none.
+    // The scope of another route, a scope that AWS_IAM would refuse, and no scope.
     ("[AsksRevokeScope, [!Ref RevokeScope]", "[AsksRevokeScope, [!Ref EncodeScope]", "RevokeRoute/Properties/Auth"),
     (
         "AsksShowScope: !And [!Condition UsesJwt, ",
@@ -141,7 +141,7 @@ const BREAKS: &[(&str, &str, &str)] = &[
         "AuthorizationType: NONE",
         "verify is authorized by \"NONE\"",
     ),
-    // A token in the access log, no status in it, and a log that is kept for ever.
+    // A token in the access log, an access log without the status, and a log that is kept for ever.
     ("\"$context.routeKey\"", "\"$context.path\"", "the access log has"),
     ("\"$context.status\"", "\"$context.stage\"", "the access log has no $context.status"),
     (
@@ -149,10 +149,10 @@ const BREAKS: &[(&str, &str, &str)] = &[
         "/aws/vendedlogs/apigateway/${AWS::StackName}\n",
         "ApiLogs/Properties/RetentionInDays is absent",
     ),
-    // Alarms on something else.
+    // Alarms on other metrics.
     ("MetricName: Throttles", "MetricName: Errors", "alarms watch"),
     ("MetricName: \"5xx\"", "MetricName: \"4xx\"", "alarms watch"),
-    // Data that go with the stack.
+    // Data that are deleted with the stack.
     (
         "DeletionPolicy: !If [ProtectsData, Retain, Delete]",
         "DeletionPolicy: Delete",

@@ -1,4 +1,4 @@
-// The alerts: Prometheus's own page of them is not in every build of it.
+// Shows the alerts, since not every build of Prometheus has its own page of them.
 
 import { type GrafanaTheme2, dateTimeFormat } from "@grafana/data";
 import { useEffect, useState } from "react";
@@ -7,7 +7,7 @@ import { type Alert, Unreachable, alerts } from "./prometheus";
 
 interface Props {
   theme: GrafanaTheme2;
-  /** Asked again when this changes. */
+  /** The clock. The alerts are asked for again whenever it changes. */
   now: number;
   onUnreachable: (reason: Unreachable) => void;
 }

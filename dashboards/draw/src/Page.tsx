@@ -1,4 +1,4 @@
-// A dashboard's page: its panels where the JSON puts them, or one below the other where the window is narrow.
+// Shows a dashboard: its panels where the JSON places them, or one below the other in a narrow window.
 
 import { type GrafanaTheme2, dateTimeFormat } from "@grafana/data";
 import type { Dashboard, Panel as PanelModel } from "@grafana/schema";
@@ -17,7 +17,7 @@ const ALERTS = { title: "Alerts", description: "What is wrong now, or may soon b
 const COLUMNS = 24;
 const ROW = 38;
 const GAP = 8;
-/** Below this width, in pixels, panels side by side would have no room for their numbers. */
+/** Width in pixels below which panels side by side would have no room for their numbers. */
 const ONE_COLUMN_BELOW = 800;
 
 export function Page({ theme, width }: { theme: GrafanaTheme2; width: number }) {
@@ -108,7 +108,7 @@ function Links({ view, colour }: { view: View; colour: string }) {
   );
 }
 
-/** When what is shown was asked for, and in which zone the times of the axes are. */
+/** Returns the time that the page shows, and the time zone of the axes. */
 function times(view: View): string {
   const { timeZone } = Intl.DateTimeFormat().resolvedOptions();
   const zone = `${timeZone} (UTC${dateTimeFormat(view.to * 1000, { format: "Z" })})`;
@@ -138,7 +138,7 @@ function places(dashboard: Dashboard, oneColumn: boolean): Placed[] {
   });
 }
 
-/** What each variable is set to at first: what is chosen in the JSON, and otherwise all. */
+/** Returns each variable's initial value: the choice in the JSON, or else all. */
 function values(dashboard: Dashboard): Map<string, string> {
   return new Map(
     (dashboard.templating?.list ?? []).map((variable) => {

@@ -1,4 +1,4 @@
-// One panel: its frame, which is Grafana's PanelChrome, and in it what its type asks for.
+// Shows one panel: its frame, which is Grafana's PanelChrome, and the drawing that its type asks for.
 
 import { type DataFrame, type GrafanaTheme2, LoadingState } from "@grafana/data";
 import { type Panel as PanelModel, type VizLegendOptions, LegendDisplayMode } from "@grafana/schema";
@@ -19,7 +19,7 @@ interface Props {
   theme: GrafanaTheme2;
   view: View;
   chosen: Map<string, string>;
-  /** Told when it is Prometheus that fails, and not this panel: it goes on showing what it has. */
+  /** Called if Prometheus fails rather than the panel's query. The panel goes on showing its data. */
   onUnreachable: (reason: Unreachable) => void;
   width: number;
   height: number;
@@ -60,7 +60,7 @@ export function Panel({ model, theme, view, chosen, onUnreachable, width, height
       >
         {(innerWidth, innerHeight) => {
           if (error !== undefined) return <Note text={error} colour={theme.colors.error.text} />;
-          // Without a size there is nothing to draw on: the frame has not been laid out yet.
+          // While the frame has no size, it has not been laid out, and there is nothing to draw on.
           if (frames === undefined || innerWidth <= 0 || innerHeight <= 0) return null;
           if (frames.length === 0) return <Note text="No data" colour={theme.colors.text.secondary} />;
           return draw(model, frames, theme, view, innerWidth, innerHeight);
@@ -74,7 +74,7 @@ function Note({ text, colour }: { text: string; colour: string }) {
   return <div style={{ height: "100%", display: "grid", placeItems: "center", color: colour }}>{text}</div>;
 }
 
-// Below this width, in pixels, there is no room for a table beside a plot, and for few rows below it.
+// Width in pixels below which a table has no room beside a plot, and few rows have room below it.
 const TABLE_BESIDE_FROM = 400;
 
 function legendOf(model: PanelModel, width: number): VizLegendOptions {

@@ -1,4 +1,4 @@
-// Applies a panel's field configuration to its data, by Grafana's own function.
+// Applies a panel's field configuration to its data, with Grafana's own function.
 
 import {
   type DataFrame,
@@ -11,8 +11,8 @@ import {
 } from "@grafana/data";
 
 /**
- * The options that a panel sets. Grafana's own registry of options is part of its server's front end and is not published;
- * without an entry in one, an option has no effect.
+ * Returns a registry of the options that a panel sets. Grafana's own registry is part of its server's front end and is not
+ * published, and an option that no registry has takes no effect.
  */
 function registry({ defaults, overrides }: FieldConfigSource): Registry<FieldConfigPropertyItem> {
   const overridden = overrides.flatMap((override) => override.properties.map((property) => property.id));
@@ -45,7 +45,7 @@ export function applied(data: DataFrame[], fieldConfig: FieldConfigSource, theme
   });
 }
 
-/** The field with the values of a series. */
+/** Returns the field with the values of a series. */
 export function valueField(frame: DataFrame) {
   return frame.fields[1]!;
 }

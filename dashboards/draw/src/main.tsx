@@ -1,4 +1,4 @@
-// The dashboards as a page. It asks the Prometheus that serves it.
+// Shows the dashboards as a page, which asks the Prometheus that serves it.
 
 import { ThemeContext, createTheme } from "@grafana/data";
 import { initPluginTranslations } from "@grafana/i18n";
@@ -14,7 +14,7 @@ const theme = createTheme({ colors: { mode: "dark" } });
 function App() {
   const [width, setWidth] = useState(root.clientWidth);
   useEffect(() => {
-    // Not the window's: beside its content there may be a scroll bar.
+    // The window's width would be wrong: a scroll bar may take a part of it.
     const observer = new ResizeObserver(() => setWidth(root.clientWidth));
     observer.observe(root);
     return () => observer.disconnect();
@@ -30,7 +30,7 @@ function App() {
   );
 }
 
-/** Says what is wrong with what the address asks for, or with the page, where React would leave it empty. */
+/** Shows what is wrong with the address, or with the page, where React would show nothing. */
 class Boundary extends Component<{ children: ReactNode }, { error?: Error }> {
   override state: { error?: Error } = {};
 
@@ -52,6 +52,6 @@ class Boundary extends Component<{ children: ReactNode }, { error?: Error }> {
   }
 }
 
-// Grafana's components take their words from there, and refuse to be drawn before.
+// Grafana's components take their texts from the translations, and cannot be drawn before these are loaded.
 await initPluginTranslations("sigil-dashboards");
 createRoot(root).render(<App />);

@@ -1,4 +1,4 @@
-// Asks Prometheus, on whose pages this one is, and makes data frames of its answers.
+// Asks the Prometheus that serves this page, and turns its answers into data frames.
 
 import { type DataFrame, FieldType, toDataFrame } from "@grafana/data";
 
@@ -21,18 +21,18 @@ interface Answer {
   result: Series[];
 }
 
-// Beyond what any query of the dashboards takes.
+// Longer than any query of the dashboards takes.
 const PATIENCE_MS = 5000;
 
-/** Prometheus did not answer, or not as Prometheus does: no query is to blame. */
+/** Thrown if Prometheus did not answer, or the answer was not one of Prometheus. No query is to blame. */
 export class Unreachable extends Error {}
 
-/** Asks whether Prometheus answers. If not, the promise fails with {@link Unreachable}. */
+/** Checks that Prometheus answers. If not, the promise is rejected with {@link Unreachable}. */
 export async function reach(): Promise<void> {
   await get("query", { query: "1" });
 }
 
-/** An alert's rule, and what it now says. */
+/** An alert's rule, with its current state. */
 export interface Alert {
   name: string;
   state: "inactive" | "pending" | "firing";
@@ -48,7 +48,7 @@ export async function alerts(): Promise<Alert[]> {
 export async function ask(target: Target, view: View, chosen: Map<string, string>): Promise<DataFrame[]> {
   const query = interpolate(target.expr, view, chosen);
   const { step } = view;
-  // Steps stand at whole multiples, so that a curve does not wobble while time goes on.
+  // Steps are at whole multiples, so that a curve does not wobble as time passes.
   const from = Math.ceil(view.from / step) * step;
   const { result } = target.instant
     ? await get<Answer>("query", { query, time: String(view.to) })
@@ -59,7 +59,7 @@ export async function ask(target: Target, view: View, chosen: Map<string, string
     return toDataFrame({
       refId: target.refId,
       fields: [
-        // The interval lets a gap be seen as one.
+        // With the interval, missing samples can be told from a long step.
         { name: "Time", type: FieldType.time, values: samples.map(([at]) => at * 1000), config: { interval: step * 1000 } },
         {
           name: "Value",

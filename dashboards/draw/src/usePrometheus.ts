@@ -1,4 +1,4 @@
-// Whether Prometheus answers, asked once for the whole page: what it does not answer, it would not answer any panel.
+// Asks once for the whole page whether Prometheus answers: if it does not, it would not answer any panel either.
 
 import { useCallback, useEffect, useState } from "react";
 
@@ -7,11 +7,11 @@ import { type Unreachable, reach } from "./prometheus";
 const REFRESH_MS = 5000;
 
 interface Reached {
-  /** The clock, in seconds since the epoch. It stands still while Prometheus does not answer, and the panels with it. */
+  /** The clock, in seconds since the epoch. While Prometheus does not answer, it stands still, and so do the panels. */
   now: number;
-  /** When Prometheus last answered. */
+  /** Time of Prometheus's last answer, in seconds since the epoch. */
   since: number | undefined;
-  /** Why it does not answer now. */
+  /** The reason why Prometheus does not answer now, if it does not. */
   fault: Unreachable | undefined;
   onUnreachable: (fault: Unreachable) => void;
 }

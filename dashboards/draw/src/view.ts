@@ -1,30 +1,30 @@
-// What the address asks to see: which dashboard, of which time, and what its variables stand for.
+// Reads the view from the address: the dashboard, the time range, and the values of variables.
 
 export interface View {
   dashboard: "service" | "pipeline" | "alerts";
-  /** Seconds since the epoch. */
+  /** Start of the time range, in seconds since the epoch, as is its end. */
   from: number;
   to: number;
-  /** How far apart a curve's points are, in seconds. */
+  /** Distance of a curve's points, in seconds. */
   step: number;
-  /** What `$__rate_interval` stands for, in seconds. */
+  /** Value of `$__rate_interval`, in seconds. */
   rateInterval: number;
-  /** The time range goes on with the clock. */
+  /** `true` if the time range moves on with the clock. */
   live: boolean;
-  /** How much of the past is shown, in seconds. */
+  /** Length of the time range, in seconds. */
   range: number;
 }
 
-// How often the bundle on a desk is scraped, in seconds.
+// Time between two scrapes of the local bundle, in seconds.
 const SCRAPE_INTERVAL = 5;
-// A curve has no more points than a small screen shows.
+// Largest number of a curve's points: no more than a small screen can show.
 const POINTS = 240;
 const YEAR = 366 * 24 * 3600;
 export const RANGES = [300, 900, 3600, 21600];
 
 const PARAMETERS = ["dashboard", "range", "from", "to", "rate_interval"];
 
-/** Reads `?dashboard=service&range=300`, or `&from=…&to=…` for a time that is over. What is wrong with it is an error. */
+/** Reads `?dashboard=service&range=300`, or `&from=…&to=…` for a past time. Throws an error about anything wrong in it. */
 export function readView(address: string, now: number): View {
   const given = new URLSearchParams(address);
   for (const name of new Set(given.keys())) {
@@ -44,7 +44,7 @@ export function readView(address: string, now: number): View {
   if (dashboard !== "service" && dashboard !== "pipeline" && dashboard !== "alerts") {
     throw new Error(`dashboard is "${dashboard}": service, pipeline or alerts is needed`);
   }
-  // Times beyond the clock's are wrong as well: milliseconds, for one.
+  // Times far in the future are wrong as well, such as times in milliseconds.
   const to = seconds("to", Math.ceil(now) + YEAR);
   const from = seconds("from", Math.ceil(now) + YEAR);
   const asked = seconds("range", YEAR);
@@ -58,19 +58,20 @@ export function readView(address: string, now: number): View {
     from: from ?? now - range,
     to: to ?? now,
     step,
-    // As Grafana chooses it: four scrapes; and no sample lies between two windows where the steps are longer than that.
+    // Four scrapes, as Grafana chooses. With long steps, a window is as long as a step and a scrape, so that no sample lies
+    // between two windows.
     rateInterval: Math.max(seconds("rate_interval", YEAR) ?? 4 * SCRAPE_INTERVAL, step + SCRAPE_INTERVAL),
     live: to === undefined,
     range,
   };
 }
 
-/** Puts values where variables are. What is chosen at first for a variable is what it stands for. */
+/** Replaces variables with their values. A dashboard's variable has the value that is chosen at first. */
 export function interpolate(text: string, view: View, chosen: Map<string, string>): string {
   return text.replace(/\$(?:\{(\w+)\}|(\w+))/g, (whole, braced: string | undefined, bare: string | undefined) => {
     const name = braced ?? bare!;
     if (name === "__rate_interval") return `${view.rateInterval}s`;
-    // The millisecond takes in a sample at the very start, as Prometheus does not always.
+    // The extra millisecond includes a sample at the very start, which Prometheus does not always do.
     if (name === "__range") return `${Math.round(view.range * 1000) + 1}ms`;
     return chosen.get(name) ?? whole;
   });

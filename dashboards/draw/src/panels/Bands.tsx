@@ -1,4 +1,4 @@
-// A state timeline, which Grafana's libraries do not contain: one band for each series, coloured by its value.
+// Draws a state timeline, which Grafana's libraries do not contain: one band for each series, colored by its value.
 
 import { type DataFrame, type GrafanaTheme2, formattedValueToString, getFieldDisplayName } from "@grafana/data";
 
@@ -15,7 +15,7 @@ interface Stretch {
   value: number | null;
 }
 
-/** Times of one value, merged as long as samples follow each other. */
+/** Returns the spans of one value, merged as long as the samples follow each other. */
 function stretches(frame: DataFrame): Stretch[] {
   const times = frame.fields[0]!;
   const step: number = times.config.interval!;

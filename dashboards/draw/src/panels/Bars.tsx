@@ -1,4 +1,4 @@
-// Grafana's BarGauge, one for each series.
+// Draws Grafana's BarGauge, one for each series.
 
 import { type DataFrame, type DisplayValue, type GrafanaTheme2, VizOrientation, getFieldDisplayName, reduceField } from "@grafana/data";
 import { BarGaugeDisplayMode, BarGaugeValueMode } from "@grafana/schema";

@@ -1,4 +1,4 @@
-// Grafana's TimeSeries.
+// Draws Grafana's TimeSeries.
 
 import { type DataFrame, applyNullInsertThreshold, dateTime } from "@grafana/data";
 import type { VizLegendOptions } from "@grafana/schema";
@@ -11,7 +11,7 @@ export function Curves(props: { frames: DataFrame[]; legend: VizLegendOptions; v
   const [from, to] = [dateTime(view.from * 1000), dateTime(view.to * 1000)];
   return (
     <TimeSeries
-      // As Grafana's own panel does before it draws: where samples are missing, a curve has a gap.
+      // Grafana's own panel does the same before it draws: a curve has a gap where samples are missing.
       frames={frames.map((frame) => applyNullInsertThreshold({ frame }))}
       legend={legend}
       timeRange={{ from, to, raw: { from, to } }}

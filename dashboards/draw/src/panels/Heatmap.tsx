@@ -1,4 +1,5 @@
-// A heatmap, which Grafana's libraries do not contain: one row for each bucket, darker the more fell into it.
+// Draws a heatmap, which Grafana's libraries do not contain: one row for each bucket, in a stronger color the more fell into
+// it.
 
 import { type DataFrame, type GrafanaTheme2, getValueFormat, formattedValueToString } from "@grafana/data";
 
@@ -11,11 +12,11 @@ const LEGEND_HEIGHT = 24;
 
 interface Row {
   bound: number;
-  /** By time, how many observations fell into this bucket and into none below. */
+  /** Number of observations that fell into this bucket and into none below, by time. */
   counts: Map<number, number>;
 }
 
-/** Buckets are cumulative as Prometheus has them; a row shows what the next lower one does not contain. */
+/** Returns the rows. Prometheus's buckets are cumulative; a row counts only what the next lower bucket does not. */
 function rows(frames: DataFrame[]): Row[] {
   const sorted = frames
     .map((frame) => ({ bound: +valueField(frame).labels!["le"]!.replace("Inf", "Infinity"), frame }))

@@ -1,4 +1,4 @@
-// Grafana's BigValue.
+// Draws Grafana's BigValue.
 
 import { type DataFrame, type GrafanaTheme2, reduceField } from "@grafana/data";
 import { BigValue, BigValueColorMode, BigValueGraphMode, BigValueTextMode } from "@grafana/ui";

@@ -1,4 +1,4 @@
-// A time axis for the panels that Grafana's libraries do not draw.
+// Draws a time axis for the panels that Grafana's libraries do not draw.
 
 import { dateTimeFormat } from "@grafana/data";
 
@@ -7,7 +7,7 @@ import type { View } from "../view";
 export const AXIS_HEIGHT = 20;
 const STEPS = [10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200];
 
-/** Where a time stands between the left and the right end. */
+/** Returns the horizontal position of a time, in pixels from the left end. */
 export function place(time: number, view: View, width: number): number {
   return ((time / 1000 - view.from) / view.range) * width;
 }
