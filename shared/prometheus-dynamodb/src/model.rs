@@ -20,6 +20,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use stateright::{Checker, Model, Property};
+use strum::VariantArray;
 
 use crate::compact::compact_whole;
 use crate::families::exact_sum::ExactSum;
@@ -48,7 +49,7 @@ const UPDATED_MS: u64 = 0;
 const FIRST_PUT_LIFE_MS: u64 = 1;
 
 /// A guard of the protocol that is taken away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 enum Flaw {
     /// A put of a snapshot replaces whatever is stored.
     BlindPut,
@@ -81,23 +82,6 @@ enum Flaw {
 }
 
 impl Flaw {
-    const ALL: [Self; 14] = [
-        Self::BlindBase,
-        Self::RootBeforeParts,
-        Self::NoGraceForParts,
-        Self::RawClocks,
-        Self::SentForgotten,
-        Self::BlindPut,
-        Self::NoGraceAtBurial,
-        Self::NoGraceAtForgetting,
-        Self::NoFolded,
-        Self::BaseFirst,
-        Self::ImmortalFirstPut,
-        Self::NoGrave,
-        Self::BuriedUnfolded,
-        Self::SealedUnread,
-    ];
-
     /// Returns the smallest instance in which the check finds the flaw.
     fn instance(self) -> Protocol {
         match self {
@@ -810,7 +794,7 @@ fn larger_instances_are_exact() {
 
 #[test]
 fn without_any_one_guard_it_is_not() {
-    for flaw in Flaw::ALL {
+    for &flaw in Flaw::VARIANTS {
         let checker = check(Protocol { flaw: Some(flaw), ..flaw.instance() });
         let path = checker.discovery(EXACT).unwrap_or_else(|| panic!("{flaw:?} is not found out"));
         println!("  {}: {:?}", path.last_state().wrong.unwrap_or_default(), path.into_actions());

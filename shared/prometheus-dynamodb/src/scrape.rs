@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt, TryStreamExt};
+use strum::VariantArray;
 
 use crate::base::{self, BaseError, StoredBase};
 use crate::protocol::reading::WriterLife;
@@ -193,27 +194,27 @@ impl Scrape {
         for conflict in &page.conflicts {
             tracing::warn!(
                 metric = conflict.name,
-                conflict = conflict.kind.as_str(),
+                conflict = conflict.kind.as_ref(),
                 "environments disagree on a metric"
             );
         }
         let series = page.families.iter().map(|family| family.series.len()).sum::<usize>();
-        let conflicts = ConflictKind::ALL.map(|kind| {
-            let found = page.conflicts.iter().filter(|conflict| conflict.kind == kind).count();
-            (vec![("kind".to_owned(), kind.as_str().to_owned())], found as f64)
+        let conflicts = ConflictKind::VARIANTS.iter().map(|kind| {
+            let found = page.conflicts.iter().filter(|conflict| conflict.kind == *kind).count();
+            (vec![("kind".to_owned(), kind.as_ref().to_owned())], found as f64)
         });
-        let writers = WriterLife::ALL.map(|life| {
-            let found = self.writers.get(&life).copied().unwrap_or_default();
-            (vec![("state".to_owned(), life.as_str().to_owned())], found as f64)
+        let writers = WriterLife::VARIANTS.iter().map(|life| {
+            let found = self.writers.get(life).copied().unwrap_or_default();
+            (vec![("state".to_owned(), life.as_ref().to_owned())], found as f64)
         });
         let oldest_seconds = self.oldest_ms.unwrap_or_default() as f64 / 1000.0;
         let number = |value: f64| vec![(Vec::new(), value)];
         let values = [
-            conflicts.to_vec(),
+            conflicts.collect(),
             number(oldest_seconds),
             number(series as f64),
             number(self.unreadable as f64),
-            writers.to_vec(),
+            writers.collect(),
             number(started.elapsed().as_secs_f64()),
         ];
         page.families.extend(OWN.into_iter().zip(values).map(|((name, help), values)| gauge(name, help, values)));

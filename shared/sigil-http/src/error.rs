@@ -118,7 +118,7 @@ impl ApiError {
             Self::MethodNotAllowed { allowed } => return Problem::method_not_allowed(allowed),
             _ => {}
         }
-        let problem = Problem::new(self.status(), self.reason().as_str(), self.to_string());
+        let problem = Problem::new(self.status(), self.reason().into(), self.to_string());
         match self {
             Self::Invalid(faults) => problem.with_faults(faults),
             Self::Storage(StorageError::CircuitOpen { retry_after }) => problem.retry_after(retry_after),

@@ -20,6 +20,8 @@ use std::error::Error;
 use std::future::Future;
 use std::time::Duration;
 
+use strum::{AsRefStr, VariantArray};
+
 use crate::record::{SigilId, SigilRecord};
 use crate::timestamp::Timestamp;
 
@@ -124,25 +126,13 @@ pub struct PageStart {
 }
 
 /// Reason for which a record was deleted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray, AsRefStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Deletion {
     /// The sigil had expired.
     Expired,
     /// The sigil was revoked.
     Revoked,
-}
-
-impl Deletion {
-    /// Every reason.
-    pub const ALL: [Self; 2] = [Self::Expired, Self::Revoked];
-
-    /// Returns the reason as a word for metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Expired => "expired",
-            Self::Revoked => "revoked",
-        }
-    }
 }
 
 /// Error of the store.
@@ -177,7 +167,8 @@ pub enum StorageError {
 }
 
 /// Kinds of calls to the store, as the values of the label `operation`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, AsRefStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum StorageOperation {
     /// [`InsertRecord`].
     Put,
@@ -189,19 +180,6 @@ pub enum StorageOperation {
     Query,
     /// [`DeleteDue`].
     Delete,
-}
-
-impl StorageOperation {
-    /// Returns the value of the label.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Put => "put",
-            Self::Get => "get",
-            Self::Update => "update",
-            Self::Query => "query",
-            Self::Delete => "delete",
-        }
-    }
 }
 
 /// Returns the partition key of the index for a record.

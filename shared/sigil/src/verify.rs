@@ -1,11 +1,11 @@
 //! Verifies tokens.
 
-use std::fmt;
 use std::sync::Arc;
 
 use secrets::Secret;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use strum::{AsRefStr, Display, VariantArray};
 
 use crate::canonical::{CanonicalError, CanonicalJson};
 use crate::digest::Digest;
@@ -17,8 +17,9 @@ use crate::timestamp::Timestamp;
 use crate::token;
 
 /// The verdict on a token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, VariantArray, AsRefStr, Display)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Verdict {
     /// The token, the record and the data are as registered.
     Valid,
@@ -32,30 +33,6 @@ pub enum Verdict {
     Revoked,
     /// The sigil has expired.
     Expired,
-}
-
-impl Verdict {
-    /// Every verdict.
-    pub const ALL: [Self; 6] =
-        [Self::Valid, Self::Tampered, Self::BadSignature, Self::Unknown, Self::Revoked, Self::Expired];
-
-    /// Returns the verdict as a word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Valid => "valid",
-            Self::Tampered => "tampered",
-            Self::BadSignature => "bad_signature",
-            Self::Unknown => "unknown",
-            Self::Revoked => "revoked",
-            Self::Expired => "expired",
-        }
-    }
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
 }
 
 /// A verdict, and the record that it is about if the token's holder may see one.

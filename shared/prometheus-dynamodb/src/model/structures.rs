@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use stateright::{Checker, Model, Property};
+use strum::VariantArray;
 
 use super::replay::{Exchange, Progress, Request, Response, replay};
 use super::{GRACE, IDLE, START_MS};
@@ -40,7 +41,7 @@ const UNIT_MS: u64 = STRUCTURE_LIFE.as_millis() as u64 / 2;
 const STRUCTURES: [&str; 2] = ["a", "b"];
 
 /// A guard that is taken away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 enum Flaw {
     /// A writer names a structure without making sure that it is stored.
     NotSeenTo,
@@ -56,18 +57,6 @@ enum Flaw {
     ReadAtTheEnd,
     /// A scrape that misses a structure does not look again.
     NoSecondLook,
-}
-
-impl Flaw {
-    const ALL: [Self; 7] = [
-        Self::NotSeenTo,
-        Self::NotRenewed,
-        Self::NoLife,
-        Self::BlindDelete,
-        Self::ReadInPart,
-        Self::ReadAtTheEnd,
-        Self::NoSecondLook,
-    ];
 }
 
 #[derive(Debug, Clone)]
@@ -460,7 +449,7 @@ fn no_snapshot_names_a_structure_that_is_gone() {
 
 #[test]
 fn without_any_one_guard_of_structures_one_does() {
-    for flaw in Flaw::ALL {
+    for &flaw in Flaw::VARIANTS {
         // Only a scrape misses a structure, and only if the writer that names it was not folded in between.
         let small = if flaw == Flaw::NoSecondLook { SCRAPED } else { SMALL };
         let checker = check(Shelf { flaw: Some(flaw), ..small });

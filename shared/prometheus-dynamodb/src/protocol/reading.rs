@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use strum::{AsRefStr, VariantArray};
+
 use crate::families::Families;
 use crate::families::merge::{merge, retire};
 use crate::table::item::Snapshot;
 
 /// State of a writer, as a reader sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, VariantArray, AsRefStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum WriterLife {
     /// The writer publishes.
     Live,
@@ -20,19 +23,6 @@ pub enum WriterLife {
 }
 
 impl WriterLife {
-    /// All states.
-    pub const ALL: [Self; 4] = [Self::Live, Self::Idle, Self::Closed, Self::Sealed];
-
-    /// Returns the state as a label value.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Live => "live",
-            Self::Idle => "idle",
-            Self::Closed => "closed",
-            Self::Sealed => "sealed",
-        }
-    }
-
     /// Returns the state of this snapshot's writer at `now_ms`.
     pub fn of(snapshot: &Snapshot, now_ms: u64, idle: Duration) -> Self {
         let silent_ms = now_ms.saturating_sub(snapshot.updated_at_ms);

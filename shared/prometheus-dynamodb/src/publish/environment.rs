@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use strum::VariantArray;
 
 use crate::families::GaugeMerge;
 use crate::publish::error::Fault;
@@ -114,8 +115,8 @@ impl EnvironmentMetrics {
         FAILURE_REASONS.iter().for_each(|reason| {
             metrics.publish_failures.with_label_values(&[reason]);
         });
-        Refusal::ALL.iter().for_each(|refusal| {
-            metrics.refused_series.with_label_values(&[refusal.as_str()]);
+        Refusal::VARIANTS.iter().for_each(|refusal| {
+            metrics.refused_series.with_label_values(&[refusal.as_ref()]);
         });
         Ok(metrics)
     }
@@ -157,11 +158,11 @@ impl EnvironmentMetrics {
     /// more now.
     pub(crate) fn left_out(&self, ledger: &Ledger) -> bool {
         let refused = |refusal: Refusal| {
-            (self.refused_series.with_label_values(&[refusal.as_str()]), ledger.refusals().series(refusal))
+            (self.refused_series.with_label_values(&[refusal.as_ref()]), ledger.refusals().series(refusal))
         };
         let dropped = (self.dropped_series.clone(), ledger.dropped());
         let mut more = false;
-        for (counter, series) in Refusal::ALL.map(refused).into_iter().chain([dropped]) {
+        for (counter, series) in Refusal::VARIANTS.iter().copied().map(refused).chain([dropped]) {
             let new = series.saturating_sub(counter.get());
             counter.inc_by(new);
             more |= new > 0;

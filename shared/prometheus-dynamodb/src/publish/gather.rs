@@ -101,6 +101,7 @@ mod tests {
     use prometheus::{Gauge, HistogramOpts, HistogramVec, IntCounter, IntGauge};
     use proptest::prelude::*;
     use std::sync::{Arc, Mutex};
+    use strum::VariantArray;
 
     /// Returns everything that is in the ledger.
     fn families_of(ledger: &mut Ledger) -> Families {
@@ -250,7 +251,7 @@ mod tests {
                 slow.forget_last();
                 sources.gather(&mut slow, now_ms);
                 let all = |ledger: &mut Ledger| {
-                    let refused = Refusal::ALL.map(|refusal| ledger.refusals().series(refusal));
+                    let refused = Refusal::VARIANTS.iter().map(|refusal| ledger.refusals().series(*refusal)).collect::<Vec<_>>();
                     let claims = ledger.without_place();
                     if is_full {
                         claims.first().into_iter().for_each(|key| ledger.close(key));

@@ -413,6 +413,7 @@ mod tests {
     use crate::families::Bounds;
     use crate::publish::counted::Reading;
     use crate::table::item::MAX_ENCODED_BYTES;
+    use strum::VariantArray;
 
     fn counter(name: &str) -> FamilyKey {
         FamilyKey { name: name.into(), kind: Kind::Counter, label_names: vec!["user".into()] }
@@ -507,7 +508,8 @@ mod tests {
             let others = [(histogram.clone(), "m", observed), (counter("part_sum"), "m", counted(1.0))];
             let bad = (key, "m", sample);
             let found = gather(&mut ledger, &[good, others[0].clone(), others[1].clone(), bad]);
-            let refused: Vec<_> = Refusal::ALL.into_iter().filter(|one| ledger.refusals().series(*one) > 0).collect();
+            let refused: Vec<_> =
+                Refusal::VARIANTS.iter().copied().filter(|one| ledger.refusals().series(*one) > 0).collect();
             assert_eq!(refused, [refusal]);
             let all_good = texts(&[("good", "m"), ("part_sum", "m"), ("seconds", "m")]);
             assert!(all_good.iter().all(|series| found.contains(series)), "{refusal:?}: {found:?}");

@@ -2,13 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use strum::{AsRefStr, VariantArray};
+
 use crate::families::rules::FamilyFault;
 
 /// Maximum number of pairs of metric and reason that the log names. The counter counts all series.
 const MOST_NAMED: usize = 100;
 
 /// Reason why a series is not published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, VariantArray, AsRefStr)]
+#[strum(serialize_all = "snake_case")]
 pub(crate) enum Refusal {
     /// The metric's name is not allowed, for instance because its registry's prefix is not.
     MetricName,
@@ -28,36 +31,6 @@ pub(crate) enum Refusal {
     NotFinite,
     /// The snapshot would not fit into an item.
     TooLarge,
-}
-
-impl Refusal {
-    /// All reasons.
-    pub(crate) const ALL: [Self; 9] = [
-        Self::MetricName,
-        Self::LabelNames,
-        Self::Bounds,
-        Self::Kind,
-        Self::TypeConflict,
-        Self::NameConflict,
-        Self::Duplicate,
-        Self::NotFinite,
-        Self::TooLarge,
-    ];
-
-    /// Returns the reason as a label's value.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::MetricName => "metric_name",
-            Self::LabelNames => "label_names",
-            Self::Bounds => "bounds",
-            Self::Kind => "kind",
-            Self::TypeConflict => "type_conflict",
-            Self::NameConflict => "name_conflict",
-            Self::Duplicate => "duplicate",
-            Self::NotFinite => "not_finite",
-            Self::TooLarge => "too_large",
-        }
-    }
 }
 
 impl From<FamilyFault> for Refusal {
@@ -94,7 +67,7 @@ impl Refusals {
     pub(crate) fn add(&mut self, metric: &str, refusal: Refusal, series: u64) {
         *self.series.entry(refusal).or_default() += series;
         if self.named.len() < MOST_NAMED && self.named.insert((metric.to_owned(), refusal)) {
-            tracing::warn!(metric, reason = refusal.as_str(), "series of this metric are not published");
+            tracing::warn!(metric, reason = refusal.as_ref(), "series of this metric are not published");
         }
     }
 

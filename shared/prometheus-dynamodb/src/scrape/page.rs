@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use strum::{AsRefStr, VariantArray};
+
 use crate::families::merge::merge;
 use crate::families::{Bounds, Families, Family, FamilyKey, Kind, Series, Value};
 
@@ -88,7 +90,8 @@ pub struct Conflict {
 }
 
 /// Reason why families do not go together, and what is shown of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, VariantArray, AsRefStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum ConflictKind {
     /// Families of one name differ in type, or in how a gauge merges: the type that came last is shown, the rest is
     /// not.
@@ -103,21 +106,6 @@ pub enum ConflictKind {
     /// histogram is shown, or the family that comes first in the alphabet. A family whose name is reserved is not
     /// shown.
     Name,
-}
-
-impl ConflictKind {
-    /// All kinds.
-    pub const ALL: [Self; 4] = [Self::Type, Self::Labels, Self::Bounds, Self::Name];
-
-    /// Returns the kind as a label value.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Type => "type",
-            Self::Labels => "labels",
-            Self::Bounds => "bounds",
-            Self::Name => "name",
-        }
-    }
 }
 
 impl Page {

@@ -43,7 +43,7 @@ impl Intercept for AttemptCounter {
     ) -> Result<(), BoxError> {
         let attempt = config.load::<RequestAttempts>().map_or(1, RequestAttempts::attempts);
         if let (2.., Some(operation)) = (attempt, operation(config)) {
-            self.retries.with_label_values(&[operation.as_str()]).inc();
+            self.retries.with_label_values(&[operation.as_ref()]).inc();
         }
         Ok(())
     }
@@ -63,7 +63,7 @@ impl Intercept for AttemptCounter {
                 .or_else(|| error.downcast_ref::<DeleteItemError>().map(is_throttling))
         });
         if let (Some(true), Some(operation)) = (throttled, operation(config)) {
-            self.throttles.with_label_values(&[operation.as_str()]).inc();
+            self.throttles.with_label_values(&[operation.as_ref()]).inc();
         }
         Ok(())
     }

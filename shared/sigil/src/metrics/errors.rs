@@ -1,12 +1,14 @@
 //! Declares `sigil_error_total`, which counts failed requests by operation and by reason.
 
 use prometheus::{Error, IntCounterVec, Opts, Registry};
+use strum::{AsRefStr, IntoStaticStr, VariantArray};
 
 use super::registered;
 use crate::store::StorageError;
 
 /// Operation, as the value of the label `operation`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, AsRefStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Operation {
     /// Encoding data.
     Encode,
@@ -22,22 +24,9 @@ pub enum Operation {
     Other,
 }
 
-impl Operation {
-    /// Returns the value of the label.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Encode => "encode",
-            Self::Revoke => "revoke",
-            Self::Get => "get",
-            Self::Verify => "verify",
-            Self::Gc => "gc",
-            Self::Other => "other",
-        }
-    }
-}
-
 /// Reason of an error, as the value of the label `reason` and as the word that clients receive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray, AsRefStr, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum ErrorReason {
     /// The event is not a request in API Gateway's payload format 2.0.
     UnsupportedEvent,
@@ -68,23 +57,6 @@ pub enum ErrorReason {
 }
 
 impl ErrorReason {
-    /// Every reason.
-    pub const ALL: [Self; 13] = [
-        Self::UnsupportedEvent,
-        Self::NotFound,
-        Self::MethodNotAllowed,
-        Self::Malformed,
-        Self::Invalid,
-        Self::UnsupportedMediaType,
-        Self::Unknown,
-        Self::Conflict,
-        Self::TooLarge,
-        Self::Throttled,
-        Self::CircuitOpen,
-        Self::Unavailable,
-        Self::Damaged,
-    ];
-
     /// Returns the reason for an error of the store.
     pub fn of(error: &StorageError) -> Self {
         match error {
@@ -92,25 +64,6 @@ impl ErrorReason {
             StorageError::Throttled(_) => Self::Throttled,
             StorageError::CircuitOpen { .. } => Self::CircuitOpen,
             StorageError::TimedOut(_) | StorageError::Unavailable(_) | StorageError::NotSent(_) => Self::Unavailable,
-        }
-    }
-
-    /// Returns the reason as a word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::UnsupportedEvent => "unsupported_event",
-            Self::NotFound => "not_found",
-            Self::MethodNotAllowed => "method_not_allowed",
-            Self::Malformed => "malformed",
-            Self::Invalid => "invalid",
-            Self::UnsupportedMediaType => "unsupported_media_type",
-            Self::Unknown => "unknown",
-            Self::Conflict => "conflict",
-            Self::TooLarge => "too_large",
-            Self::Throttled => "throttled",
-            Self::CircuitOpen => "circuit_open",
-            Self::Unavailable => "unavailable",
-            Self::Damaged => "damaged",
         }
     }
 
@@ -140,8 +93,8 @@ impl ErrorMetrics {
         let opts = Opts::new("sigil_error_total", "Requests that failed, by what was asked for and why it failed.");
         let errors = registered(registry, IntCounterVec::new(opts, &["operation", "reason"]))?;
         for operation in operations {
-            for reason in ErrorReason::ALL.into_iter().filter(|reason| reason.can_befall(*operation)) {
-                errors.with_label_values(&[operation.as_str(), reason.as_str()]);
+            for reason in ErrorReason::VARIANTS.iter().filter(|reason| reason.can_befall(*operation)) {
+                errors.with_label_values(&[operation.as_ref(), reason.as_ref()]);
             }
         }
         Ok(Self { errors })
@@ -149,6 +102,6 @@ impl ErrorMetrics {
 
     /// Counts an error.
     pub fn count(&self, operation: Operation, reason: ErrorReason) {
-        self.errors.with_label_values(&[operation.as_str(), reason.as_str()]).inc();
+        self.errors.with_label_values(&[operation.as_ref(), reason.as_ref()]).inc();
     }
 }

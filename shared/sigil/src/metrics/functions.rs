@@ -1,6 +1,7 @@
 //! The metrics of each function.
 
 use prometheus::{Error, Gauge, Histogram, HistogramOpts, HistogramTimer, IntCounter, IntCounterVec, Opts, Registry};
+use strum::VariantArray;
 
 use super::registered;
 use crate::store::Deletion;
@@ -88,8 +89,8 @@ impl VerifyMetrics {
             &REQUEST_BUCKETS,
         );
         let this = Self { verdicts: registered(registry, verdicts)?, duration: registered(registry, duration)? };
-        for verdict in Verdict::ALL {
-            this.verdicts.with_label_values(&[verdict.as_str()]);
+        for verdict in Verdict::VARIANTS {
+            this.verdicts.with_label_values(&[verdict.as_ref()]);
         }
         Ok(this)
     }
@@ -101,7 +102,7 @@ impl VerifyMetrics {
 
     /// Counts a verdict.
     pub fn verified(&self, verdict: Verdict) {
-        self.verdicts.with_label_values(&[verdict.as_str()]).inc();
+        self.verdicts.with_label_values(&[verdict.as_ref()]).inc();
     }
 }
 
@@ -126,8 +127,8 @@ impl GcMetrics {
             duration: registered(registry, duration)?,
             last_success: registered(registry, last_success)?,
         };
-        for reason in Deletion::ALL {
-            this.deleted.with_label_values(&[reason.as_str()]);
+        for reason in Deletion::VARIANTS {
+            this.deleted.with_label_values(&[reason.as_ref()]);
         }
         Ok(this)
     }
@@ -141,7 +142,7 @@ impl GcMetrics {
     /// Counts the records that a sweep deleted.
     pub fn swept(&self, report: &SweepReport) {
         for (reason, deleted) in [(Deletion::Expired, report.expired), (Deletion::Revoked, report.revoked)] {
-            self.deleted.with_label_values(&[reason.as_str()]).inc_by(deleted);
+            self.deleted.with_label_values(&[reason.as_ref()]).inc_by(deleted);
         }
     }
 

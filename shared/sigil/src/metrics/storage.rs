@@ -5,6 +5,7 @@ use std::time::Instant;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Error, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+use strum::VariantArray;
 
 use super::attempts::AttemptCounter;
 use super::registered;
@@ -45,11 +46,11 @@ impl StorageMetrics {
         for operation in operations {
             for outcome in OUTCOMES {
                 if outcome != "too_large" || *operation == StorageOperation::Put {
-                    this.duration.with_label_values(&[operation.as_str(), outcome]);
+                    this.duration.with_label_values(&[operation.as_ref(), outcome]);
                 }
             }
-            this.retries.with_label_values(&[operation.as_str()]);
-            this.throttles.with_label_values(&[operation.as_str()]);
+            this.retries.with_label_values(&[operation.as_ref()]);
+            this.throttles.with_label_values(&[operation.as_ref()]);
         }
         Ok(this)
     }
@@ -86,7 +87,7 @@ impl StorageTimer {
             }
         };
         let seconds = self.started.elapsed().as_secs_f64();
-        self.duration.with_label_values(&[self.operation.as_str(), outcome]).observe(seconds);
+        self.duration.with_label_values(&[self.operation.as_ref(), outcome]).observe(seconds);
     }
 }
 
@@ -117,8 +118,8 @@ impl Collector for BreakerGauge {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let current = self.breaker.state();
-        for state in BreakerState::ALL {
-            self.gauge.with_label_values(&[state.as_str()]).set(i64::from(state == current));
+        for state in BreakerState::VARIANTS {
+            self.gauge.with_label_values(&[state.as_ref()]).set(i64::from(*state == current));
         }
         self.gauge.collect()
     }

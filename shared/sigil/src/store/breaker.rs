@@ -13,11 +13,14 @@
 
 use std::time::{Duration, Instant};
 
+use strum::{AsRefStr, VariantArray};
+
 /// Number of failures in a row that opens the breaker.
 pub(super) const FAILURES: u32 = 5;
 
 /// The state of a circuit breaker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray, AsRefStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum BreakerState {
     /// Calls go through.
     Closed,
@@ -25,20 +28,6 @@ pub enum BreakerState {
     Open,
     /// One call at a time goes through, and its outcome decides the next state.
     HalfOpen,
-}
-
-impl BreakerState {
-    /// Every state.
-    pub const ALL: [Self; 3] = [Self::Closed, Self::Open, Self::HalfOpen];
-
-    /// Returns the state as a word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::HalfOpen => "half_open",
-        }
-    }
 }
 
 /// Outcome of a call, as far as it concerns the store.
