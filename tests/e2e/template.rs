@@ -74,6 +74,19 @@ const BREAKS: &[(&str, &str, &str)] = &[
         "Resource: !Sub \"${SigilsTable.Arn}/index/*\"",
         "is not just one",
     ),
+    // A statement of tracing that grants more, denies, or grants something else while nothing is traced.
+    (
+        "[xray:PutTelemetryRecords, xray:PutTraceSegments]",
+        "[xray:PutTelemetryRecords, xray:PutTraceSegments, \"xray:*\"]",
+        "in EncodeRole: ",
+    ),
+    ("- Sid: Trace\n                  Effect: Allow", "- Sid: Trace\n                  Effect: Deny", "in EncodeRole: "),
+    ("                  Resource: \"*\"\n", "                  NotResource: \"*\"\n", "in EncodeRole: "),
+    (
+        "                  Resource: \"*\"\n                - !Ref AWS::NoValue\n",
+        "                  Resource: \"*\"\n                - { Effect: Allow, Action: [\"dynamodb:*\"], Resource: \"*\" }\n",
+        "only the statement for tracing may depend on a condition",
+    ),
     // Another's secret.
     (
         "Resource: !Ref MetricsTokenSecret",

@@ -91,8 +91,8 @@ pub fn by_lambda(function: &str) -> BTreeSet<Permission> {
 /// # Errors
 ///
 /// Fails if the role allows more than can be listed: by a managed policy, a wildcard, or a statement of another form.
-/// The one exception is the statement for tracing, whose actions cannot be limited to resources, as long as it depends
-/// on the condition `Traces`.
+/// The one exception is the statement for tracing, whose actions cannot be limited to resources. It must be exactly
+/// the known one, depend on the condition `Traces`, and have no other statement in its place.
 pub fn granted(template: &Expanded, function: &str) -> Result<BTreeSet<Permission>> {
     let name = format!("{}Role", capitalised(function));
     let role = &template.resource(&name)?["Properties"];
@@ -117,11 +117,17 @@ pub fn granted(template: &Expanded, function: &str) -> Result<BTreeSet<Permissio
 }
 
 fn is_tracing(statement: &Value) -> bool {
-    let actions = serde_json::json!(["xray:PutTelemetryRecords", "xray:PutTraceSegments"]);
-    statement["Fn::If"][0] == "Traces" && statement["Fn::If"][1]["Action"] == actions
+    let trace = serde_json::json!({
+        "Sid": "Trace",
+        "Effect": "Allow",
+        "Action": ["xray:PutTelemetryRecords", "xray:PutTraceSegments"],
+        "Resource": "*",
+    });
+    *statement == serde_json::json!({ "Fn::If": ["Traces", trace, { "Ref": "AWS::NoValue" }] })
 }
 
 fn permissions(statement: &Value) -> Result<Vec<Permission>> {
+    ensure!(statement["Fn::If"].is_null(), "only the statement for tracing may depend on a condition");
     ensure!(statement["Effect"] == "Allow", "only what is allowed is listed");
     for member in statement.as_object().context("a statement has members")?.keys() {
         let known = ["Sid", "Effect", "Action", "Resource", "Condition"].contains(&member.as_str());
