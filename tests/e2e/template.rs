@@ -80,12 +80,33 @@ const BREAKS: &[(&str, &str, &str)] = &[
         "[xray:PutTelemetryRecords, xray:PutTraceSegments, \"xray:*\"]",
         "in EncodeRole: ",
     ),
-    ("- Sid: Trace\n                  Effect: Allow", "- Sid: Trace\n                  Effect: Deny", "in EncodeRole: "),
+    (
+        "- Sid: Trace\n                  Effect: Allow",
+        "- Sid: Trace\n                  Effect: Deny",
+        "in EncodeRole: ",
+    ),
     ("                  Resource: \"*\"\n", "                  NotResource: \"*\"\n", "in EncodeRole: "),
     (
         "                  Resource: \"*\"\n                - !Ref AWS::NoValue\n",
         "                  Resource: \"*\"\n                - { Effect: Allow, Action: [\"dynamodb:*\"], Resource: \"*\" }\n",
         "only the statement for tracing may depend on a condition",
+    ),
+    // A policy beside the role, a role of nobody, and a role that another service can take on.
+    (
+        "  EncodeLogs:\n",
+        "  EncodePolicy:\n    Type: AWS::IAM::RolePolicy\n    Properties:\n      PolicyName: more\n      \
+         RoleName: !Ref EncodeRole\n\n  EncodeLogs:\n",
+        "EncodePolicy is of IAM, but no function's role",
+    ),
+    (
+        "  EncodeLogs:\n",
+        "  OtherRole:\n    Type: AWS::IAM::Role\n    Properties: { AssumeRolePolicyDocument: {} }\n\n  EncodeLogs:\n",
+        "OtherRole is of IAM, but no function's role",
+    ),
+    (
+        "Principal: { Service: lambda.amazonaws.com }",
+        "Principal: { Service: [lambda.amazonaws.com, ec2.amazonaws.com] }",
+        "EncodeRole is not for Lambda alone",
     ),
     // Another's secret.
     (

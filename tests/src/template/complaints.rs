@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::kit::{functions, workspace};
 use crate::template::cloudformation::{Expanded, capitalised};
-use crate::template::permissions::{by_lambda, called, granted};
+use crate::template::permissions::{by_lambda, called, granted, strangers};
 
 /// Variables that each function requires.
 const REQUIRED_VARIABLES: [(&str, &[&str]); 4] = [
@@ -36,6 +36,7 @@ pub fn complaints(source: &str) -> Result<Vec<String>> {
         this.about_function(function)?;
         this.about_variables(function)?;
     }
+    this.about_strangers();
     this.about_deadlines()?;
     this.about_tables();
     this.about_secrets();
@@ -76,6 +77,12 @@ impl Complaints<'_> {
                 }
             }
             Err(error) => self.all.push(format!("{function}: {error:#}")),
+        }
+    }
+
+    fn about_strangers(&mut self) {
+        for name in strangers(self.template) {
+            self.all.push(format!("{name} is of IAM, but no function's role: nothing here reads what it grants"));
         }
     }
 
