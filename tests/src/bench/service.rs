@@ -20,7 +20,6 @@ const WARM_UP: usize = 300;
 /// Measures the part.
 pub(super) async fn run() -> Result<Report> {
     let desk = Desk::start().await?;
-    let express = Express::start(&desk.variables, &desk.logs.join("express.log")).await?;
     let mut table = Table::new(
         "Encode and verify beside Node with Express and prom-client",
         [
@@ -34,6 +33,8 @@ pub(super) async fn run() -> Result<Report> {
     for function in ["encode", "verify"] {
         let subject = Subject::artifact(function)?;
         let environment = desk.environment(&subject).await?;
+        // One for each kind of request, as ours: otherwise the memory of the second kind would include the first.
+        let express = Express::start(&desk.variables, &desk.logs.join(format!("express-{function}.log"))).await?;
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         let mut before = Default::default();
         for request in 0..WARM_UP + REQUESTS {
