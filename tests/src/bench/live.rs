@@ -37,7 +37,7 @@ pub(super) async fn run() -> Result<Report> {
         [
             ("read units", "units"),
             ("calls", ""),
-            ("time of processors", "ms"),
+            ("CPU time", "ms"),
             ("of that for a snapshot", "µs"),
             ("wall time", "ms"),
             ("peak memory", "MB"),

@@ -73,7 +73,7 @@ pub(super) async fn run() -> Result<Report> {
             ("response, p50", "ms"),
             ("response, p99", "ms"),
             ("requests in a closed loop", "/s"),
-            ("time of processors per request", "ms"),
+            ("CPU time per request", "ms"),
         ],
     );
     let mut rows = Vec::new();

@@ -40,7 +40,7 @@ fn publish() -> Result<Table> {
     let [gather, with_process, process, publish] = nanoseconds[..] else { unreachable!("there are four") };
     let mut table = Table::new(
         format!("A publish: gather, encode, compress, store in memory; {SERIES} series"),
-        [("of a processor", "µs"), ("/ gather", "×")],
+        [("CPU time", "µs"), ("/ gather", "×")],
     );
     for (name, nanoseconds) in [
         ("`Registry::gather` of the bare `prometheus` crate", gather),

@@ -22,12 +22,7 @@ pub(super) async fn run() -> Result<Report> {
     let desk = Desk::start().await?;
     let mut table = Table::new(
         "Encode and verify beside Node with Express and prom-client",
-        [
-            ("response, p50", "ms"),
-            ("response, p99", "ms"),
-            ("time of processors per request", "ms"),
-            ("peak memory", "MB"),
-        ],
+        [("response, p50", "ms"), ("response, p99", "ms"), ("CPU time per request", "ms"), ("peak memory", "MB")],
     );
     let mut ledger = Ledger::default();
     for function in ["encode", "verify"] {
