@@ -112,7 +112,7 @@ pub fn granted(template: &Expanded, function: &str) -> Result<BTreeSet<Permissio
     let role = &template.resource(&name)?["Properties"];
     ensure!(
         template.function(function)?["Role"] == serde_json::json!({ "Fn::GetAtt": [name, "Arn"] }),
-        "{function} has not the role {name}"
+        "{function} does not have the role {name}"
     );
     let members = ["AssumeRolePolicyDocument", "Policies"];
     for member in role.as_object().context("a role has properties")?.keys() {
@@ -196,5 +196,5 @@ fn logical_name(resource: &Value) -> Result<String> {
         }),
         _ => None,
     };
-    text.with_context(|| format!("the resource {resource} is not just one"))
+    text.with_context(|| format!("{resource} does not name exactly one resource"))
 }
