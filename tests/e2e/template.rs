@@ -42,24 +42,24 @@ const BREAKS: &[(&str, &str, &str)] = &[
     (
         "dynamodb:DeleteItem, dynamodb:Query, dynamodb:UpdateItem]",
         "dynamodb:DeleteItem, dynamodb:Query]",
-        "gc may not dynamodb:UpdateItem on StatsTable/shard#*",
+        "gc calls dynamodb:UpdateItem on StatsTable/shard#*, which its role does not allow",
     ),
     // A superfluous permission.
     (
         "Action: [dynamodb:Query]\n                Resource: !GetAtt StatsTable.Arn",
         "Action: [dynamodb:Query, dynamodb:Scan]\n                Resource: !GetAtt StatsTable.Arn",
-        "metrics may dynamodb:Scan on StatsTable/shard#*, and never does",
+        "the role of metrics allows dynamodb:Scan on StatsTable/shard#*, which the function never uses",
     ),
     // Every item of the stats table instead of those of some keys, and other keys.
     (
         "                Condition: { \"ForAllValues:StringLike\": { dynamodb:LeadingKeys: [\"shard#*\", shards] } }\n",
         "",
-        "encode may dynamodb:PutItem on StatsTable, and never does",
+        "the role of encode allows dynamodb:PutItem on StatsTable, which",
     ),
     (
         "dynamodb:LeadingKeys: [\"shard#*\", shards] } }",
         "dynamodb:LeadingKeys: [\"*\"] } }",
-        "encode may dynamodb:PutItem on StatsTable/*, and never does",
+        "the role of encode allows dynamodb:PutItem on StatsTable/*, which",
     ),
     // A condition that no key ever fails.
     ("ForAllValues:StringLike", "ForAllValues:StringLikeIfExists", "is not known here"),
@@ -72,16 +72,50 @@ const BREAKS: &[(&str, &str, &str)] = &[
     (
         "Resource: !Sub \"${SigilsTable.Arn}/index/due-index\"",
         "Resource: !Sub \"${SigilsTable.Arn}/index/*\"",
-        "is not just one",
+        "does not name exactly one resource",
+    ),
+    // A statement of tracing that grants more, denies, or grants something else while nothing is traced.
+    (
+        "[xray:PutTelemetryRecords, xray:PutTraceSegments]",
+        "[xray:PutTelemetryRecords, xray:PutTraceSegments, \"xray:*\"]",
+        "in EncodeRole: ",
+    ),
+    (
+        "- Sid: Trace\n                  Effect: Allow",
+        "- Sid: Trace\n                  Effect: Deny",
+        "in EncodeRole: ",
+    ),
+    ("                  Resource: \"*\"\n", "                  NotResource: \"*\"\n", "in EncodeRole: "),
+    (
+        "                  Resource: \"*\"\n                - !Ref AWS::NoValue\n",
+        "                  Resource: \"*\"\n                - { Effect: Allow, Action: [\"dynamodb:*\"], Resource: \"*\" }\n",
+        "only the statement for tracing may depend on a condition",
+    ),
+    // A policy beside the role, a role of nobody, and a role that another service can take on.
+    (
+        "  EncodeLogs:\n",
+        "  EncodePolicy:\n    Type: AWS::IAM::RolePolicy\n    Properties:\n      PolicyName: more\n      \
+         RoleName: !Ref EncodeRole\n\n  EncodeLogs:\n",
+        "EncodePolicy is of IAM, but no function's role",
+    ),
+    (
+        "  EncodeLogs:\n",
+        "  OtherRole:\n    Type: AWS::IAM::Role\n    Properties: { AssumeRolePolicyDocument: {} }\n\n  EncodeLogs:\n",
+        "OtherRole is of IAM, but no function's role",
+    ),
+    (
+        "Principal: { Service: lambda.amazonaws.com }",
+        "Principal: { Service: [lambda.amazonaws.com, ec2.amazonaws.com] }",
+        "EncodeRole is not for Lambda alone",
     ),
     // Another function's secret.
     (
         "Resource: !Ref MetricsTokenSecret",
         "Resource: !Ref SigningSecret",
-        "metrics may secretsmanager:GetSecretValue on SigningSecret",
+        "the role of metrics allows secretsmanager:GetSecretValue on SigningSecret",
     ),
     // A misspelt action.
-    ("logs:CreateLogStream", "logs:CreateLogStreem", "encode may not logs:CreateLogStream on EncodeLogs"),
+    ("logs:CreateLogStream", "logs:CreateLogStreem", "encode calls logs:CreateLogStream on EncodeLogs"),
     // A wrong key.
     ("AttributeName: sk, KeyType: RANGE", "AttributeName: pk, KeyType: RANGE", "StatsTable/Properties/KeySchema"),
     // An index with another projection.

@@ -242,7 +242,9 @@ impl Fleet {
             not_yet(format!("there are {snapshots} snapshots of {} environments", survivors.len()))
         });
         if let Err(error) = compacted.await {
-            shared.violated(Rule::Items.broken("the stats table", format!("has others: {error:#}")));
+            shared.violated(
+                Rule::Items.broken("the stats table", format!("still holds snapshots of dead writers: {error:#}")),
+            );
         }
         Ok(survivors)
     }

@@ -87,7 +87,7 @@ pub async fn run() -> Result<()> {
         _ = terminate.recv() => bail!("interrupted"),
     };
     println!("{report}");
-    ensure!(report.violations.is_empty(), "{} things happened that should not", report.violations.len());
+    ensure!(report.violations.is_empty(), "{} violations", report.violations.len());
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 //
 // In a cluster the primary asks each worker for its metrics, which arrive as JSON; here they lie ready as text. Reading that
 // text, aggregating and rendering is what is measured. Says "ready", and then answers each line that it reads: "scrape" with
-// the time of processors that one took, "page" with the page. The counts are those of tests/src/bench/population.rs.
+// the CPU time that one took, "page" with the page. The counts are those of tests/src/bench/population.rs.
 
 import { createInterface } from "node:readline";
 import { AggregatorRegistry, Counter, Gauge, Histogram, Registry } from "prom-client";

@@ -2,7 +2,7 @@
 
     multiprocess.py <folder> <processes> <counters> <gauges> <histograms>
 
-Says "ready", and then answers each line that it reads: "scrape" with the time of a processor that one took, "page" with the
+Says "ready", and then answers each line that it reads: "scrape" with the CPU time that one took, "page" with the
 page. The counts are those of tests/src/bench/population.rs.
 """
 

@@ -29,6 +29,13 @@ pub(super) struct Usage {
     pub units: f64,
 }
 
+impl Usage {
+    /// Returns the units of one call, as the mean over the calls since `before`.
+    pub(super) fn units_per_call_since(self, before: Self) -> f64 {
+        (self.units - before.units) / (self.calls - before.calls) as f64
+    }
+}
+
 impl CapacityMeter {
     /// Starts a proxy in front of the database at this URL.
     pub(super) async fn start(dynamodb_url: &str) -> Result<Self> {
@@ -112,6 +119,8 @@ mod tests {
             assert_eq!(answer.status(), 200);
         }
         let used = meter.used("stats", "Query");
+        assert_eq!(used.units_per_call_since(Usage::default()), 1.5);
+        assert_eq!(used.units_per_call_since(Usage { calls: 1, units: 2.5 }), 0.5, "the first call took more");
         assert_eq!((used.calls, used.units), (2, 3.0));
         assert_eq!(meter.used("stats", "PutItem").calls, 0);
     }

@@ -81,7 +81,7 @@ impl Curves {
     fn into_panel(self, title: String, x: &str) -> Panel {
         let lines = [("this project", self.ours), (PYTHON, self.python), (PROM_CLIENT, self.node)];
         let lines = lines.map(|(name, points)| Line { name: name.to_owned(), points });
-        Panel { title, x: x.to_owned(), y: "a scrape's time of processors, ms".to_owned(), lines: lines.into() }
+        Panel { title, x: x.to_owned(), y: "a scrape's CPU time, ms".to_owned(), lines: lines.into() }
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::capacity::CapacityMeter;
 use super::desk::Desk;
-use super::measurement::{cpu_time, milliseconds, peak_memory, quantile};
+use super::measurement::{CpuTime, milliseconds, peak_memory, quantile};
 use super::population::{self, SERIES, Shape};
 use super::report::{Report, Table};
 use super::subject::Subject;
@@ -37,7 +37,7 @@ pub(super) async fn run() -> Result<Report> {
         [
             ("read units", "units"),
             ("calls", ""),
-            ("time of processors", "ms"),
+            ("CPU time", "ms"),
             ("of that for a snapshot", "µs"),
             ("wall time", "ms"),
             ("peak memory", "MB"),
@@ -100,12 +100,12 @@ async fn scrapes(desk: &Desk, variables: &FunctionVariables, times: usize, live:
     let environment = desk.environment_with(&metrics, variables).await?;
     let (mut wall, mut cpu) = (Vec::new(), Vec::new());
     for _ in 0..times {
-        let before = cpu_time(environment.process())?;
+        let before = CpuTime::of(environment.process())?;
         let started = Instant::now();
         let outcome = environment.api().invoke(&Work::Metrics.event(&Ledger::default())?).await?;
         wall.push(started.elapsed());
         environment.api().asks_for_event().await;
-        cpu.push(cpu_time(environment.process())? - before);
+        cpu.push(CpuTime::of(environment.process())?.since(&before));
         let Outcome::Response(response) = outcome else { anyhow::bail!("a scrape ended with {outcome:?}") };
         ensure!(response["statusCode"] == 200, "a scrape was answered {response}");
         let page = Exposition::parse(response["body"].as_str().context("a page has a body")?)?;

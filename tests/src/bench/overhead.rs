@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::desk::Desk;
-use super::measurement::{cpu_time, milliseconds, quantile};
+use super::measurement::{CpuTime, milliseconds, quantile};
 use super::report::{Report, Table};
 use super::subject::{Subject, serve};
 use super::work::{ENCODE, Ledger};
@@ -31,7 +31,8 @@ struct Measurement {
     latencies: Vec<Duration>,
     /// Times from a request until the environment asks for the next one.
     cycles: Vec<Duration>,
-    cpu_per_request: Duration,
+    /// The processor time before the measured requests.
+    cpu_before: CpuTime,
 }
 
 /// Measures the part.
@@ -54,7 +55,7 @@ pub(super) async fn run() -> Result<Report> {
     }
     for (environment, measurement) in &mut environments {
         environment.api().asks_for_event().await;
-        measurement.cpu_per_request = cpu_time(environment.process())?;
+        measurement.cpu_before = CpuTime::of(environment.process())?;
     }
     for request in 0..REQUESTS {
         // The order rotates, so that no variant always finds the database warmed up by another.
@@ -72,12 +73,12 @@ pub(super) async fn run() -> Result<Report> {
             ("response, p50", "ms"),
             ("response, p99", "ms"),
             ("requests in a closed loop", "/s"),
-            ("time of processors per request", "ms"),
+            ("CPU time per request", "ms"),
         ],
     );
     let mut rows = Vec::new();
     for (environment, measurement) in &mut environments {
-        let used = cpu_time(environment.process())? - measurement.cpu_per_request;
+        let used = CpuTime::of(environment.process())?.since(&measurement.cpu_before);
         let total: Duration = measurement.cycles.iter().sum();
         rows.push([
             milliseconds(quantile(&measurement.latencies, 0.5)),

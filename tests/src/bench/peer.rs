@@ -72,7 +72,7 @@ impl Peer {
     /// Lets the peer scrape once. Returns the processor time of the scrape, in milliseconds.
     pub(super) async fn scrape(&mut self) -> Result<f64> {
         let answer = self.ask("scrape").await?;
-        answer["milliseconds"].as_f64().with_context(|| format!("{} says no time", self.name))
+        answer["milliseconds"].as_f64().with_context(|| format!("{} reported no time", self.name))
     }
 
     /// Returns the peer's page.

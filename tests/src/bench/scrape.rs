@@ -37,7 +37,7 @@ pub(super) async fn run() -> Result<Report> {
         table.row(format!("*{name} / {OURS}*"), measured.iter().map(|subjects| subjects[subject].1 / subjects[0].1));
     }
     table.note(format!(
-        "Time of processors, the median of {SCRAPES} scrapes in turns, after one to warm up; {SERIES} series as Prometheus \
+        "CPU time, the median of {SCRAPES} scrapes in turns, after one to warm up; {SERIES} series as Prometheus \
          counts them. All three pages show the same counts, which each run checks."
     ));
     table.note(

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use super::desk::Desk;
 use super::express::Express;
-use super::measurement::{cpu_time, milliseconds, peak_memory, quantile};
+use super::measurement::{CpuTime, milliseconds, peak_memory, quantile};
 use super::report::{Report, Table};
 use super::subject::{Subject, serve};
 use super::work::Ledger;
@@ -20,26 +20,22 @@ const WARM_UP: usize = 300;
 /// Measures the part.
 pub(super) async fn run() -> Result<Report> {
     let desk = Desk::start().await?;
-    let express = Express::start(&desk.variables, &desk.logs.join("express.log")).await?;
     let mut table = Table::new(
         "Encode and verify beside Node with Express and prom-client",
-        [
-            ("response, p50", "ms"),
-            ("response, p99", "ms"),
-            ("time of processors per request", "ms"),
-            ("peak memory", "MB"),
-        ],
+        [("response, p50", "ms"), ("response, p99", "ms"), ("CPU time per request", "ms"), ("peak memory", "MB")],
     );
     let mut ledger = Ledger::default();
     for function in ["encode", "verify"] {
         let subject = Subject::artifact(function)?;
         let environment = desk.environment(&subject).await?;
+        // One for each kind of request, as ours: otherwise the memory of the second kind would include the first.
+        let express = Express::start(&desk.variables, &desk.logs.join(format!("express-{function}.log"))).await?;
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        let mut before = Default::default();
+        let mut before = <(CpuTime, CpuTime)>::default();
         for request in 0..WARM_UP + REQUESTS {
             if request == WARM_UP {
                 environment.api().asks_for_event().await;
-                before = (cpu_time(environment.process())?, cpu_time(express.process())?);
+                before = (CpuTime::of(environment.process())?, CpuTime::of(express.process())?);
             }
             let latency = serve(&subject, &environment, &mut ledger).await?;
             let event = subject.work.event(&ledger)?;
@@ -55,8 +51,13 @@ pub(super) async fn run() -> Result<Report> {
         }
         environment.api().asks_for_event().await;
         let rows = [
-            (function.to_owned(), &ours, cpu_time(environment.process())? - before.0, environment.process()),
-            (format!("{function} in Express"), &theirs, cpu_time(express.process())? - before.1, express.process()),
+            (function.to_owned(), &ours, CpuTime::of(environment.process())?.since(&before.0), environment.process()),
+            (
+                format!("{function} in Express"),
+                &theirs,
+                CpuTime::of(express.process())?.since(&before.1),
+                express.process(),
+            ),
         ];
         let mut numbers = Vec::new();
         for (name, latencies, used, process) in rows {

@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 use tokio::time::MissedTickBehavior;
 
-use super::capacity::CapacityMeter;
+use super::capacity::{CapacityMeter, Usage};
 use super::desk::Desk;
 use super::report::{Report, Table};
 use super::subject::{Subject, serve};
@@ -19,6 +19,10 @@ use crate::kit::tables;
 
 /// Number of requests that an environment serves at each rate.
 const REQUESTS: u32 = 1000;
+
+/// Number of requests after which an environment has settled at each rate: its first publishes hold their structure, all
+/// later ones name it.
+const SETTLED: u32 = REQUESTS / 2;
 
 /// Time between two requests. A rate is relative to the publish interval, which is set accordingly: 10 requests a
 /// second with an interval of a second are 50 a second with an interval of 200 ms.
@@ -68,13 +72,17 @@ pub(super) async fn run() -> Result<Report> {
     let mut size = Table::new("What one publish of encode puts", [("item", "bytes"), ("write units", "units")]);
     let item = published.last().context("there are three")?;
     size.row("snapshot", [item.bytes as f64, item.units_per_publish]);
-    size.note("The item's size by DynamoDB's rules: names and values of its attributes.");
+    size.note(format!(
+        "The item's size by DynamoDB's rules: names and values of its attributes. Units of the publishes after {SETTLED} requests: the \
+         first ones, which hold the structure that later ones name, take more."
+    ));
     Ok(Report { tables: vec![table, size], ..Default::default() })
 }
 
 /// The usage of publishing at one rate.
 struct Published {
     units_per_1000: f64,
+    /// Units of one publish, once the environment has settled.
     units_per_publish: f64,
     records_per_1000: f64,
     bytes: usize,
@@ -96,19 +104,25 @@ async fn publish(desk: &Desk, rate: u32) -> Result<Published> {
     let mut pace = tokio::time::interval(SPACING);
     // Catching up would put requests closer together, so that fewer of them would be followed by a publish.
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    for _ in 0..REQUESTS {
+    let mut settled = Usage::default();
+    for request in 0..REQUESTS {
         pace.tick().await;
         serve(&subject, &environment, &mut ledger).await?;
+        if request == SETTLED {
+            environment.api().asks_for_event().await;
+            settled = meter.used(tables::STATS, "PutItem");
+        }
     }
     environment.api().asks_for_event().await;
     let took = started.elapsed();
     let (stats, records) = (meter.used(tables::STATS, "PutItem"), meter.used(tables::SIGILS, "PutItem"));
     let bytes = largest_snapshot(&desk.dynamodb.client()).await?;
     environment.terminate().await?;
+    ensure!(stats.calls > settled.calls, "nothing was published after {SETTLED} requests");
     let per_1000 = |units: f64| units * 1000.0 / f64::from(REQUESTS);
     Ok(Published {
         units_per_1000: per_1000(stats.units),
-        units_per_publish: stats.units / stats.calls as f64,
+        units_per_publish: stats.units_per_call_since(settled),
         records_per_1000: per_1000(records.units),
         bytes,
         pace: (SPACING * REQUESTS).as_secs_f64() / took.as_secs_f64(),
@@ -127,11 +141,16 @@ async fn page(desk: &Desk) -> Result<Exposition> {
 
 /// Returns the size of the largest snapshot in the table, by DynamoDB's rules.
 async fn largest_snapshot(client: &Client) -> Result<usize> {
-    let items = client.scan().table_name(tables::STATS).consistent_read(true).send().await?.items.unwrap_or_default();
-    let snapshots = items
-        .iter()
-        .filter(|item| item.get("sk").and_then(|key| key.as_s().ok()).is_some_and(|key| key.starts_with("writer#")));
-    snapshots.map(size).max().context("nothing was published")
+    let mut items = client.scan().table_name(tables::STATS).consistent_read(true).into_paginator().items().send();
+    let mut largest = None;
+    while let Some(item) = items.next().await {
+        let item = item?;
+        let key = item.get("sk").and_then(|key| key.as_s().ok());
+        if key.is_some_and(|key| key.starts_with("writer#")) {
+            largest = largest.max(Some(size(&item)));
+        }
+    }
+    largest.context("nothing was published")
 }
 
 /// Returns the size of an item, as
@@ -205,4 +224,30 @@ async fn add(client: &Client, item: &str, attributes: &[&str]) -> Result<f64> {
     }
     let output = update.update_expression(format!("ADD {}", added.join(", "))).send().await?;
     output.consumed_capacity.and_then(|capacity| capacity.capacity_units).context("no capacity was reported")
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::primitives::Blob;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::kit::dynamodb_local::DynamoDbLocal;
+
+    #[tokio::test]
+    async fn the_largest_snapshot_is_found_on_any_page() {
+        let folder = TempDir::new().unwrap();
+        let dynamodb = DynamoDbLocal::start_in_memory(&folder.path().join("dynamodb.log")).await.unwrap();
+        let client = dynamodb.client();
+        tables::create(&client).await.unwrap();
+        // A page of a scan holds 1 MB: the largest snapshot is on the second, and a structure is no snapshot.
+        let items = [("structure#1", 390_000), ("writer#1", 350_000), ("writer#2", 350_000), ("writer#3", 380_000)];
+        for (key, bytes) in items {
+            let put = client.put_item().table_name(tables::STATS).item("pk", AttributeValue::S("shard#0".into()));
+            let put = put.item("sk", AttributeValue::S(key.into()));
+            put.item("families", AttributeValue::B(Blob::new(vec![0; bytes]))).send().await.unwrap();
+        }
+        let names_and_keys = "pk".len() + "shard#0".len() + "sk".len() + "writer#3".len() + "families".len();
+        assert_eq!(largest_snapshot(&client).await.unwrap(), names_and_keys + 380_000);
+    }
 }

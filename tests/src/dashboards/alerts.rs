@@ -66,7 +66,7 @@ pub(super) async fn check(prometheus: &Prometheus, window: Window, healthy_until
     }
     let count = |fate| expected.values().filter(|found| **found == fate).count();
     println!(
-        "  of {} alerts, {} fire, {} would if it went on, and {} stay silent, as they must; none before it began",
+        "  of {} alerts, {} fire, {} are pending, {} stay silent, as expected; none was active before the incident",
         expected.len(),
         count(Fate::Fires),
         count(Fate::Pends),

@@ -1,6 +1,6 @@
 //! Checks scraped pages one after another: each page by itself, and against the page before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 
@@ -20,7 +20,8 @@ impl Pages {
     /// `sent` the most that can have been stored when it ended.
     pub fn check(&mut self, text: &str, stored: &Totals, sent: &Totals) -> Result<Vec<Violation>> {
         let page = Exposition::parse(text)?;
-        let now = counters(text, &page);
+        let types = types(text);
+        let now = counters(&types, &page);
         let mut violations = inconsistencies(&page);
         for (series, before) in &self.before {
             match now.get(series) {
@@ -35,11 +36,20 @@ impl Pages {
                 violations.push(Rule::Lost.broken(series, format!("is {value}, but {stored} was stored before")));
             }
         }
-        for (series, value) in &now {
-            // Buckets are not in `sent`; the check for consistency ties them to their counts.
-            let Some(sent) = sent.get(series) else { continue };
-            if *value > sent + totals::rounding(*sent) {
-                violations.push(Rule::CountedTwice.broken(series, format!("is {value}, but only {sent} was sent")));
+        // Buckets are not in `sent`; the check for consistency ties them to their counts.
+        let buckets: BTreeSet<String> = page
+            .samples()
+            .iter()
+            .filter(|sample| is_of_histogram(&types, sample, &["_bucket"]))
+            .map(totals::series_of)
+            .collect();
+        for (series, value) in now.iter().filter(|(series, _)| !buckets.contains(*series)) {
+            match sent.get(series) {
+                Some(sent) if *value <= sent + totals::rounding(*sent) => {}
+                Some(sent) => {
+                    violations.push(Rule::CountedTwice.broken(series, format!("is {value}, but only {sent} was sent")));
+                }
+                None => violations.push(Rule::CountedTwice.broken(series, format!("is {value}, but nobody sent it"))),
             }
         }
         self.before = now;
@@ -52,17 +62,24 @@ impl Pages {
     }
 }
 
+/// Returns the type of each family, as the page states it.
+fn types(text: &str) -> BTreeMap<&str, &str> {
+    text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect()
+}
+
 /// Returns all samples that must never fall.
-fn counters(text: &str, page: &Exposition) -> Totals {
-    let types: BTreeMap<&str, &str> =
-        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
+fn counters(types: &BTreeMap<&str, &str>, page: &Exposition) -> Totals {
     let never_falls = |sample: &&Sample| {
-        let of_histogram = ["_bucket", "_sum", "_count"].iter().any(|suffix| {
-            sample.name.strip_suffix(suffix).is_some_and(|family| types.get(family) == Some(&"histogram"))
-        });
-        of_histogram || types.get(sample.name.as_str()) == Some(&"counter")
+        is_of_histogram(types, sample, &["_bucket", "_sum", "_count"])
+            || types.get(sample.name.as_str()) == Some(&"counter")
     };
     page.samples().iter().filter(never_falls).map(|sample| (totals::series_of(sample), sample.value)).collect()
+}
+
+/// Returns whether a sample is that of a histogram with one of these suffixes.
+fn is_of_histogram(types: &BTreeMap<&str, &str>, sample: &Sample, suffixes: &[&str]) -> bool {
+    let family = |suffix: &&str| sample.name.strip_suffix(suffix);
+    suffixes.iter().filter_map(family).any(|family| types.get(family) == Some(&"histogram"))
 }
 
 /// Returns a violation for each histogram whose buckets fall, or whose last bucket does not hold all observations.
@@ -104,9 +121,11 @@ mod tests {
     }
 
     fn broken(pages: &[String], stored: f64, sent: f64) -> Vec<Rule> {
-        let totals = |value| Totals::from([("jobs_total".to_owned(), value)]);
+        let stored = Totals::from([("jobs_total".to_owned(), stored)]);
+        let sent = [("jobs_total", sent), ("s_sum", 9.0), ("s_count", 6.0)];
+        let sent = Totals::from(sent.map(|(series, value)| (series.to_owned(), value)));
         let mut checked = Pages::default();
-        let violations = pages.iter().flat_map(|page| checked.check(page, &totals(stored), &totals(sent)).unwrap());
+        let violations = pages.iter().flat_map(|page| checked.check(page, &stored, &sent).unwrap());
         violations.map(|violation| violation.rule).collect()
     }
 
@@ -120,5 +139,13 @@ mod tests {
         assert_eq!(broken(&[page(3, 2, 6)], 0.0, 4.0), [Rule::Inconsistent], "+Inf is not the count");
         assert_eq!(broken(&[page(3, 2, 5)], 4.0, 4.0), [Rule::Lost]);
         assert_eq!(broken(&[page(3, 2, 5)], 2.0, 2.0), [Rule::CountedTwice]);
+        let invented = page(3, 2, 5) + "# TYPE more_total counter\nmore_total{kind=\"a\"} 0\n";
+        assert_eq!(broken(&[invented], 3.0, 3.0), [Rule::CountedTwice], "a series that nobody sent");
+        let no_histogram = page(3, 2, 5) + "# TYPE more_bucket counter\nmore_bucket{le=\"1\"} 0\n";
+        assert_eq!(
+            broken(&[no_histogram], 3.0, 3.0),
+            [Rule::Inconsistent, Rule::CountedTwice],
+            "a counter named like a bucket"
+        );
     }
 }

@@ -44,6 +44,8 @@ struct Environment {
 #[derive(Debug, Default)]
 struct Writer {
     environment: String,
+    /// Sequence number of the latest put that is known to be stored.
+    seq: u64,
     stored: Totals,
     on_their_way: BTreeMap<u64, OnItsWay>,
 }
@@ -179,13 +181,62 @@ impl Observer for Arc<Published> {
         if status == Some(200) {
             let format = call.item["format"]["N"].as_str().unwrap_or_default();
             *formats.entry(format.to_owned()).or_default() += 1;
-            for (series, value) in &put.totals {
-                *stored.entry(series.clone()).or_default() += value - writer.stored.get(series).unwrap_or(&0.0);
+            // The database stores the puts of a writer in their order, but their answers can overtake each other on
+            // their way here.
+            let seq = call.item["seq"]["N"].as_str().and_then(|seq| seq.parse().ok()).unwrap_or_default();
+            if seq >= writer.seq {
+                for (series, value) in &put.totals {
+                    *stored.entry(series.clone()).or_default() += value - writer.stored.get(series).unwrap_or(&0.0);
+                }
+                writer.stored = put.totals;
+                writer.seq = seq;
             }
-            writer.stored = put.totals;
             if let Some(environment) = environments.get_mut(&call.caller) {
                 environment.responses_when_stored = environment.responses_when_stored.max(put.responses);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use prometheus_dynamodb::internals::families::exact_sum::ExactSum;
+    use prometheus_dynamodb::internals::families::{Families, Family, FamilyKey, Kind, Series, Value};
+    use prometheus_dynamodb::internals::wire;
+    use serde_json::json;
+
+    use super::*;
+
+    /// Returns a put of a snapshot in which `jobs_total` has this value.
+    fn put(seq: u64, jobs: f64) -> Call {
+        let key = FamilyKey { name: "jobs_total".into(), kind: Kind::Counter, label_names: Vec::new() };
+        let value = Value::Sum(ExactSum::of([jobs]));
+        let series = BTreeMap::from([(Vec::new(), Series { created_at_ms: 0, value })]);
+        let family = Family { help: String::new(), born_at_ms: 0, series };
+        let encoded = wire::encode(&Families::from([(key, family)]), 0).unwrap();
+        let item = json!({
+            "sk": { "S": "writer#1" },
+            "seq": { "N": seq.to_string() },
+            "format": { "N": encoded.format.to_string() },
+            "families": { "B": STANDARD.encode(encoded.bytes) },
+        });
+        Call { caller: "jobs1".into(), operation: "PutItem".into(), table: "stats".into(), item }
+    }
+
+    #[test]
+    fn an_answer_that_is_overtaken_takes_nothing_back() {
+        let published = Arc::new(Published::default());
+        let (first, second) = (put(1, 3.0), put(2, 5.0));
+        published.sent(1, &first);
+        published.sent(2, &second);
+        assert_eq!(Published::sent(&published), Totals::from([("jobs_total".to_owned(), 5.0)]));
+        published.answered(2, &second, Some(200));
+        published.answered(1, &first, Some(200));
+        assert_eq!(published.unreadable(), []);
+        assert_eq!(published.stored(), Totals::from([("jobs_total".to_owned(), 5.0)]));
+        assert_eq!(published.stored_by("jobs1"), published.stored());
+        assert_eq!(published.formats().values().sum::<u64>(), 2, "both are stored");
     }
 }

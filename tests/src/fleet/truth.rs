@@ -37,11 +37,11 @@ impl Shared {
         for (series, (least, most)) in truth {
             let value = pages.last(&series);
             if value < least as f64 {
-                let case = format!("is {value} in the end, and {least} at least is true");
+                let case = format!("is {value} in the end, but must be at least {least}");
                 violations.push(Rule::Lost.broken(&series, case));
             }
             if value > most as f64 {
-                let case = format!("is {value} in the end, and {most} at most is true");
+                let case = format!("is {value} in the end, but must be at most {most}");
                 violations.push(Rule::CountedTwice.broken(&series, case));
             }
         }

@@ -67,7 +67,11 @@ fn sample(line: &str) -> Result<Sample> {
         while !rest.starts_with('}') {
             let (name, value, after) = label(rest)?;
             ensure!(labels.insert(name.to_owned(), value).is_none(), "the label {name} is there twice");
-            rest = after.strip_prefix(',').unwrap_or(after);
+            rest = match after.strip_prefix(',') {
+                Some(next) => next,
+                None if after.starts_with('}') => after,
+                None => bail!("no comma follows the label {name}"),
+            };
         }
         rest = &rest[1..];
     }
@@ -116,12 +120,19 @@ mod tests {
         assert_eq!(page.sum("jobs_total", &[("ok", "yes")]), 7.0);
         assert_eq!(page.value("jobs_total", &[("ok", "yes")]), None);
         assert_eq!(page.value("up", &[]), Some(1.0));
+        assert_eq!(
+            Exposition::parse("up{a=\"b\",} 1").unwrap().sum("up", &[("a", "b")]),
+            1.0,
+            "a comma may be the last"
+        );
         assert_eq!(page.value("speed_bucket", &[("le", "+Inf")]), Some(f64::INFINITY));
     }
 
     #[test]
     fn nonsense_is_refused() {
-        for line in ["jobs_total", "jobs_total{a=\"b\" 1", "jobs_total{a=\"b} 1", "jobs_total one"] {
+        let no_comma = ["jobs_total{a=\"b\"c=\"d\"} 1", "jobs_total{a=\"b\" c=\"d\"} 1"];
+        let lines = ["jobs_total", "jobs_total{a=\"b\" 1", "jobs_total{a=\"b} 1", "jobs_total one"];
+        for line in lines.iter().chain(&no_comma) {
             assert!(Exposition::parse(line).is_err(), "{line}");
         }
     }

@@ -10,7 +10,8 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -104,8 +105,15 @@ impl HttpServer {
         self.address
     }
 
-    /// Waits until no connection is open. Everything that clients had sent before they ended has then been handled.
+    /// Waits until no connection is open, none that waits to be accepted either. Every request that clients had sent
+    /// before they ended has then been given to the server's `handle`.
     pub async fn all_closed(&self) {
+        // Connections are accepted in the order in which clients made them. Once this one is accepted and has ended,
+        // all that clients had made before are counted.
+        if let Ok(mut last) = TcpStream::connect(self.address).await {
+            let _ = last.shutdown().await;
+            let _ = last.read_to_end(&mut Vec::new()).await;
+        }
         // The sender lives in this server, so waiting cannot fail.
         let _ = self.connections.subscribe().wait_for(|open| *open == 0).await;
     }
@@ -133,5 +141,32 @@ where
             let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
             connections.send_modify(|open| *open -= 1);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_whose_connection_is_not_accepted_yet_is_waited_for() {
+        let handled = Arc::new(AtomicU32::new(0));
+        let counting = Arc::clone(&handled);
+        let server = HttpServer::start(move |_| {
+            counting.fetch_add(1, Ordering::SeqCst);
+            async { Ok(Response::default()) }
+        });
+        let server = server.await.unwrap();
+        for requests in 1..=20 {
+            // Blocks this thread, and with it the server, so that nothing is accepted before the client has ended.
+            let mut client = std::net::TcpStream::connect(server.address()).unwrap();
+            client.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n{}").unwrap();
+            drop(client);
+            server.all_closed().await;
+            assert_eq!(handled.load(Ordering::SeqCst), requests);
+        }
     }
 }

@@ -12,6 +12,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::Either;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response};
@@ -66,6 +68,8 @@ struct Shared {
     events: tokio::sync::Mutex<mpsc::UnboundedReceiver<Event>>,
     /// Number of requests for an event that wait for one.
     waiting: watch::Sender<u32>,
+    /// Number of posts that are received.
+    receiving: watch::Sender<u32>,
     record: Mutex<Record>,
 }
 
@@ -91,6 +95,7 @@ impl RuntimeApi {
         let shared = Arc::new(Shared {
             events: tokio::sync::Mutex::new(receiver),
             waiting: watch::Sender::new(0),
+            receiving: watch::Sender::new(0),
             record: Mutex::new(Record {
                 deadline: Deadline::After(TIMEOUT),
                 tally: Tally::default(),
@@ -102,7 +107,18 @@ impl RuntimeApi {
             (Arc::clone(&shared), format!("arn:aws:lambda:us-east-1:123456789012:function:{function}"));
         let server = HttpServer::start(move |request| {
             let (shared, arn) = (Arc::clone(&handling), arn.clone());
-            async move { shared.handle(&arn, request).await }
+            if request.method() == Method::POST {
+                // The server drops what it handles once the client has gone. An environment that died right after a
+                // response has sent it all the same, so the response is received in a task of its own.
+                let receiving = Receiving::new(&shared.receiving);
+                let received = tokio::spawn(async move {
+                    let _receiving = receiving;
+                    shared.handle(&arn, request).await
+                });
+                Either::Left(received.map(|answer| answer.unwrap_or(Err(HangUp))))
+            } else {
+                Either::Right(async move { shared.handle(&arn, request).await })
+            }
         })
         .await?;
         Ok(Self { server, shared, events })
@@ -168,6 +184,8 @@ impl RuntimeApi {
     /// a response then get an error.
     pub async fn drain(&self) {
         self.server.all_closed().await;
+        // The sender lives in this emulator, so waiting cannot fail.
+        let _ = self.shared.receiving.subscribe().wait_for(|posts| *posts == 0).await;
         self.shared.record().invokers.clear();
         let mut events = self.shared.events.lock().await;
         while events.try_recv().is_ok() {}
@@ -266,6 +284,22 @@ impl Shared {
     }
 }
 
+/// A guard that counts a post as being received for as long as it lives.
+struct Receiving(watch::Sender<u32>);
+
+impl Receiving {
+    fn new(count: &watch::Sender<u32>) -> Self {
+        count.send_modify(|posts| *posts += 1);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        self.0.send_modify(|posts| *posts -= 1);
+    }
+}
+
 /// Returns the answer to the registration of an extension. lambda_runtime registers one inside the process, since
 /// Lambda sends SIGTERM only to environments with an extension.
 fn registered() -> Response<Full<Bytes>> {
@@ -279,4 +313,54 @@ fn answer(status: u16, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status.try_into().expect("these are statuses");
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    const NEXT: &str = "GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nhost: a\r\n\r\n";
+
+    /// Takes an event, and returns the request that responds to it.
+    async fn next(connection: &mut TcpStream) -> String {
+        connection.write_all(NEXT.as_bytes()).await.unwrap();
+        let mut received = String::new();
+        while !received.ends_with("null") {
+            let mut bytes = [0; 4096];
+            let length = connection.read(&mut bytes).await.unwrap();
+            received += std::str::from_utf8(&bytes[..length]).unwrap();
+        }
+        let id = received.split_once("request-id: ").and_then(|(_, rest)| rest.split_once("\r\n")).unwrap().0;
+        let head = format!("POST /2018-06-01/runtime/invocation/{id}/response HTTP/1.1\r\nhost: a\r\n");
+        let body = r#"{"statusCode": 200}"#;
+        format!("{head}content-length: {}\r\n\r\n{body}", body.len())
+    }
+
+    /// Writing with the standard library blocks this thread, and with it the emulator: the environment has ended before
+    /// anything of it is received.
+    #[tokio::test]
+    async fn a_response_counts_though_the_environment_died_right_after_it_had_sent_it() {
+        let api = Arc::new(RuntimeApi::start("f").await.unwrap());
+        for (round, by_new_connection) in [true, false].into_iter().cycle().take(20).enumerate() {
+            let invoking = Arc::clone(&api);
+            let invocation = tokio::spawn(async move { invoking.invoke(&Value::Null).await });
+            let mut connection = TcpStream::connect(api.address()).await.unwrap();
+            let response = next(&mut connection).await;
+            let mut old = connection.into_std().unwrap();
+            if by_new_connection {
+                std::net::TcpStream::connect(api.address()).unwrap().write_all(response.as_bytes()).unwrap();
+            } else {
+                old.write_all(response.as_bytes()).unwrap();
+            }
+            drop(old);
+            api.drain().await;
+            assert_eq!(api.tally().responses, round as u64 + 1, "by a new connection: {by_new_connection}");
+            assert!(invocation.await.unwrap().is_ok());
+        }
+    }
 }

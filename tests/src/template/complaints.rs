@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::kit::{functions, workspace};
 use crate::template::cloudformation::{Expanded, capitalised};
-use crate::template::permissions::{by_lambda, called, granted};
+use crate::template::permissions::{by_lambda, called, granted, strangers};
 
 /// Variables that each function requires.
 const REQUIRED_VARIABLES: [(&str, &[&str]); 4] = [
@@ -36,6 +36,7 @@ pub fn complaints(source: &str) -> Result<Vec<String>> {
         this.about_function(function)?;
         this.about_variables(function)?;
     }
+    this.about_strangers();
     this.about_deadlines()?;
     this.about_tables();
     this.about_secrets();
@@ -69,13 +70,19 @@ impl Complaints<'_> {
         match granted(self.template, function) {
             Ok(granted) => {
                 for missing in &needed - &granted {
-                    self.all.push(format!("{function} may not {missing}, and does"));
+                    self.all.push(format!("{function} calls {missing}, which its role does not allow"));
                 }
                 for spare in &granted - &needed {
-                    self.all.push(format!("{function} may {spare}, and never does"));
+                    self.all.push(format!("the role of {function} allows {spare}, which the function never uses"));
                 }
             }
             Err(error) => self.all.push(format!("{function}: {error:#}")),
+        }
+    }
+
+    fn about_strangers(&mut self) {
+        for name in strangers(self.template) {
+            self.all.push(format!("{name} is of IAM, but no function's role: nothing here reads what it grants"));
         }
     }
 
@@ -133,7 +140,7 @@ impl Complaints<'_> {
         let timeout = |function: &str| Ok::<_, anyhow::Error>(self.template.function(function)?["Timeout"].as_u64());
         let (request, gc, metrics) = (timeout("encode")?, timeout("gc")?, timeout("metrics")?);
         let same = timeout("verify")? == request;
-        self.expect(same, "encode and verify have other time-outs, and the same budgets");
+        self.expect(same, "encode and verify have the same budgets, but different time-outs");
         // Once a limit has passed, the response is still posted and metrics are published.
         let after = millis("shared/function-runtime/src/deadline.rs", "RESERVE")?;
         for (function, timeout, limit) in [
@@ -336,7 +343,7 @@ impl Complaints<'_> {
             }
             let told = json!({ "Fn::If": ["HasAlarmTopic", [{ "Ref": "AlarmTopicArn" }], { "Ref": "AWS::NoValue" }] });
             if properties["AlarmActions"] != told {
-                self.all.push(format!("{name} tells nobody"));
+                self.all.push(format!("the alarm {name} notifies nobody"));
             }
         }
         let mut expected: BTreeSet<String> =

@@ -6,6 +6,7 @@ use std::fmt;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
+use crate::kit::functions;
 use crate::template::cloudformation::{Expanded, capitalised};
 
 /// One action on one resource.
@@ -86,24 +87,45 @@ pub fn by_lambda(function: &str) -> BTreeSet<Permission> {
     all
 }
 
+/// Returns the logical names of everything of IAM that is not a function's role. It can grant what [`granted`] does not
+/// look at.
+pub fn strangers(template: &Expanded) -> Vec<String> {
+    let roles = functions::ALL.map(|function| format!("{}Role", capitalised(function)));
+    let is_role = |name: &String, kind: &str| kind == "AWS::IAM::Role" && roles.contains(name);
+    let all = template.json()["Resources"].as_object().into_iter().flatten();
+    let kinds = all.map(|(name, resource)| (name, resource["Type"].as_str().unwrap_or_default()));
+    let strangers = kinds.filter(|(name, kind)| kind.starts_with("AWS::IAM::") && !is_role(name, kind));
+    strangers.map(|(name, _)| name.clone()).collect()
+}
+
 /// Returns the permissions that a function's role grants.
 ///
 /// # Errors
 ///
+/// Fails if anyone but Lambda can take on the role.
+///
 /// Fails if the role allows more than can be listed: by a managed policy, a wildcard, or a statement of another form.
-/// The one exception is the statement for tracing, whose actions cannot be limited to resources, as long as it depends
-/// on the condition `Traces`.
+/// The one exception is the statement for tracing, whose actions cannot be limited to resources. It must be exactly
+/// the known one, depend on the condition `Traces`, and have no other statement in its place.
 pub fn granted(template: &Expanded, function: &str) -> Result<BTreeSet<Permission>> {
     let name = format!("{}Role", capitalised(function));
     let role = &template.resource(&name)?["Properties"];
     ensure!(
         template.function(function)?["Role"] == serde_json::json!({ "Fn::GetAtt": [name, "Arn"] }),
-        "{function} has not the role {name}"
+        "{function} does not have the role {name}"
     );
     let members = ["AssumeRolePolicyDocument", "Policies"];
     for member in role.as_object().context("a role has properties")?.keys() {
         ensure!(members.contains(&member.as_str()), "{name} has {member}, which is not looked into here");
     }
+    let by_lambda_alone = serde_json::json!({
+        "Version": "2012-10-17",
+        "Statement": [
+            { "Effect": "Allow", "Principal": { "Service": "lambda.amazonaws.com" }, "Action": "sts:AssumeRole" },
+        ],
+    });
+    let trust = &role["AssumeRolePolicyDocument"];
+    ensure!(*trust == by_lambda_alone, "{name} is not for Lambda alone: {trust}");
     let mut all = BTreeSet::new();
     for policy in role["Policies"].as_array().context("a role has policies")? {
         let statements = policy.pointer("/PolicyDocument/Statement").and_then(Value::as_array);
@@ -117,11 +139,17 @@ pub fn granted(template: &Expanded, function: &str) -> Result<BTreeSet<Permissio
 }
 
 fn is_tracing(statement: &Value) -> bool {
-    let actions = serde_json::json!(["xray:PutTelemetryRecords", "xray:PutTraceSegments"]);
-    statement["Fn::If"][0] == "Traces" && statement["Fn::If"][1]["Action"] == actions
+    let trace = serde_json::json!({
+        "Sid": "Trace",
+        "Effect": "Allow",
+        "Action": ["xray:PutTelemetryRecords", "xray:PutTraceSegments"],
+        "Resource": "*",
+    });
+    *statement == serde_json::json!({ "Fn::If": ["Traces", trace, { "Ref": "AWS::NoValue" }] })
 }
 
 fn permissions(statement: &Value) -> Result<Vec<Permission>> {
+    ensure!(statement["Fn::If"].is_null(), "only the statement for tracing may depend on a condition");
     ensure!(statement["Effect"] == "Allow", "only what is allowed is listed");
     for member in statement.as_object().context("a statement has members")?.keys() {
         let known = ["Sid", "Effect", "Action", "Resource", "Condition"].contains(&member.as_str());
@@ -168,5 +196,5 @@ fn logical_name(resource: &Value) -> Result<String> {
         }),
         _ => None,
     };
-    text.with_context(|| format!("the resource {resource} is not just one"))
+    text.with_context(|| format!("{resource} does not name exactly one resource"))
 }

@@ -64,7 +64,7 @@ fn call(request: &Request<Bytes>, name: fn(&str) -> Option<&'static str>) -> Res
         Some(("secretsmanager", _)) => ("secretsmanager", text("SecretId")),
         _ => bail!("{target} is of no service that is known here"),
     };
-    let resource = resource.with_context(|| format!("{target} is on no one resource"))?;
+    let resource = resource.with_context(|| format!("{target} names no single resource"))?;
     let resource = name(resource).with_context(|| format!("{target} is on {resource}, which the template has not"))?;
     let resource = match text("IndexName") {
         Some(index) => format!("{resource}/index/{index}"),

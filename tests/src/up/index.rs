@@ -129,7 +129,7 @@ fn page(settings: &Settings, sigil: &Sigil) -> String {
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <link rel="icon" href="data:,">
-<title>Sigils on this desk</title>
+<title>Sigils on this machine</title>
 <style>
 :root {{ color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif }}
 body {{ max-width: 60rem; margin: 1rem auto; padding: 0 1rem }}
@@ -137,7 +137,7 @@ h2 {{ font-size: 1rem; margin: 1.2rem 0 0 }}
 td {{ padding-right: 1rem; vertical-align: top; overflow-wrap: anywhere }}
 pre {{ overflow-x: auto }}
 </style>
-<h1>Sigils on this desk</h1>
+<h1>Sigils on this machine</h1>
 <h2>Dashboards and alerts</h2>
 <table>{observed}</table>
 <h2>Routes</h2>

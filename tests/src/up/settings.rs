@@ -49,7 +49,7 @@ impl Settings {
         for (index, (variable, port)) in chosen.iter().enumerate() {
             if let Some((first, port)) = chosen[..index].iter().find(|(_, other)| other == port && other.is_some()) {
                 let port = port.expect("there is one");
-                env.refuse(variable, format!("another port than {first}'s {port} is needed"));
+                env.refuse(variable, format!("must differ from {first}, which is {port} too"));
             }
         }
         env.finish(|| {
@@ -110,12 +110,12 @@ mod tests {
     #[test]
     fn two_servers_cannot_share_a_port() {
         for (pairs, said) in [
-            (vec![("PORT", "8000")], "DYNAMODB_PORT is not set: another port than PORT's 8000 is needed"),
-            (vec![("PORT", "7999")], "DYNAMODB_PORT is not set: another port than INDEX_PORT's 8000 is needed"),
-            (vec![("INDEX_PORT", "9000")], "INDEX_PORT is \"9000\": another port than PORT's 9000 is needed"),
+            (vec![("PORT", "8000")], "DYNAMODB_PORT is not set: must differ from PORT, which is 8000 too"),
+            (vec![("PORT", "7999")], "DYNAMODB_PORT is not set: must differ from INDEX_PORT, which is 8000 too"),
+            (vec![("INDEX_PORT", "9000")], "INDEX_PORT is \"9000\": must differ from PORT, which is 9000 too"),
             (
                 vec![("PORT", "9090"), ("OBSERVE", "1")],
-                "PROMETHEUS_PORT is not set: another port than PORT's 9090 is needed",
+                "PROMETHEUS_PORT is not set: must differ from PORT, which is 9090 too",
             ),
         ] {
             let error = Settings::read(EnvReader::from_pairs(pairs)).unwrap_err();
