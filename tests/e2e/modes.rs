@@ -91,7 +91,7 @@ async fn several_requests_at_once_are_counted_exactly_and_a_long_one_holds_back_
     }
     assert!(!long.is_finished(), "the long one goes on");
     environment.terminate().await?;
-    ensure!(long.await?.is_err(), "it was to take longer");
+    ensure!(long.await?.is_err(), "the request ended too early");
     for counter in ["jobs_total", "job_duration_seconds", "lambda_invocations_total"] {
         assert_eq!(stats.counted(counter).await?, all, "{counter}");
     }
@@ -122,7 +122,11 @@ async fn an_image_that_is_restored_a_hundred_times_multiplies_nothing() -> Resul
     // The environment of which the image was taken has started as well.
     let started = f64::from(1 + RESTORES);
     assert_eq!(stats.counted("lambda_cold_starts_total").await?, started);
-    assert_eq!(stats.counted("lambda_init_duration_seconds").await?, 1.0, "how long a restore took is not to be known");
+    assert_eq!(
+        stats.counted("lambda_init_duration_seconds").await?,
+        1.0,
+        "the duration of a restore cannot be measured"
+    );
     at_least_as_many_items(&stats, started).await
 }
 
