@@ -238,7 +238,10 @@ impl TableSettings {
     fn warn(&self) {
         if self.grace < SAFE_GRACE {
             let grace = self.grace;
-            tracing::warn!(?grace, "STATS_GRACE is below 35m: exact only where no request is delayed for so long");
+            tracing::warn!(
+                ?grace,
+                "STATS_GRACE is below 35m: counts are exact only if no request is delayed longer than that"
+            );
         }
     }
 }
