@@ -50,8 +50,8 @@ const overview: Row = {
       queries: [value(`sum(${series("prometheus_dynamodb_unreadable_items")})`, "unreadable")],
     }, badFrom(1)).decimals(0)],
     [4, number({
-      title: "Not folded: base full",
-      description: "Environments that are gone but were not folded, because a base has reached the largest size of an item.",
+      title: "Not folded: too large",
+      description: "Environments that are gone but are not folded, because one of their series could outgrow an item by itself.",
       runbook: "prometheusdynamodbbasefull",
       unit: "short",
       queries: [value(`max(${series("prometheus_dynamodb_base_full_writers")})`, "not folded")],
@@ -156,12 +156,12 @@ const compacting: Row = {
     }, "beside")],
     [8, curves({
       title: "Left out or not folded",
-      description: "Items left out of a scrape, and environments not folded because a base is full.",
+      description: "Items left out of a scrape, and environments not folded because one of their series could outgrow an item.",
       runbook: "prometheusdynamodbbasefull",
       unit: "short",
       queries: [
         curve(`sum(${series("prometheus_dynamodb_unreadable_items")})`, "unreadable"),
-        curve(`max(${series("prometheus_dynamodb_base_full_writers")})`, "base full"),
+        curve(`max(${series("prometheus_dynamodb_base_full_writers")})`, "not folded"),
       ],
     })],
   ],

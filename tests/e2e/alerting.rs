@@ -80,11 +80,7 @@ async fn a_stack_of_any_name_is_silent_at_rest_and_an_incident_pages_once() -> R
     let deadline = Instant::now() + INCIDENT;
     // The breakers' alert must fire, so that its silence is shown to come from the inhibition.
     while !(stage.fired("SigilCircuitBreakerOpen").await? && paged(&stage.alertmanager, "firing")? == burns) {
-        ensure!(
-            Instant::now() < deadline,
-            "whoever is on call was told of {:?}",
-            paged(&stage.alertmanager, "firing")?
-        );
+        ensure!(Instant::now() < deadline, "the on-call receiver got {:?}", paged(&stage.alertmanager, "firing")?);
         clock.run(Duration::from_secs(1)).await?;
     }
 
@@ -97,7 +93,7 @@ async fn a_stack_of_any_name_is_silent_at_rest_and_an_incident_pages_once() -> R
             break;
         }
         let told = || ["on-call", "daytime"].map(|receiver| stage.alertmanager.notifications(receiver));
-        ensure!(Instant::now() < deadline, "after {ENDING:?} there still are {on:?}; told was {:?}", told());
+        ensure!(Instant::now() < deadline, "after {ENDING:?} {on:?} are still active; notifications: {:?}", told());
     }
     stage.check_notifications()?;
 

@@ -22,7 +22,7 @@ const FAST: [(&str, &str); 3] = [
 ];
 
 #[test]
-fn sam_build_makes_what_sam_deploy_is_told() -> Result<()> {
+fn sam_build_and_deploy_use_the_same_architecture() -> Result<()> {
     let (config_env, architecture, machine) = ARCHITECTURES[1];
     let folder = TempDir::new()?;
     let mut sam = sam()?;
@@ -49,7 +49,7 @@ fn samconfig_names_each_architecture_once_and_for_all_commands() -> Result<()> {
 }
 
 #[test]
-fn all_that_is_missing_is_said_in_a_line_each() -> Result<()> {
+fn each_missing_tool_is_reported_in_one_line() -> Result<()> {
     let folder = TempDir::new()?;
     let nowhere = folder.path().join("no-such-library").display().to_string();
     // A Rust from a distribution, without that target: there is no rustup.

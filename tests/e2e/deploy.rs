@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use harness::fleet::Settings;
 use harness::fleet::pages::Pages;
 use harness::fleet::published::Published;
@@ -199,18 +199,20 @@ impl Stage {
         let authorization = format!("Bearer {DEFAULT_METRICS_TOKEN}");
         let event = lambda_event::http_request("GET", "/metrics", &[("authorization", &authorization)], None);
         let stored = self.published.stored();
-        let text = loop {
-            match invoke(&mut self.metrics, &event).await? {
+        let text = wait::until("a scrape is answered with a page", PATIENCE, async || {
+            match invoke(&mut self.metrics, &event).await.map_err(Setback::Final)? {
                 Outcome::Response(response) if response["statusCode"] == 200 => {
-                    break response["body"].as_str().context("a page has a body")?.to_owned();
+                    let body = response["body"].as_str().context("a page has a body").map_err(Setback::Final)?;
+                    Ok(body.to_owned())
                 }
                 // Faults in several attempts can add up to a failure.
-                Outcome::Response(response) if response["statusCode"] == 503 => {}
-                outcome => bail!("a scrape ended with {outcome:?}"),
+                Outcome::Response(response) if response["statusCode"] == 503 => not_yet(response),
+                outcome => Err(Setback::Final(anyhow!("a scrape ended with {outcome:?}"))),
             }
-        };
+        })
+        .await?;
         let violations = self.pages.check(&text, &stored, &self.published.sent())?;
-        let violations: Vec<_> = violations.into_iter().filter(|violation| !is_what_must_change(violation)).collect();
+        let violations: Vec<_> = violations.into_iter().filter(|violation| !is_expected(violation)).collect();
         ensure!(violations.is_empty(), "{violations:?}");
         Ok(text)
     }
@@ -218,7 +220,7 @@ impl Stage {
 
 /// Returns whether the violation is one that the deploy causes by design: buckets that the new version lacks end, and so does a
 /// counter that has become a gauge.
-fn is_what_must_change(violation: &Violation) -> bool {
+fn is_expected(violation: &Violation) -> bool {
     let ends = ["job_duration_seconds_bucket{le=\"0.5\"}", "jobs_waiting"];
     ends.contains(&violation.subject.as_str()) && !violation.case.contains("fell")
 }

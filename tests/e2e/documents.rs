@@ -61,14 +61,36 @@ fn every_promise_of_reliability_names_tests_that_exist() -> Result<()> {
             let named = test.trim_matches('`').split_once("::");
             let (file, function) = named.with_context(|| format!("{test:?} is no test: {promise}"))?;
             let source = std::fs::read_to_string(workspace::root().join(file)).with_context(|| file.to_owned())?;
-            let mut lines = source.lines().map(|line| line.trim_start().trim_start_matches("async "));
-            let begins = format!("fn {function}(");
-            let at = lines.position(|line| line.starts_with(&begins)).with_context(|| format!("no {test}"))?;
-            let before = source.lines().nth(at.saturating_sub(1)).unwrap_or_default().trim_start();
-            ensure!(before.starts_with("#[test") || before.starts_with("#[tokio::test"), "{test} is no test: {before}");
+            ensure!(has_test(&source, function), "{test} is no test: {promise}");
         }
     }
     Ok(())
+}
+
+/// Returns whether the source has a function of this name with a test attribute among the attributes and comments above it.
+/// Other functions of this name, such as one of another module, do not count.
+fn has_test(source: &str, function: &str) -> bool {
+    let begins = format!("fn {function}(");
+    let lines: Vec<&str> = source.lines().map(str::trim_start).collect();
+    let is_above = |line: &&&str| line.starts_with("#[") || line.starts_with("//");
+    lines.iter().enumerate().any(|(at, line)| {
+        line.trim_start_matches("async ").starts_with(&begins)
+            && lines[..at].iter().rev().take_while(is_above).any(|line| is_test_attribute(line))
+    })
+}
+
+fn is_test_attribute(line: &str) -> bool {
+    line.starts_with("#[test]") || line.starts_with("#[tokio::test]") || line.starts_with("#[tokio::test(")
+}
+
+#[test]
+fn a_function_is_a_test_only_with_the_attribute_above_it() {
+    let source = "fn helper() {}\n#[test]\nfn other() {}\nmod tests {\n    #[tokio::test(flavor = \"multi_thread\")]\n    \
+                  // Why.\n    #[ignore]\n    async fn helper() {}\n    fn fixture() {}\n}\n";
+    assert!(has_test(source, "helper"), "the second one is");
+    assert!(has_test(source, "other"));
+    assert!(!has_test(source, "fixture"));
+    assert!(!has_test(source, "missing"));
 }
 
 /// Returns every Markdown file, except those of packages, of build output and of hidden folders.

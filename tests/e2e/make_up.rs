@@ -150,7 +150,7 @@ fn without_cargo_every_target_says_so_in_one_line() -> Result<()> {
 /// except for ids, tokens and times. Only the page of metrics is asked for repeatedly, since an environment publishes after its
 /// response.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_readme_shows_what_comes() -> Result<()> {
+async fn the_readme_transcript_matches_the_output() -> Result<()> {
     let readme = std::fs::read_to_string(workspace::root().join("README.md"))?;
     let (_, rest) = readme.split_once("```console\n$ make up\n").context("a transcript that begins with make up")?;
     let (transcript, _) = rest.split_once("\n```").context("its end")?;
@@ -198,7 +198,7 @@ fn in_a_shell(commands: &str) -> Result<String> {
 fn ensure_shown(shown: &str, came: &str) -> Result<()> {
     let lines = |text: &str| text.trim().lines().map(without_what_changes).collect::<Vec<_>>();
     let (shown, came) = (lines(shown), lines(came));
-    ensure!(shown == came, "the README shows\n{}\nand there came\n{}", shown.join("\n"), came.join("\n"));
+    ensure!(shown == came, "the README shows\n{}\nbut the output was\n{}", shown.join("\n"), came.join("\n"));
     Ok(())
 }
 
@@ -230,7 +230,7 @@ fn without_what_changes(line: &str) -> String {
 /// Shows that every link that is printed or on the page of links answers. In a browser, the dashboards must show what the
 /// self-check has just done, on a desktop and on a phone, and say in one line that Prometheus hangs or is gone.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_linked_answers_and_what_is_drawn_is_true() -> Result<()> {
+async fn links_answer_and_dashboards_show_true_numbers() -> Result<()> {
     let mut up = Up::start_observed()?;
     let said = up.is_up().await?;
     let [_, index, _, prometheus] = up.ports;

@@ -23,12 +23,6 @@ const AT_ONCE: u32 = 16;
 
 const CONCURRENT: (&str, &str) = ("AWS_LAMBDA_MAX_CONCURRENCY", "16");
 
-/// Returns the number of requests: `CONCURRENT_REQUESTS`, or 1,000. The requirement is stated for 20,000.
-fn requests() -> Result<u32> {
-    let requests = std::env::var("CONCURRENT_REQUESTS").map_or(Ok(1000), |text| text.parse());
-    requests.context("CONCURRENT_REQUESTS must be a whole number")
-}
-
 /// Waits until the page has this count, which it must never exceed.
 async fn until_counted(stats: &Stats, counter: &str, number: f64) -> Result<()> {
     wait::until(&format!("{counter} is {number}"), PATIENCE, async || match stats.counted(counter).await? {
@@ -79,7 +73,8 @@ async fn every_function_handles_as_many_requests_at_once_as_lambda_says() -> Res
 
 #[tokio::test(flavor = "multi_thread")]
 async fn several_requests_at_once_are_counted_exactly_and_a_long_one_holds_back_nothing() -> Result<()> {
-    let requests = requests()?;
+    /// `harness concurrency` sends 20,000, and compares the totals too.
+    const REQUESTS: u32 = 1000;
     let desk = Desk::new("modes-at-once").await?;
     let function = Function { name: "jobs", program: env!("CARGO_BIN_EXE_jobs").into() };
     let settings = [CONCURRENT, ("JOB_METRICS", "before")];
@@ -89,14 +84,14 @@ async fn several_requests_at_once_are_counted_exactly_and_a_long_one_holds_back_
         let api = Arc::clone(&api);
         tokio::spawn(async move { api.invoke(&json!({ "seconds": 0.1, "hold_seconds": 600.0 })).await })
     };
-    let all = f64::from(requests) + 1.0;
-    api.invoke_all(&json!({ "seconds": 0.1 }), requests, AT_ONCE - 1).await?;
+    let all = f64::from(REQUESTS) + 1.0;
+    api.invoke_all(&json!({ "seconds": 0.1 }), REQUESTS, AT_ONCE - 1).await?;
     for counter in ["jobs_total", "job_duration_seconds", "lambda_invocations_total"] {
         until_counted(&stats, counter, all).await?;
     }
     assert!(!long.is_finished(), "the long one goes on");
     environment.terminate().await?;
-    ensure!(long.await?.is_err(), "it was to take longer");
+    ensure!(long.await?.is_err(), "the request ended too early");
     for counter in ["jobs_total", "job_duration_seconds", "lambda_invocations_total"] {
         assert_eq!(stats.counted(counter).await?, all, "{counter}");
     }
@@ -127,7 +122,11 @@ async fn an_image_that_is_restored_a_hundred_times_multiplies_nothing() -> Resul
     // The environment of which the image was taken has started as well.
     let started = f64::from(1 + RESTORES);
     assert_eq!(stats.counted("lambda_cold_starts_total").await?, started);
-    assert_eq!(stats.counted("lambda_init_duration_seconds").await?, 1.0, "how long a restore took is not to be known");
+    assert_eq!(
+        stats.counted("lambda_init_duration_seconds").await?,
+        1.0,
+        "the duration of a restore cannot be measured"
+    );
     at_least_as_many_items(&stats, started).await
 }
 

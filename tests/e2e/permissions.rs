@@ -74,7 +74,7 @@ fn logical_name(physical: &str) -> Option<&'static str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_called_is_what_is_allowed() -> Result<()> {
+async fn roles_allow_exactly_the_calls_made() -> Result<()> {
     let dynamodb = DynamoDbLocal::start_in_memory(&logs_of_test("permissions")?.join("dynamodb.log")).await?;
     tables::create(&dynamodb.client()).await?;
     let secrets = SecretsManager::start().await?;

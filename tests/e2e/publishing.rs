@@ -87,7 +87,7 @@ async fn what_was_counted_before_a_time_out_is_published() -> Result<()> {
     let invocation = tokio::spawn(async move { api.invoke(&job(60.0)).await });
     tokio::time::sleep(TIMEOUT).await;
     environment.kill().await?;
-    ensure!(invocation.await?.is_err(), "it was to take longer");
+    ensure!(invocation.await?.is_err(), "the request ended too early");
     assert_eq!(stats.counted("jobs_total").await?, 21.0, "also the one that ran into its time-out");
     assert_eq!(stats.counted("lambda_invocations_total").await?, 21.0);
     Ok(())

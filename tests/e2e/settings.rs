@@ -1,12 +1,11 @@
 //! Shows that a function with wrong settings ends before its first request, and names everything that is wrong.
 
 use std::net::{Ipv4Addr, TcpListener};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use harness::kit::deployed::Deployed;
-use harness::kit::wait::{self, not_yet};
 use harness::kit::{functions, variables};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -91,27 +90,17 @@ async fn names_all(function: &str, variables: &[(&str, &str)], names: &[&str]) -
     let programs = functions::build().await?;
     let mut command = Command::new(programs.get(function).context("it is built")?);
     variables::clear(&mut command);
-    let mut process = command
+    command
         .envs(variables.iter().copied())
         .env("AWS_LAMBDA_RUNTIME_API", runtime_api.local_addr()?.to_string())
         .env("AWS_LAMBDA_FUNCTION_NAME", function)
         .env("AWS_LAMBDA_FUNCTION_VERSION", "1")
-        .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    let ended = wait::until(&format!("{function} ends"), PATIENCE, async || match process.try_wait()? {
-        Some(status) => Ok(status),
-        None => not_yet("it runs"),
-    })
-    .await;
-    if ended.is_err() {
-        process.kill()?;
-    }
-    let status = ended?;
-    let output = process.wait_with_output()?;
+        .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256");
+    // Reads both outputs while the function runs: one that fills a pipe would otherwise never end.
+    let ends = tokio::process::Command::from(command).kill_on_drop(true).output();
+    let output = tokio::time::timeout(PATIENCE, ends).await.with_context(|| format!("{function} does not end"))??;
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    ensure!(!status.success(), "{function} ended well:\n{said}");
+    ensure!(!output.status.success(), "{function} ended well:\n{said}");
     for name in names {
         ensure!(said.contains(name), "{function} does not name {name}:\n{said}");
     }

@@ -201,7 +201,7 @@ fn each_break_is_caught() -> Result<()> {
         ensure!(source.contains(from), "the template has no {from}");
         let complaints = complaints(&source.replacen(from, to, 1))?;
         let caught = complaints.iter().any(|complaint| complaint.contains(expected));
-        ensure!(caught, "{from} became {to}, and all that is said is {complaints:#?}");
+        ensure!(caught, "{from} became {to}, and the only complaints are {complaints:#?}");
     }
     Ok(())
 }

@@ -23,10 +23,10 @@ pub(crate) const WRITERS_IN_ITEM: usize = 8192;
 #[derive(Debug, thiserror::Error)]
 pub enum BaseError {
     /// The content of the base cannot be decoded.
-    #[error("what it holds cannot be decoded")]
+    #[error("the content of the base cannot be decoded")]
     Decode(#[from] DecodeError),
     /// The base names a part that is not stored.
-    #[error("its part {0} is missing")]
+    #[error("part {0} of the base is missing")]
     PartMissing(PartId),
 }
 

@@ -140,8 +140,8 @@ impl WriterSettingsBuilder {
         self
     }
 
-    /// Spends at most this share of an environment's time on publishing after responses, 1 to 100 %. An environment takes no
-    /// event while it publishes. 100 is no bound.
+    /// Spends at most this share of any stretch of an environment's time, 1 to 100 %, and 1.25 s more on publishing after
+    /// responses. An environment takes no event while it publishes. 100 is no bound.
     pub fn budget_percent(mut self, percent: u8) -> Self {
         self.settings.pace.budget_percent = percent;
         self
@@ -238,7 +238,10 @@ impl TableSettings {
     fn warn(&self) {
         if self.grace < SAFE_GRACE {
             let grace = self.grace;
-            tracing::warn!(?grace, "STATS_GRACE is below 35m: exact only where no request is delayed for so long");
+            tracing::warn!(
+                ?grace,
+                "STATS_GRACE is below 35m: counts are exact only if no request is delayed longer than that"
+            );
         }
     }
 }

@@ -38,10 +38,10 @@ pub(crate) type Named = BTreeMap<StructureId, Result<NamedStructure, StructureEr
 #[derive(Debug, thiserror::Error)]
 pub enum StructureError {
     /// The structure is not stored.
-    #[error("it is missing")]
+    #[error("the structure is missing")]
     Missing,
     /// The structure cannot be decoded.
-    #[error("it cannot be decoded")]
+    #[error("the structure cannot be decoded")]
     Damaged(#[from] DecodeError),
 }
 

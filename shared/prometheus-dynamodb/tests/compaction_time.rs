@@ -199,7 +199,7 @@ async fn a_scrape_and_a_run_refuse_a_base_whose_part_is_missing() {
     table.put_base(0, &root).await.unwrap();
     let error = scrape(&table, &Structures::default(), &settings(), support::deadline()).await.unwrap_err();
     let source = std::error::Error::source(&error).unwrap().to_string();
-    assert_eq!(source, format!("its part {} is missing", part.id()));
+    assert_eq!(source, format!("part {} of the base is missing", part.id()));
     let (report, result) = compact(&table, &settings(), support::deadline()).await;
     assert_eq!((result.is_err(), report.finished), (true, false));
 }

@@ -158,11 +158,11 @@ async fn a_structure_that_is_missing_or_damaged_fails_the_scrape_until_a_writer_
 
     assert!(table.delete_structure(0, stored.id, stored.renewed_at_ms).await.unwrap());
     let told = format!("the structure {}, which snapshots of shard 0 name, cannot be used", stored.id);
-    assert_eq!(refusal(&table).await, format!("{told}: it is missing"));
+    assert_eq!(refusal(&table).await, format!("{told}: the structure is missing"));
     let damaged = Encoded { format: 2, bytes: good.families.bytes[1..].to_vec() };
     let damaged = StructureItem { families: damaged, ..good.clone() };
     table.put_structure(0, stored.id, &damaged).await.unwrap();
-    assert_eq!(refusal(&table).await, format!("{told}: it cannot be decoded"));
+    assert_eq!(refusal(&table).await, format!("{told}: the structure cannot be decoded"));
 
     // A gc run does not fold a snapshot that names the structure, and does not treat a snapshot that it cannot read as
     // empty.

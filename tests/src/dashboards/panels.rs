@@ -196,7 +196,7 @@ fn expectations(oracle: &Oracle, sent: &Sent) -> BTreeMap<&'static str, Expected
         ("Series A", gauge("prometheus_dynamodb_series", &[])),
         ("Conflicts A", one(0.0)),
         ("Unreadable items A", one(0.0)),
-        ("Not folded: base full A", one(0.0)),
+        ("Not folded: too large A", one(0.0)),
         ("Publishes A", rates("prometheus_dynamodb_publishes_total", &["function"])),
         (
             "Publish failures A",

@@ -34,7 +34,7 @@ pub enum FamilyFault {
     #[error("the number of bucket counts does not fit the bounds")]
     BucketCounts,
     /// No family and no series may occur twice.
-    #[error("the family or one of its series stands twice")]
+    #[error("the family or one of its series occurs twice")]
     Duplicate,
 }
 

@@ -96,7 +96,7 @@ impl EnvironmentMetrics {
                 IntCounterVec::new(
                     Opts::new(
                         "prometheus_dynamodb_refused_series_total",
-                        "Series that are not published as the program has them, by why; the log names their metrics.",
+                        "Series that are not published as the program has them, by reason; the log names their metrics.",
                     ),
                     &["reason"],
                 ),

@@ -29,6 +29,6 @@ pub(crate) enum Fault {
     #[error("the structure {id} of what was published before cannot be used")]
     Structure { id: StructureId, source: StructureError },
     /// The snapshot does not fit into an item.
-    #[error("the snapshot is too large: set STATS_MAX_SERIES lower: {0}")]
+    #[error("the snapshot is too large ({0}); lower STATS_MAX_SERIES")]
     TooLarge(#[from] TooLarge),
 }

@@ -244,7 +244,7 @@ impl<T: PublishStats> Publisher<T> {
         let mut timing = self.inner.timing.lock().expect("no one panics while holding the lock");
         let now = timing.clock.now();
         match result {
-            Ok(()) if timing.log.succeeded() => tracing::info!("the metrics are published again"),
+            Ok(()) if timing.log.succeeded() => tracing::info!("publishing works again"),
             Ok(()) => {}
             Err(error) => {
                 if let Some(failures) = timing.log.failed(&error.to_string(), now) {
@@ -311,7 +311,7 @@ impl<T: PublishStats> PublishPort<Content> for Attempt<'_, T> {
 
     fn fresh_id(&mut self) -> WriterId {
         let fresh = WriterId::random();
-        tracing::info!(is = %fresh, "this environment publishes under a fresh id");
+        tracing::info!(writer = %fresh, "this environment publishes under a fresh id");
         fresh
     }
 

@@ -18,7 +18,10 @@ impl Access {
         let current = faults.secret(find, TOKEN, parse);
         let previous = faults.secret(find, PREVIOUS, parse);
         if find(TOKEN).is_none() && find(PREVIOUS).is_some() {
-            faults.add(PREVIOUS, format!("is set without {TOKEN}: the page would be open"));
+            faults.add(
+                PREVIOUS,
+                format!("is set without {TOKEN}; set {TOKEN} too, or unset both to serve the page to everyone"),
+            );
         }
         Self { tokens: current.into_iter().chain(previous).collect() }
     }
@@ -86,6 +89,6 @@ mod tests {
         let told = read(&[(TOKEN, "not allowed")]).err().unwrap();
         assert!(told.contains("METRICS_TOKEN is set but wrong") && !told.contains("not allowed"), "{told}");
         assert!(read(&[(TOKEN, "")]).err().unwrap().contains("METRICS_TOKEN is set but empty"));
-        assert!(read(&[(PREVIOUS, "the-old-token")]).err().unwrap().contains("the page would be open"));
+        assert!(read(&[(PREVIOUS, "the-old-token")]).err().unwrap().contains("set METRICS_TOKEN too"));
     }
 }

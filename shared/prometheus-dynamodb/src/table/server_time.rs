@@ -67,7 +67,9 @@ impl Intercept for ServerTime {
         let date = date.and_then(|date| DateTime::from_str(date, DateTimeFormat::HttpDate).ok());
         match date.and_then(|date| u64::try_from(date.to_millis().ok()?).ok()) {
             Some(date_ms) => self.hear(date_ms),
-            None => tracing::warn!("an answer of the stats table has no readable Date; the process's clock has to do"),
+            None => {
+                tracing::warn!("an answer of the stats table has no readable Date header; using the process's clock");
+            }
         }
         Ok(())
     }

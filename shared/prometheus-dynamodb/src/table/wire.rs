@@ -107,10 +107,10 @@ pub enum DecodeError {
     #[error("the values do not fit their structure")]
     Values,
     /// The structure does not have the id by which it is named.
-    #[error("the structure is not the one of its id")]
+    #[error("the structure does not match its id")]
     StructureId,
     /// A family or a series occurs twice in the structure.
-    #[error("a family or series of the structure stands twice")]
+    #[error("a family or series occurs twice in the structure")]
     DuplicateInStructure,
     /// A family contradicts itself.
     #[error("family {family:?}: {fault}")]

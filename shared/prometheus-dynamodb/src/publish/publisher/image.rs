@@ -32,7 +32,7 @@ impl<T: PublishStats> SnapStartResource for Publisher<T> {
                     return Ok(());
                 }
             }
-            tracing::warn!("what was counted before the image could not be published: it is not counted");
+            tracing::warn!("the counts from before the image could not be published and are lost");
             Ok(())
         })
     }
