@@ -37,7 +37,8 @@ pub const EXPIRY_AFTER_DUE_SECONDS: u64 = 7 * 24 * 60 * 60;
 
 /// Stores a new record: `dynamodb:PutItem`.
 pub trait InsertRecord: Send + Sync + 'static {
-    /// Stores the record, unless a record with this id exists.
+    /// Stores the record, unless another record with this id exists. No two requests make equal records, so a stored
+    /// record that equals this one comes from an earlier attempt of this call, whose response was lost.
     fn insert(&self, record: &SigilRecord) -> impl Future<Output = Result<Insertion, StorageError>> + Send;
 }
 
@@ -79,7 +80,7 @@ pub trait DeleteDue: Send + Sync + 'static {
 /// Result of an insert.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Insertion {
-    /// The record is stored.
+    /// The record is stored, by this attempt of the call or by an earlier one.
     Inserted,
     /// Another record has this id.
     Existing(Loaded),

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use harness::kit::dynamodb_local::DynamoDbLocal;
+use harness::kit::fault_proxy::{self, Fault, FaultProxy};
 use harness::kit::tables;
 use secrets::Secret;
 use sigil::canonical::CanonicalJson;
@@ -62,6 +63,9 @@ async fn keeps_its_contract(store: impl Store) {
     // There is one record for each id, and an existing record stays.
     let other = SigilRecord { data: json("2"), ..record.clone() };
     assert_eq!(store.insert(&other).await.unwrap(), Insertion::Existing(Loaded::Record(record.clone())));
+
+    // The record itself is no other: it was stored by an earlier attempt of the same call.
+    assert_eq!(store.insert(&record).await.unwrap(), Insertion::Inserted);
 
     // A revocation replaces only the record that was read.
     let revoked = SigilRecord { revoked_at: Some(at(5)), due: at(105), signature: "new".into(), ..record.clone() };
@@ -137,6 +141,14 @@ async fn encodes_once_a_key(store: impl Store) {
     }
     let without = encoder.encode(request(r#"{"a":1,"b":2}"#), at(0)).await.unwrap();
     assert_ne!(without.record.id, first.record.id);
+
+    // Two requests in the same second are one that makes the sigil and one that finds it.
+    let keyed =
+        || EncodeRequest { idempotency_key: IdempotencyKey::parse(Caller::anonymous(), "order 2"), ..request("2") };
+    let (one, other) = tokio::join!(encoder.encode(keyed(), at(9)), encoder.encode(keyed(), at(9)));
+    let (one, other) = (one.unwrap(), other.unwrap());
+    assert!(one.newly != other.newly, "{one:?} {other:?}");
+    assert_eq!(one.record, other.record);
 }
 
 #[tokio::test]
@@ -148,6 +160,35 @@ async fn a_key_gives_one_sigil_in_memory() {
 async fn a_key_gives_one_sigil_in_dynamodb() {
     let (_folder, _dynamodb, store) = in_dynamodb().await;
     encodes_once_a_key(store).await;
+}
+
+#[tokio::test]
+async fn a_put_whose_response_was_lost_is_not_taken_for_a_repeated_request() {
+    let (_folder, dynamodb, _store) = in_dynamodb().await;
+    let options = fault_proxy::Options {
+        target: dynamodb.url(),
+        seed: 0,
+        signature_validity: Duration::from_secs(900),
+        blind_puts: false,
+    };
+    let proxy = FaultProxy::start(options, ()).await.unwrap();
+    let client = DynamoDbLocal::client_of(&format!("http://{}", proxy.address()));
+    let store = DynamoDbStore::new(client, tables::SIGILS);
+    let encoder = Encoder::new(store, Secret::fixed(keys()), LIFETIMES);
+    let keyed =
+        EncodeRequest { idempotency_key: IdempotencyKey::parse(Caller::anonymous(), "order 1"), ..request("1") };
+
+    proxy.set_outage(tables::SIGILS, Some(Fault::LoseResponse));
+    let heal = async {
+        while proxy.traffic().faulty() == 0 {
+            tokio::task::yield_now().await;
+        }
+        proxy.set_outage(tables::SIGILS, None);
+    };
+    let (encoded, ()) = tokio::join!(encoder.encode(keyed.clone(), at(0)), heal);
+    assert!(encoded.unwrap().newly);
+    assert!(proxy.traffic().total() > 1, "the SDK has sent the put again");
+    assert!(!encoder.encode(keyed, at(0)).await.unwrap().newly);
 }
 
 #[tokio::test]

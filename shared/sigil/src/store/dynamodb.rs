@@ -52,9 +52,8 @@ impl InsertRecord for DynamoDbStore {
             Err(error) => match error.as_service_error() {
                 Some(PutItemError::ConditionalCheckFailedException(refused)) => {
                     let existing = refused.item().map_or(Loaded::Damaged, item::to_record);
-                    // The item is this very record: the SDK has sent the put before, and its response was lost. (An
-                    // identical request with the same key in the same second makes the same record, and looks the
-                    // same.)
+                    // The item is this very record: the SDK has sent the put before, and its response was lost. No other
+                    // request makes an equal record, because its token would have another id or nonce.
                     let own = matches!(&existing, Loaded::Record(existing) if existing == record);
                     Ok(if own { Insertion::Inserted } else { Insertion::Existing(existing) })
                 }

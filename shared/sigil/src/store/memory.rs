@@ -28,11 +28,8 @@ impl MemoryStore {
 impl InsertRecord for MemoryStore {
     async fn insert(&self, record: &SigilRecord) -> Result<Insertion, StorageError> {
         let mut records = self.records();
-        if let Some(existing) = records.get(&record.id) {
-            return Ok(Insertion::Existing(Loaded::Record(existing.clone())));
-        }
-        records.insert(record.id, record.clone());
-        Ok(Insertion::Inserted)
+        let stored = records.entry(record.id).or_insert_with(|| record.clone());
+        Ok(if stored == record { Insertion::Inserted } else { Insertion::Existing(Loaded::Record(stored.clone())) })
     }
 }
 
