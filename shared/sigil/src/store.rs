@@ -57,14 +57,17 @@ pub trait RevokeRecord: Send + Sync + 'static {
 
 /// Finds the records that are due: `dynamodb:Query` on the index.
 pub trait ListDue: Send + Sync + 'static {
+    /// Place in the index after which a page starts.
+    type PageStart: Send;
+
     /// Returns the ids of this shard that are due, one page at a time, those that have been due longest first. The
     /// answer may be slightly out of date, so deleting checks again.
     fn list_due(
         &self,
         shard: u8,
         now: Timestamp,
-        from: Option<PageStart>,
-    ) -> impl Future<Output = Result<DuePage, StorageError>> + Send;
+        from: Option<Self::PageStart>,
+    ) -> impl Future<Output = Result<DuePage<Self::PageStart>, StorageError>> + Send;
 }
 
 /// Deletes the records that are due: `dynamodb:DeleteItem`.
@@ -106,22 +109,13 @@ pub enum Revoking {
 
 /// A page of ids that are due.
 #[derive(Debug, Clone, PartialEq)]
-pub struct DuePage {
+pub struct DuePage<Start> {
     /// The ids.
     pub ids: Vec<SigilId>,
     /// Start of the next page, if there is one.
-    pub next: Option<PageStart>,
+    pub next: Option<Start>,
     /// Cost of this page, in read capacity units of DynamoDB.
     pub read_capacity_units: f64,
-}
-
-/// Entry of the index after which a page starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PageStart {
-    /// Time at which the entry is due.
-    pub due: Timestamp,
-    /// The id of the entry.
-    pub id: SigilId,
 }
 
 /// Reason for which a record was deleted.

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use aws_sdk_dynamodb::types::AttributeValue;
+use futures::{StreamExt, TryStreamExt};
 use harness::kit::dynamodb_local::DynamoDbLocal;
 use harness::kit::fault_proxy::{self, Fault, FaultProxy};
 use harness::kit::tables;
@@ -12,8 +14,8 @@ use sigil::keys::{SigningKeys, generate};
 use sigil::record::{Caller, IdempotencyKey, SigilId, SigilRecord};
 use sigil::revoke::{Revocation, Revoker};
 use sigil::store::{
-    DeleteDue, DynamoDbStore, InsertRecord, Insertion, ListDue, LoadRecord, Loaded, MemoryStore, RevokeRecord,
-    Revoking, StorageError,
+    DeleteDue, DynamoDbStore, GC_SHARDS, InsertRecord, Insertion, ListDue, LoadRecord, Loaded, MemoryStore,
+    RevokeRecord, Revoking, StorageError,
 };
 use sigil::sweep::sweep;
 use sigil::timestamp::Timestamp;
@@ -288,6 +290,32 @@ async fn a_sweep_in_memory_takes_what_is_due() {
 async fn a_sweep_in_dynamodb_takes_what_is_due() {
     let (_folder, _dynamodb, store) = in_dynamodb().await;
     sweeps_what_is_due(store).await;
+}
+
+#[tokio::test]
+async fn a_sweep_goes_on_after_a_page_that_ends_with_a_foreign_entry() {
+    let (_folder, dynamodb, store) = in_dynamodb().await;
+    let encoder = Encoder::new(store.clone(), Secret::fixed(keys()), LIFETIMES);
+    let record = encoder.encode(request("1"), at(0)).await.unwrap().record;
+    let shard = (record.id.as_bytes()[15] % GC_SHARDS).to_string();
+    // A page of an index has 1 MB. These entries have 2 KB each, are due before the record, and have no id of a sigil.
+    let foreign = (0..600).map(|number| {
+        let item = [
+            ("id", AttributeValue::S(format!("{number:03}{}", "x".repeat(2000)))),
+            ("gc_shard", AttributeValue::S(shard.clone())),
+            ("due", AttributeValue::N("1.5".to_owned())),
+        ];
+        let client = dynamodb.client();
+        async move {
+            let item = item.map(|(name, value)| (name.to_owned(), value)).into();
+            client.put_item().table_name(tables::SIGILS).set_item(Some(item)).send().await
+        }
+    });
+    futures::stream::iter(foreign).buffer_unordered(16).try_collect::<Vec<_>>().await.unwrap();
+
+    let (report, result) = sweep(&store, record.due, Instant::now() + Duration::from_secs(60)).await;
+    result.unwrap();
+    assert_eq!((report.found, report.expired, report.finished), (1, 1, true), "{report:?}");
 }
 
 #[tokio::test]
