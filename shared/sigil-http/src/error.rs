@@ -46,7 +46,7 @@ pub enum ApiError {
     #[error("the body is not JSON: {0}")]
     NoText(NoText),
     /// The request's body is longer than [`MAX_BODY_BYTES`](crate::body::MAX_BODY_BYTES).
-    #[error("the body has more than {limit} bytes, and no record is as large")]
+    #[error("the body has more than the {limit} bytes that are allowed")]
     TooLarge {
         /// Length of the longest body that is read, in bytes.
         limit: usize,
