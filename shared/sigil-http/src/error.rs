@@ -46,13 +46,13 @@ pub enum ApiError {
     #[error("the body is not JSON: {0}")]
     NoText(NoText),
     /// The request's body is longer than [`MAX_BODY_BYTES`](crate::body::MAX_BODY_BYTES).
-    #[error("the body has more than {limit} bytes, and no record is as large")]
+    #[error("the body has more than the {limit} bytes that are allowed")]
     TooLarge {
         /// Length of the longest body that is read, in bytes.
         limit: usize,
     },
     /// Members of the request are missing, unknown or not valid.
-    #[error("the request is invalid: faults lists what is wrong with it")]
+    #[error("the request is invalid; see `faults`")]
     Invalid(Faults),
     /// There is no such sigil.
     #[error("there is no sigil with this id")]
@@ -179,4 +179,20 @@ pub fn canonical_faults(name: &str, error: CanonicalError) -> Faults {
         CanonicalError::Syntax(position) => noted.push(format!("/{name}"), position.to_string()),
     }
     noted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sigil::canonical::CanonicalJson;
+
+    #[test]
+    fn a_response_names_every_fault_that_a_document_names() {
+        let Err(error) = CanonicalJson::from_json(&format!("[{}0]", "1e400,".repeat(100))) else {
+            panic!("it has faults")
+        };
+        let CanonicalError::NotIJson { faults, more } = error.clone() else { panic!("it is JSON: {error}") };
+        let told = canonical_faults("data", error);
+        assert_eq!((told.named().len(), told.more()), (faults.len(), more));
+    }
 }

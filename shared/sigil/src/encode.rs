@@ -1,6 +1,7 @@
 //! Encodes data into a sigil.
 
 use secrets::Secret;
+use uuid::Uuid;
 
 use crate::canonical::CanonicalJson;
 use crate::digest::Digest;
@@ -114,6 +115,8 @@ impl<S: InsertRecord> Encoder<S> {
             digest: Digest::of(&request.data),
             metadata_digest: request.metadata.as_ref().map(Digest::of),
             request_digest,
+            // An id that is random already makes the record unlike any other.
+            request_nonce: request.idempotency_key.is_some().then(Uuid::new_v4),
         };
         SigilRecord {
             id,

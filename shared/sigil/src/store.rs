@@ -39,7 +39,8 @@ pub const EXPIRY_AFTER_DUE_SECONDS: u64 = 7 * 24 * 60 * 60;
 
 /// Stores a new record: `dynamodb:PutItem`.
 pub trait InsertRecord: Send + Sync + 'static {
-    /// Stores the record, unless a record with this id exists.
+    /// Stores the record, unless another record with this id exists. No two requests make equal records, so a stored
+    /// record that equals this one comes from an earlier attempt of this call, whose response was lost.
     fn insert(&self, record: &SigilRecord) -> impl Future<Output = Result<Insertion, StorageError>> + Send;
 }
 
@@ -58,14 +59,17 @@ pub trait RevokeRecord: Send + Sync + 'static {
 
 /// Finds the records that are due: `dynamodb:Query` on the index.
 pub trait ListDue: Send + Sync + 'static {
+    /// Place in the index after which a page starts.
+    type PageStart: Send;
+
     /// Returns the ids of this shard that are due, one page at a time, those that have been due longest first. The
     /// answer may be slightly out of date, so deleting checks again.
     fn list_due(
         &self,
         shard: u8,
         now: Timestamp,
-        from: Option<PageStart>,
-    ) -> impl Future<Output = Result<DuePage, StorageError>> + Send;
+        from: Option<Self::PageStart>,
+    ) -> impl Future<Output = Result<DuePage<Self::PageStart>, StorageError>> + Send;
 }
 
 /// Deletes the records that are due: `dynamodb:DeleteItem`.
@@ -81,7 +85,7 @@ pub trait DeleteDue: Send + Sync + 'static {
 /// Result of an insert.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Insertion {
-    /// The record is stored.
+    /// The record is stored, by this attempt of the call or by an earlier one.
     Inserted,
     /// Another record has this id.
     Existing(Loaded),
@@ -107,22 +111,13 @@ pub enum Revoking {
 
 /// A page of ids that are due.
 #[derive(Debug, Clone, PartialEq)]
-pub struct DuePage {
+pub struct DuePage<Start> {
     /// The ids.
     pub ids: Vec<SigilId>,
     /// Start of the next page, if there is one.
-    pub next: Option<PageStart>,
+    pub next: Option<Start>,
     /// Cost of this page, in read capacity units of DynamoDB.
     pub read_capacity_units: f64,
-}
-
-/// Entry of the index after which a page starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PageStart {
-    /// Time at which the entry is due.
-    pub due: Timestamp,
-    /// The id of the entry.
-    pub id: SigilId,
 }
 
 /// Reason for which a record was deleted.
@@ -159,11 +154,16 @@ pub enum StorageError {
     #[error("the store was not asked")]
     NotSent(#[source] Box<dyn Error + Send + Sync>),
     /// The store failed several times in a row, so the call was not made.
-    #[error("the store has failed repeatedly and is not asked for another {} s", retry_after.as_secs_f32())]
+    #[error("calls to the store are suspended for {} s after repeated failures", whole_seconds(*retry_after))]
     CircuitOpen {
-        /// Time until a call may be made again.
+        /// Time until a call may be made again. Zero while a call under way shows whether the store works again.
         retry_after: Duration,
     },
+}
+
+/// Returns the time in whole seconds, and at least one, as clients are told it in `Retry-After`.
+fn whole_seconds(time: Duration) -> u128 {
+    time.as_millis().div_ceil(1000).max(1)
 }
 
 /// Kinds of calls to the store, as the values of the label `operation`.
@@ -186,4 +186,18 @@ pub enum StorageOperation {
 pub(crate) fn gc_shard(id: SigilId) -> u8 {
     // The last byte is random in both UUID versions; the version and variant bits are in earlier bytes.
     id.as_bytes()[15] % GC_SHARDS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_open_breaker_tells_whole_seconds_as_retry_after_does() {
+        for (milliseconds, seconds) in [(0, 1), (1, 1), (1000, 1), (4001, 5)] {
+            let error = StorageError::CircuitOpen { retry_after: Duration::from_millis(milliseconds) };
+            let expected = format!("calls to the store are suspended for {seconds} s after repeated failures");
+            assert_eq!(error.to_string(), expected);
+        }
+    }
 }

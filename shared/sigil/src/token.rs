@@ -3,6 +3,7 @@
 
 use jsonwebtoken::{Algorithm, Header, Validation};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::digest::Digest;
 use crate::keys::{BadSignature, SigningKeys, VerifyingKeys};
@@ -29,6 +30,10 @@ pub struct Claims {
     /// The digest of the request, if the request had an idempotency key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_digest: Option<Digest>,
+    /// A random number of the request, if the request had an idempotency key. Requests with the same key in the same
+    /// second agree in everything else, and only the one whose token is stored may count the sigil as new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_nonce: Option<Uuid>,
 }
 
 /// Length of the longest text that is read as a token, in bytes: more than three times that of the longest token that
@@ -78,6 +83,7 @@ mod tests {
             digest,
             metadata_digest: None,
             request_digest: Some(digest),
+            request_nonce: Some(Uuid::new_v4()),
         }
     }
 
@@ -85,6 +91,17 @@ mod tests {
     fn what_was_signed_is_read() {
         let (keys, claims) = (keys("a"), claims());
         assert_eq!(read(&sign(&claims, &keys), keys.verifying()), Ok(claims));
+    }
+
+    #[test]
+    fn claims_of_other_versions_are_read() {
+        let with_nonce = claims();
+        let without_nonce = Claims { request_nonce: None, ..with_nonce };
+        let mut json = serde_json::to_value(&with_nonce).unwrap();
+        json["of_a_later_version"] = true.into();
+        assert_eq!(serde_json::from_value::<Claims>(json.clone()).unwrap(), with_nonce, "what is unknown is ignored");
+        json.as_object_mut().unwrap().remove("request_nonce");
+        assert_eq!(serde_json::from_value::<Claims>(json).unwrap(), without_nonce);
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use aws_sdk_dynamodb::types::AttributeValue;
+use futures::{StreamExt, TryStreamExt};
 use harness::kit::dynamodb_local::DynamoDbLocal;
+use harness::kit::fault_proxy::{self, Fault, FaultProxy};
 use harness::kit::tables;
 use secrets::Secret;
 use sigil::canonical::CanonicalJson;
@@ -11,8 +14,8 @@ use sigil::keys::{SigningKeys, generate};
 use sigil::record::{Caller, IdempotencyKey, SigilId, SigilRecord};
 use sigil::revoke::{Revocation, Revoker};
 use sigil::store::{
-    DeleteDue, DynamoDbStore, InsertRecord, Insertion, ListDue, LoadRecord, Loaded, MemoryStore, RevokeRecord,
-    Revoking, StorageError,
+    DeleteDue, DynamoDbStore, GC_SHARDS, InsertRecord, Insertion, ListDue, LoadRecord, Loaded, MemoryStore,
+    RevokeRecord, Revoking, StorageError,
 };
 use sigil::sweep::sweep;
 use sigil::timestamp::Timestamp;
@@ -62,6 +65,9 @@ async fn keeps_its_contract(store: impl Store) {
     // There is one record for each id, and an existing record stays.
     let other = SigilRecord { data: json("2"), ..record.clone() };
     assert_eq!(store.insert(&other).await.unwrap(), Insertion::Existing(Loaded::Record(record.clone())));
+
+    // The record itself is no other: it was stored by an earlier attempt of the same call.
+    assert_eq!(store.insert(&record).await.unwrap(), Insertion::Inserted);
 
     // A revocation replaces only the record that was read.
     let revoked = SigilRecord { revoked_at: Some(at(5)), due: at(105), signature: "new".into(), ..record.clone() };
@@ -137,6 +143,14 @@ async fn encodes_once_a_key(store: impl Store) {
     }
     let without = encoder.encode(request(r#"{"a":1,"b":2}"#), at(0)).await.unwrap();
     assert_ne!(without.record.id, first.record.id);
+
+    // Two requests in the same second are one that makes the sigil and one that finds it.
+    let keyed =
+        || EncodeRequest { idempotency_key: IdempotencyKey::parse(Caller::anonymous(), "order 2"), ..request("2") };
+    let (one, other) = tokio::join!(encoder.encode(keyed(), at(9)), encoder.encode(keyed(), at(9)));
+    let (one, other) = (one.unwrap(), other.unwrap());
+    assert!(one.newly != other.newly, "{one:?} {other:?}");
+    assert_eq!(one.record, other.record);
 }
 
 #[tokio::test]
@@ -148,6 +162,35 @@ async fn a_key_gives_one_sigil_in_memory() {
 async fn a_key_gives_one_sigil_in_dynamodb() {
     let (_folder, _dynamodb, store) = in_dynamodb().await;
     encodes_once_a_key(store).await;
+}
+
+#[tokio::test]
+async fn a_put_whose_response_was_lost_is_not_taken_for_a_repeated_request() {
+    let (_folder, dynamodb, _store) = in_dynamodb().await;
+    let options = fault_proxy::Options {
+        target: dynamodb.url(),
+        seed: 0,
+        signature_validity: Duration::from_secs(900),
+        blind_puts: false,
+    };
+    let proxy = FaultProxy::start(options, ()).await.unwrap();
+    let client = DynamoDbLocal::client_of(&format!("http://{}", proxy.address()));
+    let store = DynamoDbStore::new(client, tables::SIGILS);
+    let encoder = Encoder::new(store, Secret::fixed(keys()), LIFETIMES);
+    let keyed =
+        EncodeRequest { idempotency_key: IdempotencyKey::parse(Caller::anonymous(), "order 1"), ..request("1") };
+
+    proxy.set_outage(tables::SIGILS, Some(Fault::LoseResponse));
+    let heal = async {
+        while proxy.traffic().faulty() == 0 {
+            tokio::task::yield_now().await;
+        }
+        proxy.set_outage(tables::SIGILS, None);
+    };
+    let (encoded, ()) = tokio::join!(encoder.encode(keyed.clone(), at(0)), heal);
+    assert!(encoded.unwrap().newly);
+    assert!(proxy.traffic().total() > 1, "the SDK has sent the put again");
+    assert!(!encoder.encode(keyed, at(0)).await.unwrap().newly);
 }
 
 #[tokio::test]
@@ -247,6 +290,32 @@ async fn a_sweep_in_memory_takes_what_is_due() {
 async fn a_sweep_in_dynamodb_takes_what_is_due() {
     let (_folder, _dynamodb, store) = in_dynamodb().await;
     sweeps_what_is_due(store).await;
+}
+
+#[tokio::test]
+async fn a_sweep_goes_on_after_a_page_that_ends_with_a_foreign_entry() {
+    let (_folder, dynamodb, store) = in_dynamodb().await;
+    let encoder = Encoder::new(store.clone(), Secret::fixed(keys()), LIFETIMES);
+    let record = encoder.encode(request("1"), at(0)).await.unwrap().record;
+    let shard = (record.id.as_bytes()[15] % GC_SHARDS).to_string();
+    // A page of an index has 1 MB. These entries have 2 KB each, are due before the record, and have no id of a sigil.
+    let foreign = (0..600).map(|number| {
+        let item = [
+            ("id", AttributeValue::S(format!("{number:03}{}", "x".repeat(2000)))),
+            ("gc_shard", AttributeValue::S(shard.clone())),
+            ("due", AttributeValue::N("1.5".to_owned())),
+        ];
+        let client = dynamodb.client();
+        async move {
+            let item = item.map(|(name, value)| (name.to_owned(), value)).into();
+            client.put_item().table_name(tables::SIGILS).set_item(Some(item)).send().await
+        }
+    });
+    futures::stream::iter(foreign).buffer_unordered(16).try_collect::<Vec<_>>().await.unwrap();
+
+    let (report, result) = sweep(&store, record.due, Instant::now() + Duration::from_secs(60)).await;
+    result.unwrap();
+    assert_eq!((report.found, report.expired, report.finished), (1, 1, true), "{report:?}");
 }
 
 #[tokio::test]

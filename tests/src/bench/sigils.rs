@@ -60,6 +60,7 @@ fn measure() -> Result<Table> {
         digest: Digest::of(&CanonicalJson::from_json("{}")?),
         metadata_digest: None,
         request_digest: None,
+        request_nonce: None,
     };
     let signed = token::sign(&claims, &keys);
     let (message, _) = signed.rsplit_once('.').context("a token has three parts")?;

@@ -2,6 +2,8 @@
 
 mod item;
 
+use std::collections::HashMap;
+
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
@@ -13,8 +15,8 @@ use aws_sdk_dynamodb::types::{
 
 use super::failure::{is_throttling, is_timeout};
 use super::{
-    DeleteDue, Deletion, DuePage, InsertRecord, Insertion, ListDue, LoadRecord, Loaded, MAX_RECORD_BYTES, PageStart,
-    RevokeRecord, Revoking, StorageError,
+    DeleteDue, Deletion, DuePage, InsertRecord, Insertion, ListDue, LoadRecord, Loaded, MAX_RECORD_BYTES, RevokeRecord,
+    Revoking, StorageError,
 };
 use crate::record::{SigilId, SigilRecord};
 use crate::timestamp::Timestamp;
@@ -52,9 +54,8 @@ impl InsertRecord for DynamoDbStore {
             Err(error) => match error.as_service_error() {
                 Some(PutItemError::ConditionalCheckFailedException(refused)) => {
                     let existing = refused.item().map_or(Loaded::Damaged, item::to_record);
-                    // The item is this very record: the SDK has sent the put before, and its response was lost. (An
-                    // identical request with the same key in the same second makes the same record, and looks the
-                    // same.)
+                    // The item is this very record: the SDK has sent the put before, and its response was lost. No other
+                    // request makes an equal record, because its token would have another id or nonce.
                     let own = matches!(&existing, Loaded::Record(existing) if existing == record);
                     Ok(if own { Insertion::Inserted } else { Insertion::Existing(existing) })
                 }
@@ -102,7 +103,15 @@ impl RevokeRecord for DynamoDbStore {
 }
 
 impl ListDue for DynamoDbStore {
-    async fn list_due(&self, shard: u8, now: Timestamp, from: Option<PageStart>) -> Result<DuePage, StorageError> {
+    /// The key with which the query's answer ended, as it came: the last entry may be one that cannot be parsed.
+    type PageStart = HashMap<String, AttributeValue>;
+
+    async fn list_due(
+        &self,
+        shard: u8,
+        now: Timestamp,
+        from: Option<Self::PageStart>,
+    ) -> Result<DuePage<Self::PageStart>, StorageError> {
         let query = self
             .client
             .query()
@@ -111,15 +120,14 @@ impl ListDue for DynamoDbStore {
             .key_condition_expression("gc_shard = :shard AND due <= :now")
             .expression_attribute_values(":shard", AttributeValue::S(shard.to_string()))
             .expression_attribute_values(":now", item::time(now))
-            .set_exclusive_start_key(from.map(|from| item::page_start(shard, from)))
+            .set_exclusive_start_key(from)
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         let output = query.send().await.map_err(storage_error)?;
         let read_capacity_units =
             output.consumed_capacity().and_then(|consumed| consumed.capacity_units()).unwrap_or_default();
         // An entry whose id cannot be parsed was not written by this project. It is left to DynamoDB's TTL.
         let ids = output.items().iter().filter_map(item::id_of).collect();
-        let next = output.last_evaluated_key().and_then(item::to_page_start);
-        Ok(DuePage { ids, next, read_capacity_units })
+        Ok(DuePage { ids, next: output.last_evaluated_key, read_capacity_units })
     }
 }
 

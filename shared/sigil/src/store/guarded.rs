@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::breaker::{Admission, Breaker, BreakerState, Outcome};
 use super::{
-    DeleteDue, Deletion, DuePage, InsertRecord, Insertion, ListDue, LoadRecord, Loaded, PageStart, RevokeRecord,
-    Revoking, StorageError,
+    DeleteDue, Deletion, DuePage, InsertRecord, Insertion, ListDue, LoadRecord, Loaded, RevokeRecord, Revoking,
+    StorageError,
 };
 use crate::record::{SigilId, SigilRecord};
 use crate::timestamp::Timestamp;
@@ -125,7 +125,14 @@ impl<S: RevokeRecord> RevokeRecord for Guarded<S> {
 }
 
 impl<S: ListDue> ListDue for Guarded<S> {
-    async fn list_due(&self, shard: u8, now: Timestamp, from: Option<PageStart>) -> Result<DuePage, StorageError> {
+    type PageStart = S::PageStart;
+
+    async fn list_due(
+        &self,
+        shard: u8,
+        now: Timestamp,
+        from: Option<Self::PageStart>,
+    ) -> Result<DuePage<Self::PageStart>, StorageError> {
         self.guard(self.store.list_due(shard, now, from)).await
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::{
-    DeleteDue, Deletion, DuePage, InsertRecord, Insertion, ListDue, LoadRecord, Loaded, PageStart, RevokeRecord,
-    Revoking, StorageError, gc_shard,
+    DeleteDue, Deletion, DuePage, InsertRecord, Insertion, ListDue, LoadRecord, Loaded, RevokeRecord, Revoking,
+    StorageError, gc_shard,
 };
 use crate::record::{SigilId, SigilRecord};
 use crate::timestamp::Timestamp;
@@ -28,11 +28,8 @@ impl MemoryStore {
 impl InsertRecord for MemoryStore {
     async fn insert(&self, record: &SigilRecord) -> Result<Insertion, StorageError> {
         let mut records = self.records();
-        if let Some(existing) = records.get(&record.id) {
-            return Ok(Insertion::Existing(Loaded::Record(existing.clone())));
-        }
-        records.insert(record.id, record.clone());
-        Ok(Insertion::Inserted)
+        let stored = records.entry(record.id).or_insert_with(|| record.clone());
+        Ok(if stored == record { Insertion::Inserted } else { Insertion::Existing(Loaded::Record(stored.clone())) })
     }
 }
 
@@ -56,18 +53,25 @@ impl RevokeRecord for MemoryStore {
 }
 
 impl ListDue for MemoryStore {
-    async fn list_due(&self, shard: u8, now: Timestamp, from: Option<PageStart>) -> Result<DuePage, StorageError> {
+    type PageStart = (Timestamp, SigilId);
+
+    async fn list_due(
+        &self,
+        shard: u8,
+        now: Timestamp,
+        from: Option<Self::PageStart>,
+    ) -> Result<DuePage<Self::PageStart>, StorageError> {
         let records = self.records();
         let mut due: Vec<_> = records
             .values()
             .filter(|record| gc_shard(record.id) == shard && record.due <= now)
             .map(|record| (record.due, record.id))
-            .filter(|entry| from.is_none_or(|from| *entry > (from.due, from.id)))
+            .filter(|entry| from.is_none_or(|from| *entry > from))
             .collect();
         due.sort_unstable();
         let more = due.len() > PAGE;
         due.truncate(PAGE);
-        let next = due.last().filter(|_| more).map(|(due, id)| PageStart { due: *due, id: *id });
+        let next = due.last().filter(|_| more).copied();
         Ok(DuePage { ids: due.into_iter().map(|(_, id)| id).collect(), next, read_capacity_units: 0.0 })
     }
 }

@@ -3,8 +3,8 @@
 use std::future::Future;
 
 use super::{
-    DeleteDue, Deletion, DuePage, InsertRecord, Insertion, ListDue, LoadRecord, Loaded, PageStart, RevokeRecord,
-    Revoking, StorageError, StorageOperation,
+    DeleteDue, Deletion, DuePage, InsertRecord, Insertion, ListDue, LoadRecord, Loaded, RevokeRecord, Revoking,
+    StorageError, StorageOperation,
 };
 use crate::metrics::StorageMetrics;
 use crate::record::{SigilId, SigilRecord};
@@ -54,7 +54,14 @@ impl<S: RevokeRecord> RevokeRecord for Observed<S> {
 }
 
 impl<S: ListDue> ListDue for Observed<S> {
-    async fn list_due(&self, shard: u8, now: Timestamp, from: Option<PageStart>) -> Result<DuePage, StorageError> {
+    type PageStart = S::PageStart;
+
+    async fn list_due(
+        &self,
+        shard: u8,
+        now: Timestamp,
+        from: Option<Self::PageStart>,
+    ) -> Result<DuePage<Self::PageStart>, StorageError> {
         self.observe(StorageOperation::Query, self.store.list_due(shard, now, from)).await
     }
 }

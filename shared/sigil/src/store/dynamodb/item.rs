@@ -18,7 +18,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use crate::canonical::CanonicalJson;
 use crate::digest::Digest;
 use crate::record::{SigilId, SigilRecord};
-use crate::store::{EXPIRY_AFTER_DUE_SECONDS, Loaded, PageStart, gc_shard};
+use crate::store::{EXPIRY_AFTER_DUE_SECONDS, Loaded, gc_shard};
 use crate::timestamp::Timestamp;
 
 pub(super) type Item = HashMap<String, AttributeValue>;
@@ -109,16 +109,6 @@ pub(super) fn revocation(revoked: &SigilRecord, read: &str) -> Item {
     .into_iter()
     .filter_map(|(name, value)| Some((name.to_owned(), value?)))
     .collect()
-}
-
-pub(super) fn page_start(in_shard: u8, start: PageStart) -> Item {
-    [(ID, id(start.id)), ("gc_shard", shard(in_shard)), ("due", time(start.due))]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into()
-}
-
-pub(super) fn to_page_start(item: &Item) -> Option<PageStart> {
-    Some(PageStart { due: timestamp(item, "due")?, id: id_of(item)? })
 }
 
 /// Returns the size of an item in bytes, by the rules of
