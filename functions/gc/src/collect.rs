@@ -36,10 +36,20 @@ pub(crate) struct Summary {
 pub(crate) enum CollectError {
     /// The sweep of the sigils failed.
     #[error("the sigils could not all be swept")]
-    Sweep(#[from] StorageError),
+    Sweep(#[source] StorageError),
     /// Compacting the metrics failed.
     #[error("the metrics could not all be compacted")]
-    Compact(#[from] CompactError),
+    Compact(#[source] CompactError),
+}
+
+impl CollectError {
+    fn reason(&self) -> ErrorReason {
+        match self {
+            Self::Sweep(error) => ErrorReason::of(error),
+            Self::Compact(error) if error.is_throttled() => ErrorReason::Throttled,
+            Self::Compact(_) => ErrorReason::Unavailable,
+        }
+    }
 }
 
 /// Error that Lambda reports. Its type shows alarms and retries which of the two steps failed.
@@ -49,13 +59,13 @@ impl From<CollectError> for Diagnostic {
             CollectError::Sweep(_) => "SweepFailed",
             CollectError::Compact(_) => "CompactFailed",
         };
-        tracing::error!(error = &error as &dyn std::error::Error, "a run failed");
         Self { error_type: error_type.to_owned(), error_message: error.to_string() }
     }
 }
 
 impl<S: ListDue + DeleteDue, T: CompactStats> Collector<S, T> {
-    /// Sweeps and compacts until everything is done or the deadline comes near.
+    /// Sweeps and compacts until everything is done or the deadline comes near. If both fail, both errors are logged and
+    /// counted, and that of the sweep is returned.
     pub(crate) async fn collect(&self, deadline: Instant) -> Result<Summary, CollectError> {
         let _timer = self.metrics.start();
         let now = Timestamp::now();
@@ -66,9 +76,74 @@ impl<S: ListDue + DeleteDue, T: CompactStats> Collector<S, T> {
         let summary = Summary { sigils, stats };
         tracing::info!(?summary, "a run ended");
 
-        swept.inspect_err(|error| self.errors.count(Operation::Gc, ErrorReason::of(error)))?;
-        compacted.inspect_err(|_| self.errors.count(Operation::Gc, ErrorReason::Unavailable))?;
+        let (swept, compacted) = (swept.map_err(CollectError::Sweep), compacted.map_err(CollectError::Compact));
+        for error in [swept.as_ref().err(), compacted.as_ref().err()].into_iter().flatten() {
+            self.errors.count(Operation::Gc, error.reason());
+            tracing::error!(error = error as &dyn std::error::Error, "a run failed");
+        }
+        swept?;
+        compacted?;
         self.metrics.succeeded(now);
         Ok(summary)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use harness::kit::dynamodb_local::DynamoDbLocal;
+    use harness::kit::fault_proxy::{Fault, FaultProxy, Options};
+    use prometheus::Registry;
+    use prometheus_dynamodb::aws_sdk_dynamodb::Client;
+    use prometheus_dynamodb::aws_sdk_dynamodb::config::retry::RetryConfig;
+    use prometheus_dynamodb::{DynamoDbStatsTable, TableSettings};
+    use sigil::store::DynamoDbStore;
+
+    /// Both tables: the proxy lets all calls to one table meet a fault.
+    const TABLE: &str = "table";
+
+    /// Makes a run in which every call meets this fault. Returns its result, and the counted errors by their reason.
+    async fn run_with(fault: Fault) -> (Result<Summary, CollectError>, Vec<(String, u64)>) {
+        // No call reaches the target.
+        let options = Options {
+            target: "http://127.0.0.1:9".to_owned(),
+            seed: 0,
+            signature_validity: Duration::from_secs(900),
+            blind_puts: false,
+        };
+        let proxy = FaultProxy::start(options, ()).await.unwrap();
+        proxy.set_outage(TABLE, Some(fault));
+        let client = DynamoDbLocal::client_of(&format!("http://{}", proxy.address()));
+        let client = Client::from_conf(client.config().to_builder().retry_config(RetryConfig::disabled()).build());
+        let registry = Registry::new();
+        let stats_table = DynamoDbStatsTable::new(client.clone(), TABLE);
+        let settings = TableSettings::builder(TABLE).build().unwrap();
+        let collector = Collector {
+            store: DynamoDbStore::new(client, TABLE),
+            compactor: Compactor::new(stats_table, settings, &registry).unwrap(),
+            metrics: GcMetrics::register(&registry).unwrap(),
+            errors: ErrorMetrics::register(&registry, &[Operation::Gc]).unwrap(),
+        };
+        let result = collector.collect(Instant::now() + Duration::from_secs(30)).await;
+
+        let families = registry.gather();
+        let errors = families.iter().find(|family| family.name() == "sigil_error_total").unwrap();
+        let counted = errors.get_metric().iter().filter_map(|metric| {
+            let reason = metric.get_label().iter().find(|label| label.name() == "reason")?.value().to_owned();
+            let count = metric.get_counter().get_value() as u64;
+            (count > 0).then_some((reason, count))
+        });
+        (result, counted.collect())
+    }
+
+    #[tokio::test]
+    async fn both_failures_of_a_run_are_counted_by_their_reason() {
+        for (fault, reason) in [(Fault::Throttle, "throttled"), (Fault::InternalError, "unavailable")] {
+            let (result, counted) = run_with(fault).await;
+            assert!(matches!(result, Err(CollectError::Sweep(_))), "{result:?}");
+            assert_eq!(counted, [(reason.to_owned(), 2)], "{fault:?}");
+        }
     }
 }

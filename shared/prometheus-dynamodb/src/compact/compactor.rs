@@ -7,7 +7,7 @@ use prometheus::Registry;
 use crate::compact::metrics::CompactMetrics;
 use crate::compact::{CompactReport, Fault, compact};
 use crate::settings::TableSettings;
-use crate::table::{CompactStats, DynamoDbStatsTable};
+use crate::table::{CompactStats, DynamoDbStatsTable, TableError};
 
 /// A compactor of the stats table. It adds the counts of environments that are gone to a sum for all of them, and deletes
 /// their items.
@@ -26,6 +26,13 @@ pub struct Compactor<T = DynamoDbStatsTable> {
 #[derive(Debug, thiserror::Error)]
 #[error("the stats table could not be compacted")]
 pub struct CompactError(#[source] Fault);
+
+impl CompactError {
+    /// Returns `true` if DynamoDB throttled a call: it works, and the next run goes on.
+    pub fn is_throttled(&self) -> bool {
+        matches!(self.0, Fault::Table(TableError::Throttled(_)))
+    }
+}
 
 impl<T: CompactStats> Compactor<T> {
     /// Makes a compactor of this table, and registers its metrics.
