@@ -21,12 +21,13 @@ const AWS_SECRET: &str = "plantedawssecretaccesskey";
 const AWS_SESSION: &str = "plantedawssessiontoken";
 
 /// Every level, by either of the two variables, and the levels of single libraries.
-const LEVELS: [(&str, &str); 8] = [
+const LEVELS: [(&str, &str); 9] = [
     ("AWS_LAMBDA_LOG_LEVEL", "TRACE"),
     ("AWS_LAMBDA_LOG_LEVEL", "DEBUG"),
     ("AWS_LAMBDA_LOG_LEVEL", "INFO"),
     ("AWS_LAMBDA_LOG_LEVEL", "WARN"),
     ("AWS_LAMBDA_LOG_LEVEL", "ERROR"),
+    ("AWS_LAMBDA_LOG_LEVEL", "FATAL"),
     ("RUST_LOG", "trace"),
     ("RUST_LOG", "info,lambda_runtime=trace,lambda_http=trace,aws_smithy_runtime=trace,hyper=trace"),
     ("RUST_LOG", ""),

@@ -32,8 +32,7 @@ const LIBRARIES: LevelFilter = LevelFilter::INFO;
 /// several functions may write to one log, so each line begins with its time and its function's name.
 pub(crate) fn init() {
     let variable = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
-    let directives = variable("AWS_LAMBDA_LOG_LEVEL").or_else(|| variable("RUST_LOG")).unwrap_or_default();
-    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).parse_lossy(directives);
+    let (filter, fault) = filter(variable("AWS_LAMBDA_LOG_LEVEL"), variable("RUST_LOG"));
     let subscriber = Registry::default().with(filter).with(filter_fn(is_harmless));
     let lines = fmt::layer().with_target(false).without_time();
     match variable("AWS_LAMBDA_LOG_FORMAT") {
@@ -46,6 +45,39 @@ pub(crate) fn init() {
             subscriber.with(lines.with_writer(move || Stamped { function: function.clone() })).init();
         }
     }
+    if let Some(fault) = fault {
+        lambda_http::tracing::warn!("{fault}");
+    }
+}
+
+/// Returns the filter for the values of `AWS_LAMBDA_LOG_LEVEL` and `RUST_LOG`. A value that is not valid gives INFO and a
+/// sentence about it.
+///
+/// A value of `AWS_LAMBDA_LOG_LEVEL` must be a level: [`EnvFilter`] would take any other word for a target, log all of
+/// that target, and log nothing else. `RUST_LOG` may be anything that [`EnvFilter`] takes.
+fn filter(lambda: Option<String>, rust: Option<String>) -> (EnvFilter, Option<String>) {
+    let builder = || EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
+    let parsed = match (lambda, rust) {
+        (Some(value), _) => match level(value.trim()) {
+            Some(level) => Ok(builder().parse_lossy(level.to_string())),
+            None => Err(format!(
+                "AWS_LAMBDA_LOG_LEVEL is {value:?}: TRACE, DEBUG, INFO, WARN, ERROR or FATAL is needed; INFO is used"
+            )),
+        },
+        (None, Some(value)) => {
+            builder().parse(&value).map_err(|error| format!("RUST_LOG is {value:?}: {error}; INFO is used"))
+        }
+        (None, None) => Ok(builder().parse_lossy("")),
+    };
+    match parsed {
+        Ok(filter) => (filter, None),
+        Err(fault) => (builder().parse_lossy(""), Some(fault)),
+    }
+}
+
+/// Returns the level that this word of Lambda names. FATAL is Lambda's alone.
+fn level(word: &str) -> Option<LevelFilter> {
+    if word.eq_ignore_ascii_case("FATAL") { Some(LevelFilter::ERROR) } else { word.parse().ok() }
 }
 
 fn is_harmless(event: &Metadata<'_>) -> bool {
@@ -81,6 +113,47 @@ impl Write for Stamped {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_level_of_lambda_is_a_level_here() {
+        for (value, level) in [
+            ("TRACE", LevelFilter::TRACE),
+            ("debug", LevelFilter::DEBUG),
+            ("INFO", LevelFilter::INFO),
+            ("WARN", LevelFilter::WARN),
+            ("ERROR", LevelFilter::ERROR),
+            ("FATAL", LevelFilter::ERROR),
+            ("Fatal", LevelFilter::ERROR),
+        ] {
+            let (filter, fault) = filter(Some(value.to_owned()), Some("sigil=trace".to_owned()));
+            assert_eq!((filter.to_string(), fault), (level.to_string(), None), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_level_that_is_none_is_told_and_info_is_logged() {
+        for (lambda, rust, name) in [
+            (Some("LOUD"), None, "AWS_LAMBDA_LOG_LEVEL"),
+            (Some("sigil=debug"), None, "AWS_LAMBDA_LOG_LEVEL"),
+            (Some("LOUD"), Some("debug"), "AWS_LAMBDA_LOG_LEVEL"),
+            (None, Some("info,sigil=loud"), "RUST_LOG"),
+        ] {
+            let (filter, fault) = filter(lambda.map(str::to_owned), rust.map(str::to_owned));
+            assert_eq!(filter.to_string(), "info", "{lambda:?} {rust:?}");
+            let fault = fault.unwrap_or_else(|| panic!("{lambda:?} {rust:?}"));
+            let value = format!("{name} is {:?}: ", lambda.or(rust).unwrap());
+            assert!(fault.starts_with(&value), "{fault}");
+        }
+    }
+
+    #[test]
+    fn rust_log_may_name_targets() {
+        let of = |rust: Option<&str>| filter(None, rust.map(str::to_owned));
+        assert_eq!((of(None).0.to_string(), of(None).1), ("info".to_owned(), None));
+        let (filter, fault) = of(Some("warn,sigil=trace"));
+        assert_eq!((filter.to_string(), fault), ("sigil=trace,warn".to_owned(), None));
+        assert_eq!(of(Some("sigil")).1, None, "a target without a level is valid");
+    }
 
     #[test]
     fn only_crates_of_this_project_are_not_capped() {
