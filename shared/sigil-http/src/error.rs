@@ -180,3 +180,19 @@ pub fn canonical_faults(name: &str, error: CanonicalError) -> Faults {
     }
     noted
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sigil::canonical::CanonicalJson;
+
+    #[test]
+    fn a_response_names_every_fault_that_a_document_names() {
+        let Err(error) = CanonicalJson::from_json(&format!("[{}0]", "1e400,".repeat(100))) else {
+            panic!("it has faults")
+        };
+        let CanonicalError::NotIJson { faults, more } = error.clone() else { panic!("it is JSON: {error}") };
+        let told = canonical_faults("data", error);
+        assert_eq!((told.named().len(), told.more()), (faults.len(), more));
+    }
+}

@@ -14,8 +14,9 @@ use serde_json::value::RawValue;
 /// Maximum depth to which arrays and objects may be nested.
 pub const MAX_DEPTH: usize = 64;
 
-/// Maximum number of faults of a document that are named. Further faults are only counted.
-const MAX_FAULTS: usize = 20;
+/// Maximum number of faults of a document that are named. Further faults are only counted. A response names as many; a
+/// test of `sigil-http`, which knows both limits, compares them.
+const MAX_FAULTS: usize = 16;
 
 /// Length of a path to a fault after which no further name is appended, in bytes. Also the largest number of characters
 /// that is shown of one name, since names can have any length.
@@ -68,13 +69,19 @@ pub enum CanonicalError {
     #[error("it is not JSON: {0}")]
     Syntax(Position),
     /// It is JSON but not I-JSON.
-    #[error("it is not I-JSON (RFC 7493): {}; and {more} more", faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    #[error("it is not I-JSON (RFC 7493): {}", sentence(faults, *more))]
     NotIJson {
         /// The first faults.
         faults: Vec<CanonicalFault>,
         /// The number of further faults.
         more: usize,
     },
+}
+
+fn sentence(faults: &[CanonicalFault], more: usize) -> String {
+    let named = faults.iter().map(ToString::to_string);
+    let others = (more > 0).then(|| format!("and {more} more"));
+    named.chain(others).collect::<Vec<_>>().join("; ")
 }
 
 /// Position at which a text stops being JSON.
@@ -273,6 +280,15 @@ mod tests {
         };
         assert_eq!((faults.len(), more), (MAX_FAULTS, 50_000 - MAX_FAULTS));
         assert!(faults.iter().all(|fault| fault.pointer.chars().count() <= 2 * (MAX_POINTER_CHARACTERS + 1)));
+    }
+
+    #[test]
+    fn faults_beyond_the_named_ones_are_told_only_if_there_are_any() {
+        let told = |text: &str| CanonicalJson::from_json(text).unwrap_err().to_string();
+        let one = r#"it is not I-JSON (RFC 7493): "/0": a string holds a lone surrogate"#;
+        assert_eq!(told(r#"["\ud800"]"#), one);
+        let many = told(&format!("[{}0]", "1e400,".repeat(MAX_FAULTS + 3)));
+        assert!(many.ends_with("; and 3 more"), "{many}");
     }
 
     #[test]
