@@ -194,13 +194,17 @@ impl HttpRequest {
         &self.caller
     }
 
-    /// Returns the body as text. Refuses a body of more than `limit` bytes; one in base64 without padding may exceed
-    /// `limit` by two bytes. API Gateway encodes a body in base64 if it does not know the body to be text.
+    /// Returns the body as text. Refuses a body of more than `limit` bytes. API Gateway encodes a body in base64 if it
+    /// does not know the body to be text.
     pub fn text(&self, limit: usize) -> Result<Cow<'_, str>, NoText> {
-        // The length is checked before decoding: three bytes are four letters.
-        let bytes = if self.is_base64 { self.body.len() / 4 * 3 } else { self.body.len() };
-        // Padding stands for up to two bytes that do not exist.
-        if bytes.saturating_sub(2 * usize::from(self.is_base64)) > limit {
+        // The length is checked before decoding: four letters are three bytes, and padding stands for none.
+        let bytes = if self.is_base64 {
+            let letters = self.body.strip_suffix("==").or(self.body.strip_suffix('=')).unwrap_or(&self.body);
+            letters.len() * 3 / 4
+        } else {
+            self.body.len()
+        };
+        if bytes > limit {
             return Err(NoText::TooLong { limit });
         }
         if !self.is_base64 {
@@ -318,6 +322,12 @@ mod tests {
         assert_eq!(text("{}", false, 1), Err(NoText::TooLong { limit: 1 }));
         assert_eq!(text("e30=", true, 2), Ok("{}".to_owned()));
         assert_eq!(text("MTIzNDU2", true, 3), Err(NoText::TooLong { limit: 3 }));
+        for (body, length) in [("", 0), ("MQ==", 1), ("MTI=", 2), ("MTIz", 3), ("MTIzNA==", 4)] {
+            assert_eq!(text(body, true, length).map(|text| text.len()), Ok(length), "{body}");
+            if let Some(limit) = length.checked_sub(1) {
+                assert_eq!(text(body, true, limit), Err(NoText::TooLong { limit }), "{body}");
+            }
+        }
         for refused in ["e30", "e3\n0=", "=", "ü"] {
             assert_eq!(text(refused, true, 100), Err(NoText::NotBase64), "{refused}");
         }
