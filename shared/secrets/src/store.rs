@@ -57,7 +57,7 @@ fn reason(error: &SdkError<GetSecretValueError, HttpResponse>) -> String {
         SdkError::TimeoutError(_) => "Secrets Manager did not answer in time".to_owned(),
         // These errors come from before the request was sent or from the connection, so they contain nothing of an
         // answer.
-        SdkError::ConstructionFailure(_) => format!("it could not be asked for: {}", DisplayErrorContext(error)),
+        SdkError::ConstructionFailure(_) => format!("the request could not be made: {}", DisplayErrorContext(error)),
         SdkError::DispatchFailure(failure) => {
             let cause = failure.as_connector_error().map(|cause| DisplayErrorContext(cause).to_string());
             format!("Secrets Manager could not be reached: {}", cause.unwrap_or_default())
@@ -71,7 +71,7 @@ fn reason(error: &SdkError<GetSecretValueError, HttpResponse>) -> String {
         }
         other => {
             let status = other.raw_response().map_or(0, |response| response.status().as_u16());
-            format!("Secrets Manager gave an answer with status {status} that is none")
+            format!("Secrets Manager gave an invalid answer with status {status}")
         }
     }
 }

@@ -52,7 +52,7 @@ pub enum ApiError {
         limit: usize,
     },
     /// Members of the request are missing, unknown or not valid.
-    #[error("the request is invalid: faults lists what is wrong with it")]
+    #[error("the request is invalid; see `faults`")]
     Invalid(Faults),
     /// There is no such sigil.
     #[error("there is no sigil with this id")]

@@ -58,10 +58,10 @@ pub struct SigningKeys {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadSignature {
     /// The signature names a key that is not in the key set.
-    #[error("the signature names a key that is not known")]
+    #[error("the signature names an unknown key")]
     UnknownKey,
     /// The signature was not made by the key that it names, or there is none.
-    #[error("there is no valid signature")]
+    #[error("the signature is missing or not valid")]
     Invalid,
 }
 
@@ -77,7 +77,7 @@ pub enum KeysError {
         column: usize,
     },
     /// The key set has neither `keys` nor `seed`, or both.
-    #[error("{FORMATS}, and not both or neither")]
+    #[error("{FORMATS}; exactly one of `keys` and `seed` is allowed")]
     NotOneFormat,
     /// The key set is empty.
     #[error("at least one key is needed")]

@@ -164,11 +164,16 @@ pub enum StorageError {
     #[error("the store was not asked")]
     NotSent(#[source] Box<dyn Error + Send + Sync>),
     /// The store failed several times in a row, so the call was not made.
-    #[error("the store has failed repeatedly and is not asked for another {} s", retry_after.as_secs_f32())]
+    #[error("calls to the store are suspended for {} s after repeated failures", whole_seconds(*retry_after))]
     CircuitOpen {
-        /// Time until a call may be made again.
+        /// Time until a call may be made again. Zero while a call under way shows whether the store works again.
         retry_after: Duration,
     },
+}
+
+/// Returns the time in whole seconds, and at least one, as clients are told it in `Retry-After`.
+fn whole_seconds(time: Duration) -> u128 {
+    time.as_millis().div_ceil(1000).max(1)
 }
 
 /// Kinds of calls to the store, as the values of the label `operation`.
@@ -203,4 +208,18 @@ impl StorageOperation {
 pub(crate) fn gc_shard(id: SigilId) -> u8 {
     // The last byte is random in both UUID versions; the version and variant bits are in earlier bytes.
     id.as_bytes()[15] % GC_SHARDS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_open_breaker_tells_whole_seconds_as_retry_after_does() {
+        for (milliseconds, seconds) in [(0, 1), (1, 1), (1000, 1), (4001, 5)] {
+            let error = StorageError::CircuitOpen { retry_after: Duration::from_millis(milliseconds) };
+            let expected = format!("calls to the store are suspended for {seconds} s after repeated failures");
+            assert_eq!(error.to_string(), expected);
+        }
+    }
 }

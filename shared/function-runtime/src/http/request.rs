@@ -67,7 +67,7 @@ pub enum NoText {
         limit: usize,
     },
     /// The event says that the body is base64, but it is not.
-    #[error("it is not base64, as the event says that it is")]
+    #[error("it is not valid base64, although isBase64Encoded is true")]
     NotBase64,
     /// The body is not UTF-8.
     #[error("it is not UTF-8")]

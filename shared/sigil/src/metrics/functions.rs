@@ -121,7 +121,7 @@ impl GcMetrics {
         let duration = histogram("sigil_gc_duration_seconds", "Time that a gc run took.", &GC_BUCKETS);
         let last_success = Gauge::new(LAST_SUCCESS, "When a gc run last succeeded, in seconds since the epoch.");
         let this = Self {
-            runs: registered(registry, IntCounter::new("sigil_gc_total", "Runs of gc, whatever came of them."))?,
+            runs: registered(registry, IntCounter::new("sigil_gc_total", "Runs of gc, successful or not."))?,
             deleted: registered(registry, IntCounterVec::new(deleted, &["reason"]))?,
             duration: registered(registry, duration)?,
             last_success: registered(registry, last_success)?,
