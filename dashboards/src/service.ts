@@ -221,7 +221,7 @@ const gc: Row = {
   panels: [
     [8, stacked({
       title: "Records deleted",
-      description: "Records that gc deleted after their retention within the last hour, at each moment, by why they were due.",
+      description: "Records that gc deleted after their retention within the last hour, at each moment, by reason.",
       runbook: "sigilgcoverdue",
       unit: "short",
       queries: [curve(`sum by (reason) (${risenInAnHour("sigil_gc_deleted_total")})`, "{{reason}}")],
