@@ -89,7 +89,7 @@ fn the_seeds_are_answered_as_they_are() -> Result<()> {
         functions.event(&RawValue::from_string(seed)?);
     }
     for token in seeds("tokens")? {
-        assert_eq!(token, functions.valid_token());
+        functions.token(&token);
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Runs the HTTP functions on stores in memory, builds requests for them, and checks every response. The fuzzer and the
 //! seeded test in `tests/e2e/hostile_requests.rs` share this code.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use encode::handler::Encode;
@@ -17,9 +18,9 @@ use sigil::canonical::CanonicalJson;
 use sigil::encode::{EncodeRequest, Encoder, Lifetimes};
 use sigil::keys::SigningKeys;
 use sigil::metrics::{EncodeMetrics, ErrorMetrics, VerifyMetrics};
-use sigil::record::{Caller, IdempotencyKey};
+use sigil::record::{Caller, IdempotencyKey, SigilRecord};
 use sigil::revoke::Revoker;
-use sigil::store::MemoryStore;
+use sigil::store::{InsertRecord, MemoryStore};
 use sigil::timestamp::Timestamp;
 use sigil::verify::Verifier;
 use tokio::runtime::Runtime;
@@ -34,6 +35,13 @@ const MAX_TIME: Duration = Duration::from_secs(10);
 /// Number of events after which everything is created anew, so that the stores stay small.
 const EVENTS: usize = 1000;
 
+/// A token that was signed for the sigil, but is not the one in its record: each request with the sigil's idempotency key
+/// would have had another one.
+const OTHER_TOKEN: &str = include_str!("seeds/tokens/signed");
+
+/// Record of the sigil with which all functions begin. Its token has a random number, so it is made once.
+static RECORD: OnceLock<SigilRecord> = OnceLock::new();
+
 const SIGILS: &str = "/api/consciousness/sigils";
 
 /// The functions.
@@ -47,7 +55,7 @@ pub(super) struct Functions {
 }
 
 impl Functions {
-    /// Creates the functions and one sigil, which is always the same.
+    /// Creates the functions and one sigil, which is the same for all of this process.
     pub(super) fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let keys = SigningKeys::parse(&json!({ "seed": "s".repeat(32) }).to_string()).unwrap();
@@ -57,14 +65,20 @@ impl Functions {
         let store = MemoryStore::default();
         let registry = Registry::new();
         let encoder = Encoder::new(store.clone(), keys.clone(), lifetimes);
-        let request = EncodeRequest {
-            data: CanonicalJson::from_json(r#"{"a":1}"#).unwrap(),
-            metadata: None,
-            ttl_seconds: None,
-            idempotency_key: IdempotencyKey::parse(Caller::anonymous(), "seed"),
-        };
-        let made_at = Timestamp::from_seconds(1_750_000_000).unwrap();
-        let token = runtime.block_on(encoder.encode(request, made_at)).unwrap().record.token;
+        let record = RECORD.get_or_init(|| {
+            let request = EncodeRequest {
+                data: CanonicalJson::from_json(r#"{"a":1}"#).unwrap(),
+                metadata: None,
+                ttl_seconds: None,
+                idempotency_key: IdempotencyKey::parse(Caller::anonymous(), "seed"),
+            };
+            let made_at = Timestamp::from_seconds(1_750_000_000).unwrap();
+            runtime
+                .block_on(Encoder::new(MemoryStore::default(), keys.clone(), lifetimes).encode(request, made_at))
+                .unwrap()
+                .record
+        });
+        runtime.block_on(store.insert(record)).unwrap();
         let tokens = Secret::fixed(Tokens { current: Token::parse("0123456789abcdef").ok(), previous: None });
         Self {
             encode: Encode::new(
@@ -83,7 +97,7 @@ impl Functions {
                 TableSettings::builder("stats").build().unwrap(),
                 Access::new(Some(tokens), None),
             ),
-            token,
+            token: record.token.clone(),
             runtime,
             left: EVENTS,
         }
@@ -102,7 +116,7 @@ impl Functions {
         assert!(started.elapsed() < MAX_TIME, "{:?}", started.elapsed());
     }
 
-    /// Verifies the token, and checks that only the token of the one sigil is valid.
+    /// Verifies the token, and checks that only the token in the sigil's record is valid.
     pub(super) fn token(&mut self, token: &str) {
         self.left -= 1;
         if self.left == 0 {
@@ -113,7 +127,11 @@ impl Functions {
         check(&answer);
         let Body::Text(text) = answer.body() else { panic!("an answer is a text") };
         let answer: Value = serde_json::from_str(text).unwrap();
-        let expected = if token == self.token { "valid" } else { "bad_signature" };
+        let expected = match token {
+            _ if token == self.token => "valid",
+            OTHER_TOKEN => "tampered",
+            _ => "bad_signature",
+        };
         assert_eq!(answer["verdict"], expected, "{token}");
     }
 

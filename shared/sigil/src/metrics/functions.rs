@@ -118,7 +118,8 @@ pub struct GcMetrics {
 impl GcMetrics {
     /// Registers the metrics.
     pub fn register(registry: &Registry) -> Result<Self, Error> {
-        let deleted = Opts::new("sigil_gc_deleted_total", "Records that gc deleted, by the reason for which they were due.");
+        let deleted =
+            Opts::new("sigil_gc_deleted_total", "Records that gc deleted, by the reason for which they were due.");
         let duration = histogram("sigil_gc_duration_seconds", "Time that a gc run took.", &GC_BUCKETS);
         let last_success = Gauge::new(LAST_SUCCESS, "When a gc run last succeeded, in seconds since the epoch.");
         let this = Self {
