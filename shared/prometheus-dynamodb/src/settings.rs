@@ -147,7 +147,8 @@ impl WriterSettingsBuilder {
         self
     }
 
-    /// Publishes at most this many series, 1 to 20,000. Series beyond that are left out and counted.
+    /// Publishes at most this many series, 1 to 20,000, the environment's own forty or so among them. Series beyond that are
+    /// left out and counted.
     pub fn max_series(mut self, max_series: u32) -> Self {
         self.settings.max_series = max_series;
         self

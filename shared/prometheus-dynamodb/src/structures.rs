@@ -8,7 +8,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use crate::families::Families;
 use crate::table::item::{Snapshot, StructureId, WriterId};
 use crate::table::wire::{self, DecodeError, NamedStructure};
-use crate::table::{ReadStructures, TableError};
+use crate::table::{ReadStructures, TableError, UnreadableItem};
 
 /// Maximum number of structures that are read at once.
 const READS_AT_ONCE: usize = 16;
@@ -43,6 +43,9 @@ pub enum StructureError {
     /// The structure cannot be decoded.
     #[error("the structure cannot be decoded")]
     Damaged(#[from] DecodeError),
+    /// The structure's item cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] UnreadableItem),
 }
 
 impl Structures {
@@ -75,7 +78,12 @@ impl Structures {
         if let Some(known) = self.kept().find(id) {
             return Ok(Ok(known));
         }
-        let Some(item) = table.structure(shard, id).await? else { return Ok(Err(StructureError::Missing)) };
+        let item = match table.structure(shard, id).await {
+            Ok(Some(item)) => item,
+            Ok(None) => return Ok(Err(StructureError::Missing)),
+            Err(TableError::Unreadable(item)) => return Ok(Err(StructureError::Unreadable(item))),
+            Err(error) => return Err(error),
+        };
         let structure = NamedStructure::decode(id, &item.families).map_err(StructureError::Damaged);
         if let Ok(structure) = &structure {
             self.kept().keep(structure.clone());

@@ -191,7 +191,7 @@ pub trait CompactStats: ReadStats {
 
     /// Returns all stored parts of the shard's bases, named or not, without their content.
     #[doc(hidden)]
-    fn parts(&self, shard: u32) -> impl Future<Output = Result<Vec<StoredPart>, TableError>> + Send;
+    fn parts(&self, shard: u32) -> impl Future<Output = Result<Listed<StoredPart>, TableError>> + Send;
 
     /// Puts a part, on condition that it is not stored.
     #[doc(hidden)]
@@ -208,7 +208,7 @@ pub trait CompactStats: ReadStats {
 
     /// Returns all stored structures of the shard, named or not, without their content.
     #[doc(hidden)]
-    fn structures(&self, shard: u32) -> impl Future<Output = Result<Vec<StoredStructure>, TableError>> + Send;
+    fn structures(&self, shard: u32) -> impl Future<Output = Result<Listed<StoredStructure>, TableError>> + Send;
 
     /// Deletes the structure, on condition that it was last renewed at `renewed_at_ms`.
     #[doc(hidden)]
@@ -261,6 +261,9 @@ impl TableError {
         }
     }
 }
+
+/// The items that a query found, some of which may be unreadable.
+pub type Listed<I> = Vec<Result<I, UnreadableItem>>;
 
 /// An item with an attribute that is missing or of the wrong type.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]

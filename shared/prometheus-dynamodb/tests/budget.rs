@@ -97,6 +97,20 @@ async fn a_closed_loop_keeps_95_percent_of_its_requests_and_catches_up() {
     }
 }
 
+/// Lambda thaws an environment for SIGTERM, and what it was publishing when it was frozen hangs.
+#[tokio::test(start_paused = true)]
+async fn the_last_publish_does_not_wait_for_one_that_hangs() {
+    let table = TroubledTable { trouble: Arc::new(Mutex::new(Trouble::Hangs)), ..Default::default() };
+    let mut environment = Environment::new(table.clone(), 1, 10);
+    let publisher = environment.publisher.clone();
+    let request = tokio::spawn(async move { environment.requests(1).await });
+    sleep(SECOND / 10).await;
+    *table.trouble.lock().unwrap() = Trouble::None;
+    publisher.close().await;
+    assert_eq!(value(&page(&table.table).await, "requests_total", &[]), 1.0);
+    request.await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn of_64_requests_at_once_one_publishes_and_the_others_do_not_wait() {
     let table = TroubledTable { trouble: Arc::new(Mutex::new(Trouble::Hangs)), ..Default::default() };

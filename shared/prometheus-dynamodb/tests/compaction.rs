@@ -4,16 +4,19 @@ mod support;
 
 use std::time::{Duration, Instant};
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 use prometheus_dynamodb::internals::compact;
 use prometheus_dynamodb::internals::families::Families;
 use prometheus_dynamodb::internals::item::{MAX_ENCODED_BYTES, Snapshot, WriterId};
 use prometheus_dynamodb::internals::protocol::condition::PutCondition;
 use prometheus_dynamodb::internals::protocol::writer::PutOutcome;
-use prometheus_dynamodb::internals::table::{CompactStats, PublishStats, ReadStats};
+use prometheus_dynamodb::internals::table::{CompactStats, PublishStats, ReadStats, ReadStructures};
 use prometheus_dynamodb::internals::wire;
-use prometheus_dynamodb::{CompactReport, MemoryStatsTable, TableSettings};
-use support::dynamodb_local::DynamoDbLocal;
+use prometheus_dynamodb::{
+    CompactReport, Compactor, MemoryStatsTable, Publisher, Sources, TableSettings, WriterSettings,
+};
+use support::dynamodb_local::{DynamoDbLocal, TABLE};
 use support::{Environment, page, settings, value};
 
 /// Returns settings under which a silent writer is idle at once and a grace is over at once.
@@ -204,7 +207,7 @@ async fn a_base_that_outgrows_an_item_stands_in_parts<T: PublishStats + CompactS
     }
     assert_eq!(table.snapshots(0).await.unwrap(), []);
     let named = table.base(0).await.unwrap().unwrap().parts;
-    let mut stored: Vec<_> = table.parts(0).await.unwrap().into_iter().map(|part| part.id).collect();
+    let mut stored: Vec<_> = table.parts(0).await.unwrap().into_iter().map(|part| part.unwrap().id).collect();
     assert_eq!(stored.len(), named.len());
     stored.retain(|id| !named.contains(id));
     assert_eq!(stored, []);
@@ -269,6 +272,51 @@ async fn a_series_that_no_base_could_hold_leaves_only_its_own_writer_unfolded() 
         2.0 * f64::from(WRITERS + 1),
         "it counts all the same"
     );
+
+    // How many are left unfolded stays on the page although the environment that found it has ended.
+    let registry = Registry::new();
+    let compactor = Compactor::new(table.clone(), impatient(), &registry).unwrap();
+    let writer = WriterSettings::builder("stats", "gc", "1").build().unwrap();
+    let publisher = Publisher::new(table.clone(), Sources::new(registry), writer, Instant::now()).unwrap();
+    compactor.run(support::deadline()).await.1.unwrap();
+    publisher.publish().await.unwrap();
+    publisher.close().await;
+    assert_eq!(value(&page(&table).await, "prometheus_dynamodb_writers", &[("state", "closed")]), 1.0);
+    assert_eq!(value(&page(&table).await, "prometheus_dynamodb_base_full_writers", &[]), 1.0);
+}
+
+/// Shows that a listed item that cannot be read, such as one that was restored in part, keeps nothing else from being folded,
+/// and that a structure without its time is mended by the environment that uses it.
+#[tokio::test]
+async fn in_dynamodb_an_unreadable_item_is_left_alone_and_a_structure_is_mended() {
+    let dynamodb = DynamoDbLocal::start().await;
+    let (table, client) = (dynamodb.table(), dynamodb.client());
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    let mut environment = Environment::new(table.clone(), 1, 10);
+    environment.requests(1).await;
+    // The structure is what the environment publishes, so it is known only now.
+    let families = wire::decode(&table.snapshots(0).await.unwrap().remove(0).unwrap().families).unwrap();
+    let (structure, _) = wire::NamedStructure::of(&families).unwrap();
+    let unreadable = [format!("structure#{}", structure.id()), format!("part#{}", WriterId::random())];
+    for sort_key in &unreadable {
+        let put = client.put_item().table_name(TABLE).item("pk", text("shard#0")).item("sk", text(sort_key));
+        put.send().await.unwrap();
+    }
+    let mut gone = Environment::new(table.clone(), 1, 10);
+    gone.requests(2).await;
+    until_published(&table, 3.0).await;
+    end(&table, &[gone]).await;
+    let report = run(&table, &settings()).await;
+    assert_eq!((report.folded, report.unreadable), (1, 2), "{report:?}");
+
+    let deadline = support::deadline();
+    let mut requests = 1;
+    while table.structure(0, structure.id()).await.is_err() {
+        assert!(Instant::now() < deadline, "the structure is not mended");
+        environment.requests(1).await;
+        requests += 1;
+    }
+    until_published(&table, f64::from(requests + 2)).await;
 }
 
 #[tokio::test]

@@ -122,7 +122,7 @@ async fn what_a_run_left_behind_that_crashed_is_overtaken_and_deleted() {
     run(&table, &settings()).await;
     let root = Base { version: 1, folded: Default::default(), families, parts: vec![left.id()] };
     assert!(!table.put_base(0, &root).await.unwrap(), "the delayed root comes too late");
-    assert_eq!(table.parts(0).await.unwrap()[0].unnamed_at_ms, Some(NOON_MS));
+    assert_eq!(table.parts(0).await.unwrap()[0].as_ref().unwrap().unnamed_at_ms, Some(NOON_MS));
     table.set_time(NOON_MS + 35 * MINUTE_MS);
     run(&table, &settings()).await;
     assert_eq!(table.parts(0).await.unwrap().len(), 1, "the grace is not over");

@@ -121,7 +121,7 @@ async fn written() -> String {
     table.set_time(now_ms);
 
     let mut structures = Vec::new();
-    for stored in table.structures(0).await.unwrap() {
+    for stored in table.structures(0).await.unwrap().into_iter().map(Result::unwrap) {
         let structure = table.structure(0, stored.id).await.unwrap().unwrap();
         let Encoded { format, bytes } = structure.families;
         structures.push(json!({

@@ -79,7 +79,7 @@ async fn the_page_is_the_same_in_both_formats() {
     }
     let inline = MemoryStatsTable::default();
     inline.set_time(NOON_MS);
-    let structures: Vec<_> = table.structures(0).await.unwrap();
+    let structures: Vec<_> = table.structures(0).await.unwrap().into_iter().map(Result::unwrap).collect();
     for snapshot in snapshots(&table).await {
         assert_eq!(snapshot.families.format, 2);
         let id = wire::structure_of(&snapshot.families).unwrap().unwrap();
@@ -153,7 +153,7 @@ async fn a_structure_that_is_missing_or_damaged_fails_the_scrape_until_a_writer_
     let table = table();
     let mut environment = Environment::new(table.clone(), 1, 10);
     requests(&mut environment, STABLE).await;
-    let stored = table.structures(0).await.unwrap().remove(0);
+    let stored = table.structures(0).await.unwrap().remove(0).unwrap();
     let good = table.structure(0, stored.id).await.unwrap().unwrap();
 
     assert!(table.delete_structure(0, stored.id, stored.renewed_at_ms).await.unwrap());

@@ -143,7 +143,7 @@ async fn replaces_bases_and_parts<T: CompactStats>(table: &T) {
     assert!(!table.put_part(SHARD, &part).await.unwrap());
     assert_eq!(table.part(SHARD, part.id()).await.unwrap(), Some(part.clone()));
     assert_eq!(table.part(SHARD + 1, part.id()).await.unwrap(), None);
-    let listed = |unnamed_at_ms| [StoredPart { id: part.id(), version: 2, unnamed_at_ms }];
+    let listed = |unnamed_at_ms| [Ok(StoredPart { id: part.id(), version: 2, unnamed_at_ms })];
     assert_eq!(table.parts(SHARD).await.unwrap(), listed(None));
     assert!(!table.delete_part(SHARD, part.id()).await.unwrap());
     assert!(table.note_unnamed(SHARD, part.id(), 3).await.unwrap());
@@ -167,7 +167,7 @@ async fn keeps_structures<T: PublishStats + CompactStats>(table: &T) {
     }
     table.put_structure(SHARD, id(2), &item(5)).await.unwrap();
     assert_eq!(table.structure(SHARD + 1, id(1)).await.unwrap(), None);
-    let listed = [(1, 2), (2, 5)].map(|(byte, renewed_at_ms)| StoredStructure { id: id(byte), renewed_at_ms });
+    let listed = [(1, 2), (2, 5)].map(|(byte, renewed_at_ms)| Ok(StoredStructure { id: id(byte), renewed_at_ms }));
     assert_eq!(table.structures(SHARD).await.unwrap(), listed);
     // Structures are not among the snapshots, and a structure that was renewed is not deleted.
     assert_eq!(table.snapshots(SHARD).await.unwrap(), []);

@@ -16,7 +16,7 @@ use crate::protocol::reading::{WriterLife, count};
 use crate::protocol::structure::is_to_be_deleted;
 use crate::structures::{Named, decode};
 use crate::table::item::{Folded, PartId, Snapshot, StoredPart, StoredStructure, StructureId, WriterId};
-use crate::table::{CompactStats, TableError, wire};
+use crate::table::{CompactStats, Listed, TableError, wire};
 
 /// Maximum number of conditional writes that are under way at once.
 const WRITES_AT_ONCE: usize = 16;
@@ -63,7 +63,9 @@ impl<T: CompactStats> Run<'_, T> {
         let base = base.map_err(|source| Fault::Base { shard, source })?.unwrap_or_default();
         let mut progress = Progress { version, base, parts, families: Families::new(), writers: Vec::new() };
         let stored_parts = self.table.parts(shard).await?;
+        let stored_parts = self.readable(stored_parts);
         let stored_structures = self.table.structures(shard).await?;
+        let stored_structures = self.readable(stored_structures);
         let read_from_ms = self.table.answered_at_ms();
         let mut named = NamedIds::default();
 
@@ -125,6 +127,11 @@ impl<T: CompactStats> Run<'_, T> {
         Ok(())
     }
 
+    /// Returns the items that can be read, and leaves the others alone.
+    fn readable<I>(&mut self, items: Listed<I>) -> Vec<I> {
+        items.into_iter().filter_map(|item| item.inspect_err(|error| self.leave_alone(error)).ok()).collect()
+    }
+
     /// Seals the snapshots that are due, and marks them in `snapshots` as sealed.
     async fn seal(&mut self, snapshots: &mut [Snapshot]) -> Result<(), TableError> {
         let (table, idle) = (self.table, self.settings.writer_idle);
@@ -178,14 +185,13 @@ impl<T: CompactStats> Run<'_, T> {
     /// Adds up the content of the snapshots that are sealed and not folded, for the next commit.
     fn add(&mut self, snapshots: Vec<Snapshot>, structures: &Named, progress: &mut Progress) {
         for snapshot in snapshots {
-            let shard = snapshot.shard;
             if !is_to_be_folded(&snapshot, &progress.base.folded) {
                 continue;
             }
             match decode(&snapshot, structures) {
                 Ok(families) if !can_be_folded(&families) => {
-                    let writer = tracing::field::display(snapshot.writer);
-                    tracing::warn!(shard, writer, "a series can outgrow an item, so its writer stays unfolded");
+                    let Snapshot { shard, writer, .. } = snapshot;
+                    tracing::warn!(shard, %writer, "a series can outgrow an item, so its writer stays unfolded");
                     self.report.base_full += 1;
                 }
                 Ok(families) => {

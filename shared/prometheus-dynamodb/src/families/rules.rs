@@ -50,10 +50,15 @@ pub fn check_names(key: &FamilyKey) -> Result<(), FamilyFault> {
     Ok(())
 }
 
-/// Returns whether `number` may be part of a counter's or histogram's sum. A number that is not finite would make the
-/// sum over all environments useless for ever, and so would numbers whose sum is not finite.
+/// Returns whether an environment may count `number` in a counter or a histogram's sum. A number that is not finite would
+/// make the sum over all environments useless for ever, and so would numbers whose sum is not finite.
 pub fn is_summable(number: f64) -> bool {
     number.abs() <= 1e300
+}
+
+/// Returns whether a stored `number` may be part of a sum: what a million environments may count, added up.
+pub fn is_part_of_sum(number: f64) -> bool {
+    number.abs() <= 1e306
 }
 
 /// Returns the families without labels whose value is empty.
@@ -73,12 +78,14 @@ pub fn without_empty_labels(key: FamilyKey, family: Family) -> Families {
     for (label_values, one) in family.series {
         let (label_names, label_values) =
             key.label_names.iter().cloned().zip(label_values).filter(|(_, value)| !value.is_empty()).unzip();
+        // The names of the labels that are left tell the same values apart, so no two series become one.
         let key = FamilyKey { label_names, ..key.clone() };
-        let series = BTreeMap::from([(label_values, one)]);
-        merge(
-            &mut families,
-            Families::from([(key, Family { help: family.help.clone(), born_at_ms: family.born_at_ms, series })]),
-        );
+        let part = families.entry(key).or_insert_with(|| Family {
+            help: family.help.clone(),
+            born_at_ms: family.born_at_ms,
+            series: BTreeMap::new(),
+        });
+        part.series.insert(label_values, one);
     }
     families
 }

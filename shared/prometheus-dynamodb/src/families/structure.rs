@@ -47,7 +47,7 @@ pub struct FamilyStructure {
 pub(crate) enum SlotKind {
     /// A whole number below 2^64.
     Whole,
-    /// An exact sum of numbers that can be summed; see [`is_summable`](crate::families::rules::is_summable).
+    /// An exact sum of numbers that can be summed; see [`is_part_of_sum`](crate::families::rules::is_part_of_sum).
     Counted,
     /// An exact sum of any numbers.
     Sum,

@@ -16,7 +16,7 @@ use crate::table::item::{
     Base, Encoded, Part, PartId, Snapshot, StoredPart, StoredStructure, StructureId, StructureItem, WriterId,
 };
 use crate::table::{
-    CompactStats, Cursor, PublishStats, ReadStats, ReadStructures, SnapshotPage, TableError, TableTime,
+    CompactStats, Cursor, Listed, PublishStats, ReadStats, ReadStructures, SnapshotPage, TableError, TableTime,
 };
 
 /// Request of a run to the table.
@@ -213,9 +213,9 @@ impl CompactStats for Script {
         self.write(Request::Seal(snapshot.clone(), at_ms)).await
     }
 
-    async fn parts(&self, _shard: u32) -> Result<Vec<StoredPart>, TableError> {
+    async fn parts(&self, _shard: u32) -> Result<Listed<StoredPart>, TableError> {
         let Response::Parts(parts) = self.ask(Request::Parts).await else { unreachable!("as asked") };
-        Ok(parts)
+        Ok(parts.into_iter().map(Ok).collect())
     }
 
     async fn put_part(&self, _shard: u32, part: &Part) -> Result<bool, TableError> {
@@ -230,12 +230,12 @@ impl CompactStats for Script {
         self.write(Request::DeletePart(id)).await
     }
 
-    async fn structures(&self, _shard: u32) -> Result<Vec<StoredStructure>, TableError> {
+    async fn structures(&self, _shard: u32) -> Result<Listed<StoredStructure>, TableError> {
         if !self.structures {
             return Ok(Vec::new());
         }
         let Response::Structures(structures) = self.ask(Request::Structures).await else { unreachable!("as asked") };
-        Ok(structures)
+        Ok(structures.into_iter().map(Ok).collect())
     }
 
     async fn delete_structure(&self, _shard: u32, id: StructureId, renewed_at_ms: u64) -> Result<bool, TableError> {

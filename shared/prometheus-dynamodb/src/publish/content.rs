@@ -8,12 +8,12 @@ use crate::families::structure::Structure;
 use crate::families::values::Values;
 use crate::families::{Families, FamilyKey, Kind};
 use crate::protocol::writer;
-use crate::publish::gather::Sources;
+use crate::publish::gather::{CollectorPanicked, Sources};
 use crate::publish::ledger::Ledger;
 use crate::table::wire;
 
 /// Room for the numbers of a counter's or gauge's series to grow once it is admitted, in bytes.
-const COUNTER_GROWTH: usize = 8;
+const COUNTER_GROWTH: usize = 10;
 /// Room for the numbers of a histogram's series to grow, in bytes: for its sum, and for each bucket.
 const SUM_GROWTH: usize = 16;
 const BUCKET_GROWTH: usize = 4;
@@ -66,8 +66,8 @@ pub(crate) fn content(
     baseline: &Families,
     born_at_ms: u64,
     now_ms: u64,
-) -> Content {
-    sources.gather(ledger, now_ms);
+) -> Result<Content, CollectorPanicked> {
+    sources.gather(ledger, now_ms)?;
     let claims = ledger.without_place();
     if !claims.is_empty() {
         let families = less_baseline(ledger, baseline, born_at_ms, now_ms);
@@ -82,7 +82,7 @@ pub(crate) fn content(
         structure.values(&less_baseline(ledger, baseline, born_at_ms, now_ms))
     };
     let values = values.expect("a baseline takes away numbers, and no series");
-    Content::Gathered { structure, values }
+    Ok(Content::Gathered { structure, values })
 }
 
 /// Returns everything in the ledger, less the baseline.
@@ -154,7 +154,7 @@ mod tests {
         let sources = Sources::new(registry.clone()).led_by(own);
         let mut ledger = Ledger::new(10_000, &[]);
         let published = |ledger: &mut Ledger| {
-            let content = content(&sources, ledger, &Families::new(), 1, 2);
+            let content = content(&sources, ledger, &Families::new(), 1, 2).unwrap();
             let families = content.families();
             wire::encode(&families, 0).unwrap();
             families.iter().map(|(key, family)| (key.name.clone(), family.series.len())).collect::<Vec<_>>()

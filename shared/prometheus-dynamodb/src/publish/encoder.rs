@@ -226,7 +226,10 @@ enum Found {
 
 /// Looks for this structure in the shard.
 async fn look<T: PublishStats>(table: &T, shard: u32, structure: &NamedStructure) -> Result<Found, TableError> {
-    let item = table.structure(shard, structure.id()).await?;
+    let item = match table.structure(shard, structure.id()).await {
+        Err(TableError::Unreadable(_)) => None,
+        found => found?,
+    };
     let good = item.filter(|item| NamedStructure::decode(structure.id(), &item.families).is_ok());
     Ok(match good {
         Some(item) if may_be_named(item.renewed_at_ms, table.now_ms()) => Found::Fresh,

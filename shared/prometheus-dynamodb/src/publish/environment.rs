@@ -16,10 +16,11 @@ use crate::publish::refusal::Refusal;
 use crate::registered::registered;
 
 /// Reasons why a publish can fail, as the values of the label `reason`.
-const FAILURE_REASONS: [&str; 5] = ["throttled", TIMEOUT, "failed", UNREADABLE, TOO_LARGE];
+const FAILURE_REASONS: [&str; 6] = ["throttled", TIMEOUT, "failed", UNREADABLE, TOO_LARGE, PANICKED];
 const TIMEOUT: &str = "timeout";
 const UNREADABLE: &str = "unreadable";
 const TOO_LARGE: &str = "too_large";
+const PANICKED: &str = "panicked";
 
 #[derive(Debug)]
 pub(crate) struct EnvironmentMetrics {
@@ -128,6 +129,8 @@ impl EnvironmentMetrics {
             .gauge("prometheus_dynamodb_snapshot_bytes", GaugeMerge::LiveMax)
             .gauge("process_start_time_seconds", GaugeMerge::LiveMin)
             .gauge("process_max_fds", GaugeMerge::LiveMin)
+            // Of a `Compactor` in this function. It is about the table, so it outlives the environment of the last run.
+            .gauge("prometheus_dynamodb_base_full_writers", GaugeMerge::MostRecent)
     }
 
     /// Counts the cold start, once.
@@ -176,6 +179,7 @@ impl EnvironmentMetrics {
             Fault::TimedOut(_) => TIMEOUT,
             Fault::Sealed(_) | Fault::Structure { .. } => UNREADABLE,
             Fault::TooLarge(_) => TOO_LARGE,
+            Fault::Collector(_) => PANICKED,
         };
         self.publish_failures.with_label_values(&[reason]).inc();
     }

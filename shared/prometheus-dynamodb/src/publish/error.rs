@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use crate::publish::gather::CollectorPanicked;
 use crate::structures::StructureError;
 use crate::table::TableError;
 use crate::table::item::StructureId;
 use crate::table::wire::{DecodeError, TooLarge};
 
 /// Error returned when a publish failed: the table could not be used in time, what was published before cannot be read, or
-/// the snapshot does not fit into an item. The next publish carries what this one would have.
+/// the snapshot does not fit into an item, or a collector panicked. The next publish carries what this one would have.
 #[derive(Debug, thiserror::Error)]
 #[error("the metrics could not be published")]
 pub struct PublishError(#[source] pub(super) Fault);
@@ -28,6 +29,8 @@ pub(crate) enum Fault {
     /// The sealed content names this structure, which cannot be used.
     #[error("the structure {id} of what was published before cannot be used")]
     Structure { id: StructureId, source: StructureError },
+    #[error(transparent)]
+    Collector(#[from] CollectorPanicked),
     /// The snapshot does not fit into an item.
     #[error("the snapshot is too large ({0}); lower STATS_MAX_SERIES")]
     TooLarge(#[from] TooLarge),

@@ -1,13 +1,20 @@
 //! Gathers the metrics of ordinary `prometheus` registries into the ledger.
 
 use std::collections::BTreeMap;
+use std::panic::{self, AssertUnwindSafe};
 
 use prometheus::Registry;
-use prometheus::proto::Metric;
+use prometheus::proto::{Metric, MetricFamily};
 
 use crate::families::GaugeMerge;
 use crate::publish::gathered::{Gathered, key, sample};
 use crate::publish::ledger::Ledger;
+use crate::publish::process::is_process_metric;
+
+/// Error returned when a collector panicked, with its message.
+#[derive(Debug, thiserror::Error)]
+#[error("a collector panicked: {0}")]
+pub(crate) struct CollectorPanicked(String);
 
 /// Registries whose metrics are published, and how their gauges merge.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +27,9 @@ pub struct Sources {
 
 impl Sources {
     /// Creates sources from the metrics of one registry.
+    ///
+    /// The metrics of the process, which the default registry of `prometheus` can have, are those that every environment
+    /// publishes anyway, and are left out here.
     pub fn new(registry: Registry) -> Self {
         Self { registries: vec![registry], ..Self::default() }
     }
@@ -49,18 +59,41 @@ impl Sources {
     }
 
     /// Gathers all metrics, those that every environment has first.
-    pub(crate) fn gathered(&self) -> Gathered {
-        let registries = self.own.iter().chain(&self.registries);
-        Gathered { registries: registries.map(Registry::gather).collect() }
+    ///
+    /// # Errors
+    ///
+    /// If a collector panics. A collector can be the program's own code, and must end neither the environment nor the timer.
+    pub(crate) fn gathered(&self) -> Result<Gathered, CollectorPanicked> {
+        let gather = || {
+            let own = self.own.as_ref().map(Registry::gather);
+            let has = |name: &str| own.iter().flatten().any(|family| family.name() == name);
+            // The default registry of `prometheus` has the metrics of the process as well.
+            let is_again = |family: &MetricFamily| is_process_metric(family.name()) && has(family.name());
+            let others = self.registries.iter().map(|registry| {
+                let mut families = registry.gather();
+                families.retain(|family| !is_again(family));
+                families
+            });
+            let others: Vec<_> = others.collect();
+            Gathered { registries: own.into_iter().chain(others).collect() }
+        };
+        panic::catch_unwind(AssertUnwindSafe(gather)).map_err(|panic| {
+            let message = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
+            CollectorPanicked(message.unwrap_or("without a message").to_owned())
+        })
     }
 
     /// Enters the present values of all metrics into the ledger. `now_ms` is now, in milliseconds since the epoch.
-    pub(crate) fn gather(&self, ledger: &mut Ledger, now_ms: u64) {
-        let gathered = self.gathered();
+    ///
+    /// # Errors
+    ///
+    /// If a collector panics; the ledger is as before.
+    pub(crate) fn gather(&self, ledger: &mut Ledger, now_ms: u64) -> Result<(), CollectorPanicked> {
+        let gathered = self.gathered()?;
         if ledger.last().is_some_and(|last| last.lists_the_same_as(&gathered)) {
             let metrics: Vec<&Metric> = gathered.metrics().collect();
             ledger.enter_again(now_ms, |position, kind, counts| sample(metrics[position], kind, counts));
-            return;
+            return Ok(());
         }
         ledger.begin(now_ms);
         let mut counts = Vec::new();
@@ -80,6 +113,7 @@ impl Sources {
             }
         }
         ledger.end(gathered);
+        Ok(())
     }
 }
 
@@ -103,10 +137,34 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use strum::VariantArray;
 
+    #[cfg(target_os = "linux")]
+    use crate::publish::process::ProcessMetrics;
+
     /// Returns everything that is in the ledger.
     fn families_of(ledger: &mut Ledger) -> Families {
         let values = ledger.values(10, 20);
         ledger.structure().families_of(&values)
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_process_is_gathered_once_though_a_default_registry_has_it_too() {
+        use prometheus::process_collector::ProcessCollector;
+
+        let (own, registry) = (Registry::new(), Registry::new());
+        own.register(Box::new(ProcessMetrics::new().unwrap())).unwrap();
+        registry.register(Box::new(ProcessCollector::for_self())).unwrap();
+        registry.register(Box::new(IntCounter::new("process_orders_total", "Processes.").unwrap())).unwrap();
+        let names = |sources: Sources| {
+            let gathered = sources.gathered().unwrap();
+            gathered.registries.concat().iter().map(|family| family.name().to_owned()).collect::<Vec<_>>()
+        };
+        let both = names(Sources::new(registry.clone()).led_by(own.clone()));
+        assert_eq!(both, [names(Sources::new(own)), vec!["process_orders_total".to_owned()]].concat());
+        assert!(
+            names(Sources::new(registry)).contains(&"process_cpu_seconds_total".to_owned()),
+            "where no other has it"
+        );
     }
 
     #[test]
@@ -128,7 +186,7 @@ mod tests {
 
         let sources = Sources::new(registry).gauge("last_success_timestamp_seconds", GaugeMerge::Max);
         let mut ledger = Ledger::new(4, &[]);
-        sources.gather(&mut ledger, 20);
+        sources.gather(&mut ledger, 20).unwrap();
         let families = families_of(&mut ledger);
         let found: Vec<_> = families
             .iter()
@@ -247,9 +305,9 @@ mod tests {
                 let mut numbers = numbers.iter().map(number);
                 let families = program.get(&programs).iter().map(|shape| family(shape, &mut numbers)).collect();
                 *told.0.lock().unwrap() = families;
-                sources.gather(&mut quick, now_ms);
+                sources.gather(&mut quick, now_ms).unwrap();
                 slow.forget_last();
-                sources.gather(&mut slow, now_ms);
+                sources.gather(&mut slow, now_ms).unwrap();
                 let all = |ledger: &mut Ledger| {
                     let refused = Refusal::VARIANTS.iter().map(|refusal| ledger.refusals().series(*refusal)).collect::<Vec<_>>();
                     let claims = ledger.without_place();

@@ -16,23 +16,11 @@ use crate::families::values::{Builder, Values};
 use crate::families::{FamilyKey, GaugeMerge, Kind};
 use crate::publish::counted::Counted;
 use crate::publish::gathered::Gathered;
+use crate::publish::process::is_process_metric;
 use crate::publish::refusal::{Refusal, Refusals};
 use crate::publish::sample::Sample;
 use crate::scrape::page::{go_together, sample_names};
 use crate::table::wire;
-
-/// Metrics that change by themselves, besides those of this crate: the process metrics of Prometheus's client libraries. Their
-/// changes are no reason to publish. See <https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>.
-const RESTLESS: [&str; 8] = [
-    "process_cpu_seconds_total",
-    "process_max_fds",
-    "process_open_fds",
-    "process_resident_memory_bytes",
-    "process_start_time_seconds",
-    "process_threads",
-    "process_virtual_memory_bytes",
-    "process_virtual_memory_max_bytes",
-];
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -167,7 +155,8 @@ impl Ledger {
         self.began_at_ms = [Some(now_ms), self.began_at_ms[0]];
     }
 
-    /// Enters the sample of one series, or refuses it.
+    /// Enters the sample of one series, or refuses it. The environment's own metrics, which are `first`, enter even if there
+    /// are too many series: they tell that others are left out.
     pub(crate) fn enter(
         &mut self,
         key: FamilyKey,
@@ -193,12 +182,16 @@ impl Ledger {
     pub(crate) fn end(&mut self, gathered: Gathered) {
         let gathering = self.gathering;
         let before = self.series;
-        for entry in self.families.values_mut() {
+        for (key, entry) in &mut self.families {
             let before = entry.series.len();
             entry.series.retain(|_, line| match &mut line.state {
                 _ if line.seen == gathering => true,
                 State::Counted(counted) => {
-                    counted.reset();
+                    // The process cannot be removed. Its collector leaves out what it cannot read, as without a free file
+                    // descriptor.
+                    if !is_process_metric(&key.name) {
+                        counted.reset();
+                    }
                     true
                 }
                 State::Gauge(_) => false,
@@ -311,13 +304,13 @@ impl Ledger {
     ) -> Result<(), Refusal> {
         if !self.families.contains_key(&key) {
             self.check_family(&key)?;
-            if !self.has_room() {
+            if !first && !self.has_room() {
                 self.dropped += 1;
                 return Ok(());
             }
         }
         let is_restless = is_restless(&key.name);
-        let has_room = self.has_room();
+        let has_room = first || self.has_room();
         // A base could not hold it.
         let fits = wire::always_fits(&key, help, &label_values);
         let entry = self.families.entry(key).or_default();
@@ -381,8 +374,9 @@ impl Ledger {
     }
 }
 
+/// Returns whether the metric changes by itself, which is no reason to publish.
 fn is_restless(metric: &str) -> bool {
-    metric.starts_with("prometheus_dynamodb_") || RESTLESS.contains(&metric)
+    metric.starts_with("prometheus_dynamodb_") || is_process_metric(metric)
 }
 
 impl State {
@@ -531,6 +525,42 @@ mod tests {
         ledger.published();
         assert!(!gathered(&mut ledger, 0.2, 1.0));
         assert!(gathered(&mut ledger, 0.3, 2.0));
+    }
+
+    /// The collector of the process lists nothing at all if it cannot open a file.
+    #[test]
+    fn cpu_time_that_is_left_out_of_a_gathering_is_not_counted_again() {
+        let total = |name: &str| {
+            let mut ledger = Ledger::new(10, &[]);
+            let other = (counter("alive"), "", counted(1.0));
+            for seconds in [Some(40.0), None, Some(41.0)] {
+                let listed: Vec<_> = seconds
+                    .map(|seconds| (counter(name), "", counted(seconds)))
+                    .into_iter()
+                    .chain([other.clone()])
+                    .collect();
+                gather(&mut ledger, &listed);
+            }
+            let values = ledger.values(0, 0);
+            let families = ledger.structure().families_of(&values);
+            let crate::families::Value::Sum(sum) = &families[&counter(name)].series[&vec![String::new()]].value else {
+                panic!("a counter")
+            };
+            sum.value()
+        };
+        assert_eq!(total("process_cpu_seconds_total"), 41.0);
+        assert_eq!(total("removed_and_made_again_total"), 81.0);
+    }
+
+    #[test]
+    fn the_first_metrics_enter_where_there_is_no_room() {
+        let mut ledger = Ledger::new(1, &[]);
+        ledger.begin(0);
+        for (name, first) in [("own", true), ("also_own", true), ("other", false)] {
+            ledger.enter(counter(name), vec![String::new()], "", first, counted(1.0));
+        }
+        let names: Vec<_> = ledger.families.keys().map(|key| key.name.as_str()).collect();
+        assert_eq!((names, ledger.dropped()), (vec!["also_own", "own"], 1));
     }
 
     #[test]

@@ -12,8 +12,26 @@ use prometheus::proto::{Counter, Metric, MetricFamily, MetricType};
 use rustix::param::clock_ticks_per_second;
 use rustix::time::{ClockId, clock_gettime};
 
+/// Metrics of the process in all of Prometheus's client libraries:
+/// <https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>.
+const NAMES: [&str; 8] = [
+    CPU_NAME,
+    "process_max_fds",
+    "process_open_fds",
+    "process_resident_memory_bytes",
+    "process_start_time_seconds",
+    "process_threads",
+    "process_virtual_memory_bytes",
+    "process_virtual_memory_max_bytes",
+];
+
 const CPU_NAME: &str = "process_cpu_seconds_total";
 const CPU_HELP: &str = "Total user and system CPU time spent in seconds.";
+
+/// Returns whether the metric of this name is one of the process in Prometheus's client libraries.
+pub(super) fn is_process_metric(name: &str) -> bool {
+    NAMES.contains(&name)
+}
 
 /// The metrics `process_*`. On systems other than Linux there is only the CPU time.
 #[derive(Debug)]

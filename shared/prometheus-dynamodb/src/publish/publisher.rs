@@ -2,12 +2,11 @@
 
 mod image;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time;
 
 use crate::clock::now_ms;
@@ -21,7 +20,7 @@ use crate::publish::encoder::Encoder;
 use crate::publish::environment::EnvironmentMetrics;
 use crate::publish::error::{Fault, PublishError};
 use crate::publish::failure_log::FailureLog;
-use crate::publish::gather::Sources;
+use crate::publish::gather::{CollectorPanicked, Sources};
 use crate::publish::gathered::Gathered;
 use crate::publish::ledger::Ledger;
 use crate::publish::schedule::{Arm, By, OnTimer, Schedule};
@@ -56,7 +55,7 @@ struct Inner<T> {
     wake_timer: Notify,
     /// State that is locked while a publish is under way, so that a later snapshot always has the greater `seq`.
     publishing: tokio::sync::Mutex<Publishing>,
-    closed: AtomicBool,
+    closed: watch::Sender<bool>,
 }
 
 #[derive(Debug)]
@@ -122,7 +121,7 @@ impl<T: PublishStats> Publisher<T> {
                 encoder,
                 shards_announced: false,
             }),
-            closed: AtomicBool::new(false),
+            closed: watch::Sender::new(false),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -157,12 +156,19 @@ impl<T: PublishStats> Publisher<T> {
     /// Marks snapshots as closed, or no longer as closed, and stops or allows the timer's publishes. If the timer published
     /// for an environment that has ended, the item might be sealed by then, and a second item would be needed.
     fn set_closed(&self, is_closed: bool) {
-        self.inner.closed.store(is_closed, Ordering::SeqCst);
+        self.inner.closed.send_replace(is_closed);
         self.schedule(|schedule, _| schedule.set_closed(is_closed));
     }
 
+    /// Waits until the environment was closed some time ago.
+    async fn has_closed_for(&self, some_time: Duration) {
+        // The sender lives in this publisher, so waiting cannot fail.
+        let _ = self.inner.closed.subscribe().wait_for(|closed| *closed).await;
+        time::sleep(some_time).await;
+    }
+
     /// Gathers all that a publish gathers.
-    pub(crate) fn gathered(&self) -> Gathered {
+    pub(crate) fn gathered(&self) -> Result<Gathered, CollectorPanicked> {
         self.inner.sources.gathered()
     }
 
@@ -215,7 +221,13 @@ impl<T: PublishStats> Publisher<T> {
     /// carries what this one would have.
     async fn publish_scheduled(&self, by: By, contents: Contents) {
         let mut begun = Begun { publisher: self, by, succeeded: false };
-        begun.succeeded = self.publish_within(LONGEST_HOLD, contents).await.is_ok();
+        let is_closed = *self.inner.closed.borrow();
+        tokio::select! {
+            result = self.publish_within(LONGEST_HOLD, contents) => begun.succeeded = result.is_ok(),
+            // The last publish carries everything, and has little time. It must not wait for long for this one, which can hang
+            // on a connection from before a freeze.
+            () = self.has_closed_for(LAST_PUBLISH / 4), if !is_closed => {}
+        }
     }
 
     /// Publishes whatever the schedule says, and tells the schedule. Otherwise the timer would publish the same again, and
@@ -259,11 +271,11 @@ impl<T: PublishStats> Publisher<T> {
         let mut publishing = inner.publishing.lock().await;
         let publishing = &mut *publishing;
         // The last publish took the lock first.
-        if contents != Contents::All && inner.closed.load(Ordering::SeqCst) {
+        if contents != Contents::All && *inner.closed.borrow() {
             return Ok(());
         }
         if contents == Contents::Changes {
-            inner.sources.gather(&mut publishing.ledger, inner.table.now_ms());
+            inner.sources.gather(&mut publishing.ledger, inner.table.now_ms())?;
             if !publishing.ledger.has_changed() {
                 return Ok(());
             }
@@ -319,9 +331,9 @@ impl<T: PublishStats> PublishPort<Content> for Attempt<'_, T> {
         let (inner, born_at_ms) = (self.inner, self.born_at_ms);
         let baseline = baseline.families();
         let gather = |ledger: &mut Ledger| content(&inner.sources, ledger, &baseline, born_at_ms, inner.table.now_ms());
-        let gathered = gather(self.ledger);
+        let gathered = gather(self.ledger)?;
         // The counts of series that are refused for the first time are published now, and not only with the next publish.
-        Ok(if inner.metrics.left_out(self.ledger) { gather(self.ledger) } else { gathered })
+        Ok(if inner.metrics.left_out(self.ledger) { gather(self.ledger)? } else { gathered })
     }
 
     async fn put(&mut self, put: Put<'_, Content>) -> Result<PutOutcome<Content>, Fault> {
@@ -342,7 +354,7 @@ impl<T: PublishStats> PublishPort<Content> for Attempt<'_, T> {
             version: inner.settings.version.clone(),
             updated_at_ms: inner.table.now_ms(),
             sealed_at_ms: put.sealed.then(|| inner.table.answered_at_ms()),
-            closed: inner.closed.load(Ordering::SeqCst),
+            closed: *inner.closed.borrow(),
             families,
         };
         Ok(match inner.table.put_snapshot(&snapshot, put.condition).await? {
@@ -442,8 +454,8 @@ impl<T: PublishStats> Drop for RequestInFlight<T> {
     }
 }
 
-/// The timer's task. If it ends before the schedule says so, with its runtime or by a collector that panics, the schedule
-/// hears of it, or it would start no other.
+/// The timer's task. If it ends before the schedule says so, with its runtime, the schedule hears of it, or it would start no
+/// other.
 struct TimerRunning<T: PublishStats> {
     publisher: Publisher<T>,
     /// `true` once the schedule has ended the timer. It may have started another one since.
@@ -460,10 +472,15 @@ impl<T: PublishStats> Drop for TimerRunning<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use prometheus::core::{Collector, Desc};
+    use prometheus::proto::MetricFamily;
+
     use super::*;
     use crate::table::{MemoryStatsTable, ReadStats};
 
-    /// A runtime can end before the process does, and a collector that panics ends the timer's task.
+    /// A runtime can end before the process does.
     #[test]
     fn a_timer_that_was_lost_is_started_again() {
         let table = MemoryStatsTable::default();
@@ -478,6 +495,43 @@ mod tests {
             time::sleep(Duration::from_secs(5)).await;
             assert_eq!(table.snapshots(0).await.unwrap().len(), 1);
         });
+    }
+
+    /// Panics when it is told to.
+    #[derive(Clone, Default)]
+    struct Touchy(Arc<AtomicBool>);
+
+    impl Collector for Touchy {
+        fn desc(&self) -> Vec<&Desc> {
+            Vec::new()
+        }
+
+        fn collect(&self) -> Vec<MetricFamily> {
+            assert!(!self.0.load(Ordering::SeqCst), "out of order");
+            Vec::new()
+        }
+    }
+
+    /// A collector can be the program's own code.
+    #[tokio::test(start_paused = true)]
+    async fn a_collector_that_panics_fails_a_publish_and_nothing_else() {
+        let (table, registry, touchy) = (MemoryStatsTable::default(), prometheus::Registry::new(), Touchy::default());
+        registry.register(Box::new(touchy.clone())).unwrap();
+        let settings = WriterSettings::builder("panics", "encode", "1").build().unwrap();
+        let publisher = Publisher::new(table.clone(), Sources::new(registry), settings, Instant::now()).unwrap();
+        touchy.0.store(true, Ordering::SeqCst);
+        let error = publisher.publish().await.unwrap_err();
+        assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "a collector panicked: out of order");
+        let request = publisher.begin_request(0);
+        time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(table.snapshots(0).await.unwrap(), []);
+        touchy.0.store(false, Ordering::SeqCst);
+        time::sleep(Duration::from_secs(120)).await;
+        // Besides, there is the fence of the first attempt, which might have put something.
+        let unsealed = |snapshot: &Snapshot| snapshot.sealed_at_ms.is_none();
+        let found = table.snapshots(0).await.unwrap();
+        assert_eq!(found.iter().flatten().filter(|one| unsealed(one)).count(), 1, "the timer goes on");
+        drop(request);
     }
 
     /// Environments that are restored from one memory image, taken after their init, must not share an id.

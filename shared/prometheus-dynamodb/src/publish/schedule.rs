@@ -19,6 +19,9 @@ use crate::publish::budget::Budget;
 /// Interval of the timer's publishes where the pace has no interval, and pause after the first failure.
 const USUAL_PAUSE: Duration = Duration::from_secs(1);
 
+/// Shortest pause of the timer, whatever the pace: each time it gathers all metrics.
+const LEAST_PAUSE: Duration = Duration::from_millis(100);
+
 /// The longest pause between failing publishes.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
@@ -235,7 +238,7 @@ impl Schedule {
     }
 
     fn timer_pause(&self) -> Duration {
-        if self.pace.interval.is_zero() { USUAL_PAUSE } else { self.pace.interval }
+        if self.pace.interval.is_zero() { USUAL_PAUSE } else { self.pace.interval.max(LEAST_PAUSE) }
     }
 
     fn take_token(&mut self, now: Instant) -> bool {
@@ -384,6 +387,17 @@ mod tests {
         assert_eq!(schedule.arm_timer(start), Arm::Nothing);
         assert_eq!(schedule.on_timer(start), OnTimer::SleepUntil(start + SECOND / 10), "half of what is left");
         assert_eq!(schedule.on_timer(start + SECOND / 10), OnTimer::Publish);
+    }
+
+    #[test]
+    fn the_timer_takes_its_time_however_short_the_interval_is() {
+        let start = Instant::now();
+        let pace = Pace { interval: Duration::from_micros(1), burst: 1, budget_percent: 100 };
+        let mut schedule = Schedule::new(pace, start);
+        schedule.begin_request(start, None);
+        let now = start + LEAST_PAUSE;
+        assert_eq!(schedule.on_timer(now), OnTimer::PublishChanges);
+        assert_eq!(schedule.on_timer(now), OnTimer::SleepUntil(now + LEAST_PAUSE));
     }
 
     #[test]

@@ -13,7 +13,8 @@ use aws_sdk_dynamodb::{Client, Config};
 
 use super::server_time::ServerTime;
 use super::{
-    CompactStats, Cursor, PublishStats, ReadStats, ReadStructures, SnapshotPage, TableError, TableTime, WRITER_PREFIX,
+    CompactStats, Cursor, Listed, PublishStats, ReadStats, ReadStructures, SnapshotPage, TableError, TableTime,
+    WRITER_PREFIX,
 };
 use crate::protocol::condition::PutCondition;
 use crate::protocol::writer::{GRAVE_LIFE, PutOutcome};
@@ -214,15 +215,13 @@ impl CompactStats for DynamoDbStatsTable {
         held(update.send().await)
     }
 
-    async fn parts(&self, shard: u32) -> Result<Vec<StoredPart>, TableError> {
+    async fn parts(&self, shard: u32) -> Result<Listed<StoredPart>, TableError> {
         let query = self.query(shard, PART_PREFIX);
         let query = query.projection_expression(format!("{PARTITION_KEY}, {SORT_KEY}, #version, unnamed_at"));
         let mut pages = query.expression_attribute_names("#version", "version").into_paginator().send();
         let mut parts = Vec::new();
         while let Some(page) = pages.next().await {
-            for item in page.map_err(table_error)?.items() {
-                parts.push(stored_part_from(item)?);
-            }
+            parts.extend(page.map_err(table_error)?.items().iter().map(stored_part_from));
         }
         Ok(parts)
     }
@@ -256,15 +255,13 @@ impl CompactStats for DynamoDbStatsTable {
         held(delete.send().await)
     }
 
-    async fn structures(&self, shard: u32) -> Result<Vec<StoredStructure>, TableError> {
+    async fn structures(&self, shard: u32) -> Result<Listed<StoredStructure>, TableError> {
         let query = self.query(shard, STRUCTURE_PREFIX);
         let query = query.projection_expression(format!("{PARTITION_KEY}, {SORT_KEY}, renewed_at"));
         let mut pages = query.into_paginator().send();
         let mut structures = Vec::new();
         while let Some(page) = pages.next().await {
-            for item in page.map_err(table_error)?.items() {
-                structures.push(stored_structure_from(item)?);
-            }
+            structures.extend(page.map_err(table_error)?.items().iter().map(stored_structure_from));
         }
         Ok(structures)
     }

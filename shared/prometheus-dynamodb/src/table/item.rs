@@ -28,10 +28,11 @@ impl WriterId {
         Self(bytes)
     }
 
-    /// Returns the id that [`Display`](fmt::Display) wrote: 32 hexadecimal digits.
+    /// Returns the id that [`Display`](fmt::Display) wrote: 32 hexadecimal digits, in lower case. An id has one spelling, since
+    /// items are found by it.
     pub fn parse(text: &str) -> Option<Self> {
-        let id = uuid::Uuid::try_parse(text).ok()?;
-        (text.len() == 32).then(|| Self(id.into_bytes()))
+        let id = Self(uuid::Uuid::try_parse(text).ok()?.into_bytes());
+        (id.to_string() == text).then_some(id)
     }
 
     /// Returns the id's bytes.
@@ -216,4 +217,20 @@ pub struct StoredPart {
     pub version: u64,
     /// Time at which the part was noted as unnamed, if it was, in milliseconds since the epoch.
     pub unnamed_at_ms: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_has_one_spelling() {
+        let id = WriterId::from_bytes([0xab; 16]);
+        assert_eq!(WriterId::parse(&"ab".repeat(16)), Some(id));
+        for other in
+            ["AB".repeat(16), format!("{{{}}}", "ab".repeat(16)), uuid::Uuid::from_bytes([0xab; 16]).to_string()]
+        {
+            assert_eq!(WriterId::parse(&other), None, "{other}");
+        }
+    }
 }

@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::items::Items;
-use super::{CompactStats, Cursor, PublishStats, ReadStats, ReadStructures, SnapshotPage, TableError, TableTime};
+use super::{
+    CompactStats, Cursor, Listed, PublishStats, ReadStats, ReadStructures, SnapshotPage, TableError, TableTime,
+};
 use crate::clock;
 use crate::protocol::condition::PutCondition;
 use crate::protocol::writer::PutOutcome;
@@ -108,8 +110,8 @@ impl CompactStats for MemoryStatsTable {
         Ok(self.items().seal(snapshot, at_ms))
     }
 
-    async fn parts(&self, shard: u32) -> Result<Vec<StoredPart>, TableError> {
-        Ok(self.items().parts(shard))
+    async fn parts(&self, shard: u32) -> Result<Listed<StoredPart>, TableError> {
+        Ok(self.items().parts(shard).into_iter().map(Ok).collect())
     }
 
     async fn put_part(&self, shard: u32, part: &Part) -> Result<bool, TableError> {
@@ -124,8 +126,8 @@ impl CompactStats for MemoryStatsTable {
         Ok(self.items().delete_part(shard, id))
     }
 
-    async fn structures(&self, shard: u32) -> Result<Vec<StoredStructure>, TableError> {
-        Ok(self.items().structures(shard))
+    async fn structures(&self, shard: u32) -> Result<Listed<StoredStructure>, TableError> {
+        Ok(self.items().structures(shard).into_iter().map(Ok).collect())
     }
 
     async fn delete_structure(&self, shard: u32, id: StructureId, renewed_at_ms: u64) -> Result<bool, TableError> {

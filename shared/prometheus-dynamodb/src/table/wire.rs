@@ -74,7 +74,7 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 
 use crate::families::exact_sum::ExactSum;
-use crate::families::rules::{FamilyFault, check_names, is_summable, normal};
+use crate::families::rules::{FamilyFault, check_names, is_part_of_sum, normal};
 use crate::families::{Bounds, Families, Family, FamilyKey, GaugeMerge, Kind, Series, Value};
 use crate::table::item::{Encoded, Folded, MAX_ENCODED_BYTES, Part, PartId, WriterId};
 
@@ -82,7 +82,7 @@ use crate::table::item::{Encoded, Folded, MAX_ENCODED_BYTES, Part, PartId, Write
 pub const FORMAT: u64 = 1;
 
 /// Largest size before compression that is written and read, in bytes. It bounds the memory that a damaged or hostile
-/// item can make a scrape use.
+/// item can make a scrape use: what is decoded from it can take some eighty times as much.
 const MAX_MESSAGE_BYTES: usize = 4 << 20;
 
 /// Reason why bytes cannot be decoded.
@@ -176,7 +176,7 @@ fn message_of(families: &Families) -> FamiliesMessage {
 fn encode_families(families: &Families, spare: usize) -> Result<Vec<u8>, TooLarge> {
     let message = message_of(families).encode_to_vec();
     let bytes = deflated(&message);
-    if bytes.len() + spare > MAX_ENCODED_BYTES || message.len() > MAX_MESSAGE_BYTES {
+    if bytes.len() + spare > MAX_ENCODED_BYTES || message.len() + spare > MAX_MESSAGE_BYTES {
         return Err(TooLarge { bytes: bytes.len(), message_bytes: message.len() });
     }
     Ok(bytes)
@@ -408,16 +408,16 @@ fn value_from(kind: &Kind, numbers: Vec<f64>, counts: Vec<u64>, at_ms: u64) -> R
     }
 }
 
-/// Returns the sum of those numbers that can be summed. Earlier versions wrote others, too, which must not spoil the
+/// Returns the sum of those numbers that can be part of a sum. Earlier versions wrote others, too, which must not spoil the
 /// rest.
 fn summable(numbers: Vec<f64>) -> ExactSum {
-    ExactSum::of(numbers.into_iter().filter(|number| is_summable(*number)))
+    ExactSum::of(numbers.into_iter().filter(|number| is_part_of_sum(*number)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::families;
+    use crate::testing::{families, one};
     use proptest::prelude::*;
 
     /// Returns a histogram with random bounds and the longest numbers, and a label value of this length that does not compress.
@@ -438,6 +438,28 @@ mod tests {
         let series = Series { created_at_ms: u64::MAX, value: Value::Histogram { counts, sum } };
         let series = std::iter::once((vec![label_value], series)).collect();
         Families::from([(key, Family { help: "Largest.".into(), born_at_ms: u64::MAX, series })])
+    }
+
+    #[test]
+    fn a_sum_of_several_environments_is_read_though_each_has_as_much_as_it_may() {
+        let sum = ExactSum::of([9e299; 100]);
+        let families = one("bytes_total", Kind::Counter, Value::Sum(sum));
+        assert_eq!(decode(&encode(&families, 0).unwrap()).unwrap(), families);
+        let (structure, _) = NamedStructure::of(&families).unwrap();
+        let structured = structure.encode(&families).unwrap();
+        assert_eq!(decode_with(&structured.encoded, &structure).unwrap(), families);
+    }
+
+    #[test]
+    fn what_leaves_room_for_growth_can_be_read_once_it_has_grown() {
+        // Compresses very well, so only the size before compression bounds it.
+        let families = one("bytes_total", Kind::Counter, Value::Sum(ExactSum::default()));
+        let (key, family) = families.into_iter().next().unwrap();
+        let of_size =
+            |size: usize| Families::from([(key.clone(), Family { help: "h".repeat(size), ..family.clone() })]);
+        let growth = 1000;
+        assert!(fits(&of_size(MAX_MESSAGE_BYTES - 2 * growth), growth));
+        assert!(!fits(&of_size(MAX_MESSAGE_BYTES - growth), growth));
     }
 
     #[test]

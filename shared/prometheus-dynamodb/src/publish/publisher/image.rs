@@ -22,7 +22,8 @@ const ATTEMPTS: u32 = 3;
 ///
 /// Register the publisher before all other resources. Its hooks are then called last before the image is taken, and first
 /// after an environment was restored, and so cover what the hooks of others count. A publish that fails fails neither hook:
-/// what was counted before the image may be lost, but is never there twice.
+/// what was counted before the image may be lost, but is never there twice. A collector that panics fails the restore, since
+/// it is not known then what was counted before.
 impl<T: PublishStats> SnapStartResource for Publisher<T> {
     fn before_snapshot(&self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async {
@@ -43,7 +44,7 @@ impl<T: PublishStats> SnapStartResource for Publisher<T> {
             let mut publishing = inner.publishing.lock().await;
             // Gathers only now, so that nothing that was counted between the last publish and the image is counted in each
             // copy.
-            inner.sources.gather(&mut publishing.ledger, inner.table.now_ms());
+            inner.sources.gather(&mut publishing.ledger, inner.table.now_ms())?;
             let values = publishing.ledger.values(publishing.born_at_ms, inner.table.now_ms());
             let counted_before = Content::Gathered { structure: Arc::clone(publishing.ledger.structure()), values };
             publishing.ledger.continue_in_copy();

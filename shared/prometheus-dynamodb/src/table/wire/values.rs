@@ -1,7 +1,7 @@
 //! Encodes and decodes values as [`super`] describes. Most slots hold nothing, which takes a fraction of a byte, or a
 //! small whole number, which takes one byte.
 
-use crate::families::rules::is_summable;
+use crate::families::rules::is_part_of_sum;
 use crate::families::structure::{SlotKind, Structure};
 use crate::families::values::{Entry, EntryValue, MAX_WHOLE, Values};
 
@@ -76,7 +76,7 @@ pub(super) fn decode<'a>(structure: &Structure, mut bytes: &'a [u8], values: &mu
                 for _ in 0..parts {
                     let part = f64::from_le_bytes(take(&mut bytes)?);
                     // A number that cannot be summed is left out, so that it does not spoil the rest.
-                    if *kind != SlotKind::Counted || is_summable(part) {
+                    if *kind != SlotKind::Counted || is_part_of_sum(part) {
                         push(EntryValue::Part(part));
                     }
                 }
