@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use harness::fleet::Settings;
 use harness::fleet::pages::Pages;
 use harness::fleet::published::Published;
-use harness::fleet::violation::Violation;
+use harness::fleet::violation::{Rule, Violation};
 use harness::kit::dynamodb_local::DynamoDbLocal;
 use harness::kit::execution_environment::{ExecutionEnvironment, Function};
 use harness::kit::exposition::Exposition;
@@ -78,7 +78,7 @@ async fn a_deploy_in_the_middle_of_a_run_keeps_the_page_valid_and_exact() -> Res
     assert!(text.contains("# TYPE jobs_waiting gauge\n"), "the youngest's type:\n{text}");
     assert_eq!(page.value("jobs_waiting", &[]), Some(2.0), "of the one that lives");
 
-    let log = stage.metrics.process().output();
+    let log = stage.metrics.process().output()?;
     for (kind, metric) in
         [("bounds", "job_duration_seconds"), ("labels", "job_results_total"), ("type", "jobs_waiting")]
     {
@@ -126,7 +126,7 @@ impl Stage {
             blind_puts: false,
         };
         let proxy = FaultProxy::start(options, Arc::clone(&published)).await?;
-        let url = format!("http://{}", proxy.address());
+        let url = proxy.url();
         let mut variables = FunctionVariables::new(&url, &sigil::keys::generate("deploy"), DEFAULT_METRICS_TOKEN);
         variables.set("STATS_GRACE", &format!("{}ms", Settings::GRACE.as_millis()));
         variables.set("STATS_PUBLISH_INTERVAL", "0s");
@@ -222,7 +222,12 @@ impl Stage {
 /// counter that has become a gauge.
 fn is_expected(violation: &Violation) -> bool {
     let ends = ["job_duration_seconds_bucket{le=\"0.5\"}", "jobs_waiting"];
-    ends.contains(&violation.subject.as_str()) && !violation.case.contains("fell")
+    ends.contains(&violation.subject.as_str())
+        && match violation.rule {
+            Rule::Fell => violation.case.contains("vanished"),
+            Rule::Lost => true,
+            _ => false,
+        }
 }
 
 async fn invoke(environment: &mut ExecutionEnvironment, event: &Value) -> Result<Outcome> {

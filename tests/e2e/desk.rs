@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use harness::kit::dynamodb_local::DynamoDbLocal;
 use harness::kit::execution_environment::{ExecutionEnvironment, Function};
-use harness::kit::fault_proxy::{FaultProxy, Options};
+use harness::kit::fault_proxy::FaultProxy;
 use harness::kit::runtime_api::{Outcome, RuntimeApi};
 use harness::kit::stats::Stats;
 use harness::kit::{functions, lambda_event, tables, workspace};
@@ -48,19 +48,12 @@ impl Desk {
         settings: &[(&str, &str)],
         has_table: bool,
     ) -> Result<Running> {
-        let options = Options {
-            target: self.dynamodb.url(),
-            seed: 0,
-            signature_validity: Duration::from_secs(900),
-            blind_puts: false,
-        };
-        let proxy = FaultProxy::start(options, ()).await?;
-        let url = format!("http://{}", proxy.address());
+        let proxy = FaultProxy::before(&self.dynamodb.url()).await?;
         let stats = self.stats(name);
         if has_table {
             stats.create().await?;
         }
-        let variables = stats.variables(&url, settings);
+        let variables = stats.variables(&proxy.url(), settings);
         let log = self.logs.join(format!("{name}.log"));
         let environment = ExecutionEnvironment::start(function, &variables, &log).await?;
         Ok(Running { api: environment.api(), environment, proxy, stats })

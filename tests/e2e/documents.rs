@@ -67,15 +67,17 @@ fn every_promise_of_reliability_names_tests_that_exist() -> Result<()> {
     Ok(())
 }
 
-/// Returns whether the source has a function of this name with a test attribute among the attributes and comments above it.
-/// Other functions of this name, such as one of another module, do not count.
+/// Returns whether the source has a test of this name that is run: a function with a test attribute among the attributes
+/// and comments above it. Other functions of this name, such as one of another module, do not count.
 fn has_test(source: &str, function: &str) -> bool {
     let begins = format!("fn {function}(");
     let lines: Vec<&str> = source.lines().map(str::trim_start).collect();
     let is_above = |line: &&&str| line.starts_with("#[") || line.starts_with("//");
     lines.iter().enumerate().any(|(at, line)| {
+        let above = || lines[..at].iter().rev().take_while(is_above);
         line.trim_start_matches("async ").starts_with(&begins)
-            && lines[..at].iter().rev().take_while(is_above).any(|line| is_test_attribute(line))
+            && above().any(|line| is_test_attribute(line))
+            && !above().any(|line| line.starts_with("#[ignore"))
     })
 }
 
@@ -86,10 +88,11 @@ fn is_test_attribute(line: &str) -> bool {
 #[test]
 fn a_function_is_a_test_only_with_the_attribute_above_it() {
     let source = "fn helper() {}\n#[test]\nfn other() {}\nmod tests {\n    #[tokio::test(flavor = \"multi_thread\")]\n    \
-                  // Why.\n    #[ignore]\n    async fn helper() {}\n    fn fixture() {}\n}\n";
+                  // Why.\n    async fn helper() {}\n    fn fixture() {}\n    #[test]\n    #[ignore]\n    fn never() {}\n}\n";
     assert!(has_test(source, "helper"), "the second one is");
     assert!(has_test(source, "other"));
     assert!(!has_test(source, "fixture"));
+    assert!(!has_test(source, "never"));
     assert!(!has_test(source, "missing"));
 }
 

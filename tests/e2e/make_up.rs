@@ -176,6 +176,7 @@ async fn the_readme_transcript_matches_the_output() -> Result<()> {
         typed.split("\n$ ").skip(1).map(|step| step.split_once('\n').unwrap_or((step, ""))).collect();
     let all: String = steps.iter().map(|(command, _)| format!("{command}\necho; echo '{NEXT}'\n")).collect();
     let came = in_a_shell(&all)?;
+    ensure!(came.matches(NEXT).count() == steps.len(), "the shell has not come to the end:\n{came}");
     for ((command, shown), came) in steps.iter().zip(came.split(NEXT)) {
         if command.contains("/metrics") {
             wait::until("the page counts what was typed", ENDING, async || {

@@ -6,13 +6,14 @@ use anyhow::{Result, ensure};
 use harness::kit::bundle::{Bundle, Options};
 use harness::kit::client::{Answer, Client};
 use harness::kit::exposition::Exposition;
-use harness::kit::fault_proxy::{self, Fault, FaultProxy};
+use harness::kit::fault_proxy::{Fault, FaultProxy};
 use harness::kit::wait::{self, not_yet};
 use harness::kit::{port, tables};
 use serde_json::json;
 use tempfile::TempDir;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than the longest pause between two attempts to publish, which is a minute.
+const PATIENCE: Duration = Duration::from_secs(90);
 /// Longest time that a client may wait for a 503.
 const BUDGET: Duration = Duration::from_secs(3);
 /// Number of failures in a row that surely opens the breaker.
@@ -23,19 +24,13 @@ async fn an_outage_is_answered_at_once_and_loses_nothing() -> Result<()> {
     // The data are on disk, since the published counts must outlive the database's process as they do in the cloud.
     let data = TempDir::new()?;
     let dynamodb_port = port::free()?;
-    let options = fault_proxy::Options {
-        target: format!("http://127.0.0.1:{dynamodb_port}"),
-        seed: 0,
-        signature_validity: Duration::from_secs(15 * 60),
-        blind_puts: false,
-    };
-    let proxy = FaultProxy::start(options, ()).await?;
+    let proxy = FaultProxy::before(&format!("http://127.0.0.1:{dynamodb_port}")).await?;
     let options = Options {
         data: Some(data.path().to_owned()),
         dynamodb_port: Some(dynamodb_port),
         ..Options::for_test("outage")
     }
-    .with("AWS_ENDPOINT_URL_DYNAMODB", format!("http://{}", proxy.address()));
+    .with("AWS_ENDPOINT_URL_DYNAMODB", proxy.url());
     let mut bundle = Bundle::start(&options).await?;
     let client = bundle.client().clone();
     for number in 0..3 {

@@ -55,6 +55,7 @@ async fn a_table_in_trouble_takes_little_of_the_time_and_loses_nothing() -> Resu
         let percent = (share - usual_share) * 100.0;
         println!("{name}: {requests} requests, {percent:.1} % of the time held");
         ensure!(percent <= bound(trouble), "{name}: {percent:.1} % of the time held in {requests} requests");
+        ensure!(encode.proxy.traffic().faulty() > 0, "{name}: no call met the fault");
         encode.proxy.set_outage(encode.stats.name(), None);
         wait::until("what was held back is published", PATIENCE, async || {
             let found = encode.stats.counted("sigil_encode_total").await?;
@@ -98,7 +99,7 @@ async fn a_table_that_does_not_exist_is_named_in_the_log_and_does_not_flood_it()
     let desk = Desk::new("publishing-no-table").await?;
     let encode = desk.encode("missing", &[], false).await?;
     encode.closed_loop(Duration::from_secs(6)).await?;
-    let log = encode.environment.process().output();
+    let log = encode.environment.process().output()?;
     let lines: Vec<_> = log.lines().filter(|line| line.contains("could not be published")).collect();
     assert_eq!(lines.len(), 1, "{log}");
     assert!(lines[0].contains("ResourceNotFoundException"), "{log}");

@@ -117,12 +117,24 @@ async fn the_signing_key_rotates_and_every_token_stays_valid() -> Result<()> {
     rotate("activate", &secrets)?;
     ensure!(secrets.current(&arn("signing")) == before, "two activations change nothing");
     rotate("retire", &secrets)?;
-    let stored: Value = serde_json::from_str(&secrets.current(&arn("signing")).context("it has a value")?)?;
-    ensure!(stored["other_seeds"] == json!([]), "the oldest key is gone");
+    let stored =
+        || -> Result<Value> { Ok(serde_json::from_str(&secrets.current(&arn("signing")).context("no value")?)?) };
+    ensure!(stored()?["other_seeds"] == json!([]), "the oldest key is gone");
     ensure!(
         rotate("retire", &secrets).is_err() && rotate("activate", &secrets).is_err(),
         "there is nothing left to do"
     );
+
+    // A leaked key is gone in one step, and all others stay.
+    rotate("stage", &secrets)?;
+    let leaked = stored()?;
+    rotate("replace", &secrets)?;
+    let replaced = stored()?;
+    ensure!(
+        replaced["seed"] != leaked["seed"]
+            && !replaced["other_seeds"].to_string().contains(&leaked["seed"].to_string())
+    );
+    ensure!(replaced["other_seeds"] == leaked["other_seeds"] && replaced["other_seeds"][0].is_string());
     Ok(())
 }
 

@@ -48,7 +48,7 @@ async fn a_token_put_by_mistake_takes_no_other_away_and_is_mended_without_a_rota
         })
         .await?;
     }
-    let said = cold.process().output();
+    let said = cold.process().output()?;
     ensure!(said.matches("the current version is left out").count() == 1, "once, and not with each reading: {said}");
     ensure!(said.contains(&token) && !said.contains("mistake"), "{said}");
 
@@ -70,7 +70,7 @@ async fn a_key_that_cannot_be_read_takes_no_other_away() -> Result<()> {
     ensure!(sigil.status == 201, "{sigil:?}");
     let token = sigil.body["sigil"]["token"].clone();
     ensure!(verdict(&verify, &token).await? == "valid");
-    let said = encode.process().output();
+    let said = encode.process().output()?;
     ensure!(said.contains("key 1") && said.contains(&arn("signing")) && !said.contains("too short"), "{said}");
 
     // The active key becomes unreadable: encode needs it to sign, while verify goes on with the other keys.

@@ -82,6 +82,7 @@ async fn measure(results: &Path, parts: &[String]) -> Result<()> {
         let report = tokio::time::timeout(LIMIT, run_part(part)).await;
         let report = report.with_context(|| format!("{part} took longer than {LIMIT:?}"))?;
         let mut report = serde_json::to_value(report.with_context(|| part.clone())?)?;
+        report["date"] = json!(Timestamp::now());
         report["seconds"] = started.elapsed().as_secs().into();
         // A load above the number of cores means that wall times include the work of other processes.
         report["load"] = std::fs::read_to_string("/proc/loadavg")?.split(' ').next().map(str::to_owned).into();
@@ -115,7 +116,6 @@ async fn machine() -> Result<Value> {
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo")?;
     let processor = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
     Ok(json!({
-        "date": Timestamp::now(),
         "cores": std::thread::available_parallelism()?,
         "architecture": std::env::consts::ARCH,
         "processor": processor,

@@ -34,6 +34,7 @@ pub mod runtime_api;
 pub mod secrets_manager;
 pub mod stats;
 pub mod tables;
+mod under_way;
 pub mod valve;
 pub mod variables;
 pub mod wait;

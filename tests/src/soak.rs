@@ -149,7 +149,7 @@ impl Services {
             ("STATS_GRACE", GRACE.to_owned()),
         ];
         let own = own.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        let variables = FunctionVariables::of(own, &format!("http://{}", proxy.address()), &secrets_valve.url());
+        let variables = FunctionVariables::of(own, &proxy.url(), &secrets_valve.url());
         Ok(Self { dynamodb, proxy, secrets_valve, programs, variables, logs, _secrets: secrets, _data: data })
     }
 

@@ -83,7 +83,7 @@ impl<S: ListDue + DeleteDue, T: CompactStats> Collector<S, T> {
         }
         swept?;
         compacted?;
-        self.metrics.succeeded(now);
+        self.metrics.succeeded(Timestamp::now());
         Ok(summary)
     }
 }
@@ -94,7 +94,7 @@ mod tests {
 
     use super::*;
     use harness::kit::dynamodb_local::DynamoDbLocal;
-    use harness::kit::fault_proxy::{Fault, FaultProxy, Options};
+    use harness::kit::fault_proxy::{Fault, FaultProxy};
     use prometheus::Registry;
     use prometheus_dynamodb::aws_sdk_dynamodb::Client;
     use prometheus_dynamodb::aws_sdk_dynamodb::config::retry::RetryConfig;
@@ -107,15 +107,9 @@ mod tests {
     /// Makes a run in which every call meets this fault. Returns its result, and the counted errors by their reason.
     async fn run_with(fault: Fault) -> (Result<Summary, CollectError>, Vec<(String, u64)>) {
         // No call reaches the target.
-        let options = Options {
-            target: "http://127.0.0.1:9".to_owned(),
-            seed: 0,
-            signature_validity: Duration::from_secs(900),
-            blind_puts: false,
-        };
-        let proxy = FaultProxy::start(options, ()).await.unwrap();
+        let proxy = FaultProxy::before("http://127.0.0.1:9").await.unwrap();
         proxy.set_outage(TABLE, Some(fault));
-        let client = DynamoDbLocal::client_of(&format!("http://{}", proxy.address()));
+        let client = DynamoDbLocal::client_of(&proxy.url());
         let client = Client::from_conf(client.config().to_builder().retry_config(RetryConfig::disabled()).build());
         let registry = Registry::new();
         let stats_table = DynamoDbStatsTable::new(client.clone(), TABLE);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures::{StreamExt, TryStreamExt};
 use harness::kit::dynamodb_local::DynamoDbLocal;
-use harness::kit::fault_proxy::{self, Fault, FaultProxy};
+use harness::kit::fault_proxy::{Fault, FaultProxy};
 use harness::kit::tables;
 use secrets::Secret;
 use sigil::canonical::CanonicalJson;
@@ -167,14 +167,8 @@ async fn a_key_gives_one_sigil_in_dynamodb() {
 #[tokio::test]
 async fn a_put_whose_response_was_lost_is_not_taken_for_a_repeated_request() {
     let (_folder, dynamodb, _store) = in_dynamodb().await;
-    let options = fault_proxy::Options {
-        target: dynamodb.url(),
-        seed: 0,
-        signature_validity: Duration::from_secs(900),
-        blind_puts: false,
-    };
-    let proxy = FaultProxy::start(options, ()).await.unwrap();
-    let client = DynamoDbLocal::client_of(&format!("http://{}", proxy.address()));
+    let proxy = FaultProxy::before(&dynamodb.url()).await.unwrap();
+    let client = DynamoDbLocal::client_of(&proxy.url());
     let store = DynamoDbStore::new(client, tables::SIGILS);
     let encoder = Encoder::new(store, Secret::fixed(keys()), LIFETIMES);
     let keyed =

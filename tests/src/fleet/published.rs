@@ -175,7 +175,7 @@ impl Observer for Arc<Published> {
     fn answered(&self, number: u64, call: &Call, status: Option<u16>) {
         let Some(key) = call.snapshot_key() else { return };
         let mut state = self.state();
-        let State { environments, writers, stored, formats, .. } = &mut *state;
+        let State { environments, writers, stored, formats, unreadable, .. } = &mut *state;
         let Some(writer) = writers.get_mut(key) else { return };
         let Some(put) = writer.on_their_way.remove(&number) else { return };
         if status == Some(200) {
@@ -183,7 +183,11 @@ impl Observer for Arc<Published> {
             *formats.entry(format.to_owned()).or_default() += 1;
             // The database stores the puts of a writer in their order, but their answers can overtake each other on
             // their way here.
-            let seq = call.item["seq"]["N"].as_str().and_then(|seq| seq.parse().ok()).unwrap_or_default();
+            let seq = call.item["seq"]["N"].as_str().and_then(|seq| seq.parse().ok());
+            let Some(seq) = seq else {
+                unreadable.push((call.caller.clone(), format!("{key} has no seq")));
+                return;
+            };
             if seq >= writer.seq {
                 for (series, value) in &put.totals {
                     *stored.entry(series.clone()).or_default() += value - writer.stored.get(series).unwrap_or(&0.0);

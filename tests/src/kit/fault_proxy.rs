@@ -7,7 +7,6 @@ mod fault;
 mod signature;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
@@ -24,6 +23,10 @@ pub use call::Call;
 pub use fault::{Fault, Faults};
 
 use crate::kit::http_server::{Answer, HangUp, HttpServer};
+use crate::kit::under_way::UnderWay;
+
+/// Time for which AWS accepts a signed request.
+const AWS_SIGNATURE_VALIDITY: Duration = Duration::from_secs(15 * 60);
 
 /// Longer than any call to DynamoDB Local takes on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -51,8 +54,8 @@ pub struct Options {
     pub target: String,
     /// Seed of the random choice of calls and faults.
     pub seed: u64,
-    /// Time after its signing for which a request is accepted: 15 minutes in AWS. DynamoDB Local accepts a request of
-    /// any age, but the protocol's grace relies on the limit. The signing time is in whole seconds, rounded down, so a
+    /// Time after its signing for which a request is accepted. DynamoDB Local accepts a request of any age, but the
+    /// protocol's grace relies on the limit. The signing time is in whole seconds, rounded down, so a
     /// request may be refused up to a second too early, but never too late.
     pub signature_validity: Duration,
     /// Set if the proxy removes the condition from every put of a snapshot, to show that a test notices.
@@ -97,7 +100,7 @@ struct Shared {
     observer: Box<dyn Observer>,
     state: Mutex<State>,
     /// Number of requests under way, also those whose caller no longer waits.
-    under_way: watch::Sender<u64>,
+    under_way: watch::Sender<u32>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -115,7 +118,14 @@ struct State {
 }
 
 impl FaultProxy {
-    /// Starts a proxy on a free port, without faults.
+    /// Starts a proxy on a free port in front of the DynamoDB at this URL, without faults and as strict as AWS.
+    pub async fn before(url: &str) -> Result<Self> {
+        let options =
+            Options { target: url.to_owned(), seed: 0, signature_validity: AWS_SIGNATURE_VALIDITY, blind_puts: false };
+        Self::start(options, ()).await
+    }
+
+    /// Starts a proxy with these options on a free port, without faults.
     pub async fn start(options: Options, observer: impl Observer) -> Result<Self> {
         let state = State {
             random: fastrand::Rng::with_seed(options.seed),
@@ -136,9 +146,9 @@ impl FaultProxy {
         Ok(Self { server, shared })
     }
 
-    /// Returns the address on which the proxy listens.
-    pub fn address(&self) -> SocketAddr {
-        self.server.address()
+    /// Returns the URL of the proxy.
+    pub fn url(&self) -> String {
+        self.server.url()
     }
 
     /// Lets calls meet these faults from now on.
@@ -260,22 +270,6 @@ impl Shared {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no one panics while holding the lock")
-    }
-}
-
-/// A guard that counts a request as under way for as long as it lives.
-struct UnderWay(watch::Sender<u64>);
-
-impl UnderWay {
-    fn new(count: &watch::Sender<u64>) -> Self {
-        count.send_modify(|requests| *requests += 1);
-        Self(count.clone())
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.send_modify(|requests| *requests -= 1);
     }
 }
 

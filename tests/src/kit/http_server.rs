@@ -15,6 +15,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::kit::under_way::UnderWay;
+
 /// Tells the server to close the connection without an answer.
 #[derive(Debug)]
 pub struct HangUp;
@@ -34,7 +36,7 @@ pub type Answer = std::result::Result<Response<Full<Bytes>>, HangUp>;
 #[derive(Debug)]
 pub struct HttpServer {
     address: SocketAddr,
-    connections: watch::Sender<usize>,
+    connections: watch::Sender<u32>,
     task: JoinHandle<()>,
 }
 
@@ -110,10 +112,9 @@ impl HttpServer {
     pub async fn all_closed(&self) {
         // Connections are accepted in the order in which clients made them. Once this one is accepted and has ended,
         // all that clients had made before are counted.
-        if let Ok(mut last) = TcpStream::connect(self.address).await {
-            let _ = last.shutdown().await;
-            let _ = last.read_to_end(&mut Vec::new()).await;
-        }
+        let mut last = TcpStream::connect(self.address).await.expect("the server listens");
+        let _ = last.shutdown().await;
+        let _ = last.read_to_end(&mut Vec::new()).await;
         // The sender lives in this server, so waiting cannot fail.
         let _ = self.connections.subscribe().wait_for(|open| *open == 0).await;
     }
@@ -125,21 +126,21 @@ impl Drop for HttpServer {
     }
 }
 
-async fn accept<H, F>(listener: TcpListener, handle: Arc<H>, connections: watch::Sender<usize>)
+async fn accept<H, F>(listener: TcpListener, handle: Arc<H>, connections: watch::Sender<u32>)
 where
     H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
     let mut tasks = tokio::task::JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
+    loop {
+        let (stream, _) = listener.accept().await.expect("connections can be accepted");
         while tasks.try_join_next().is_some() {}
-        connections.send_modify(|open| *open += 1);
-        let (handle, connections) = (Arc::clone(&handle), connections.clone());
+        let (handle, open) = (Arc::clone(&handle), UnderWay::new(&connections));
         tasks.spawn(async move {
+            let _open = open;
             let service = service_fn(move |request| handle(request));
             // An error means that the client went away, or that the handler returned a HangUp.
             let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
-            connections.send_modify(|open| *open -= 1);
         });
     }
 }

@@ -82,15 +82,15 @@ impl Process {
     }
 
     /// Returns everything that this run has printed so far.
-    pub fn output(&self) -> String {
-        let bytes = std::fs::read(&self.log).unwrap_or_default();
-        let start = usize::try_from(self.log_start).unwrap_or(0).min(bytes.len());
-        String::from_utf8_lossy(&bytes[start..]).into_owned()
+    pub fn output(&self) -> Result<String> {
+        let bytes = std::fs::read(&self.log).with_context(|| self.log.display().to_string())?;
+        let start = usize::try_from(self.log_start)?.min(bytes.len());
+        Ok(String::from_utf8_lossy(&bytes[start..]).into_owned())
     }
 
     /// Returns the last lines that this run has printed, under the log's path.
     pub fn log_tail(&self, lines: usize) -> String {
-        let output = self.output();
+        let output = self.output().unwrap_or_else(|error| format!("{error:#}"));
         let all: Vec<&str> = output.lines().collect();
         let tail = &all[all.len().saturating_sub(lines)..];
         format!("  {}:\n    {}", self.log.display(), tail.join("\n    "))

@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::kit::http_server::{Answer, HangUp, HttpServer};
+use crate::kit::under_way::UnderWay;
 
 /// Default time-out of an invocation: the longest that template.yaml gives to a function.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -110,7 +111,7 @@ impl RuntimeApi {
             if request.method() == Method::POST {
                 // The server drops what it handles once the client has gone. An environment that died right after a
                 // response has sent it all the same, so the response is received in a task of its own.
-                let receiving = Receiving::new(&shared.receiving);
+                let receiving = UnderWay::new(&shared.receiving);
                 let received = tokio::spawn(async move {
                     let _receiving = receiving;
                     shared.handle(&arn, request).await
@@ -224,9 +225,9 @@ impl Shared {
     }
 
     async fn next(&self, arn: &str) -> Response<Full<Bytes>> {
-        self.waiting.send_modify(|waiting| *waiting += 1);
+        let waiting = UnderWay::new(&self.waiting);
         let event = self.events.lock().await.recv().await;
-        self.waiting.send_modify(|waiting| *waiting -= 1);
+        drop(waiting);
         let Some(event) = event else { return answer(500, "there will be no further event") };
         let (id, deadline) = {
             let mut record = self.record();
@@ -281,22 +282,6 @@ impl Shared {
 
     fn record(&self) -> MutexGuard<'_, Record> {
         self.record.lock().expect("no one panics while holding the lock")
-    }
-}
-
-/// A guard that counts a post as being received for as long as it lives.
-struct Receiving(watch::Sender<u32>);
-
-impl Receiving {
-    fn new(count: &watch::Sender<u32>) -> Self {
-        count.send_modify(|posts| *posts += 1);
-        Self(count.clone())
-    }
-}
-
-impl Drop for Receiving {
-    fn drop(&mut self) {
-        self.0.send_modify(|posts| *posts -= 1);
     }
 }
 

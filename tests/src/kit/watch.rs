@@ -88,7 +88,7 @@ impl Watch {
                 return Err(Setback::Final(anyhow!("{} has ended ({status})", self.process.name())));
             }
             // `cargo lambda watch` only logs that a function's process has ended, and keeps the requests waiting.
-            if self.process.output().contains("command exited") {
+            if self.process.output().map_err(Setback::Final)?.contains("command exited") {
                 return Err(Setback::Final(anyhow!("{function} has ended")));
             }
             http.get(&url).send().await?;
