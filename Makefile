@@ -22,7 +22,7 @@ soak: ## run clients while everything fails in turn (SOAK_DURATION=10m, SOAK_SEE
 package: ## build the release artifacts into target/package (ARCHITECTURES="arm64 x86_64")
 	@scripts/package
 
-bench: ## measure the costs of this project and of the usual alternatives (PARTS="scrape publish ..."; 12 minutes for all)
+bench: ## measure the costs of this project and of the usual alternatives (PARTS="scrape publish ..."; 10 minutes for all)
 	@scripts/bench $(PARTS)
 
 bench-document: ## write BENCHMARKS.md from the results of make bench
