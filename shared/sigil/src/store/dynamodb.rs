@@ -13,7 +13,7 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
 };
 
-use super::failure::{is_throttling, is_timeout};
+use super::failure::{is_refusal, is_throttling, is_timeout};
 use super::{
     DeleteDue, Deletion, DuePage, InsertRecord, Insertion, ListDue, LoadRecord, Loaded, MAX_RECORD_BYTES, RevokeRecord,
     Revoking, StorageError,
@@ -38,7 +38,7 @@ impl DynamoDbStore {
 impl InsertRecord for DynamoDbStore {
     async fn insert(&self, record: &SigilRecord) -> Result<Insertion, StorageError> {
         let item = item::from_record(record);
-        let bytes = item::size(&item);
+        let bytes = item::size_once_revoked(&item);
         if bytes > MAX_RECORD_BYTES {
             return Err(StorageError::TooLarge { bytes, limit: MAX_RECORD_BYTES });
         }
@@ -166,6 +166,7 @@ where
     match &error {
         _ if is_timeout(&error) => StorageError::TimedOut(error.into()),
         SdkError::ServiceError(answer) if is_throttling(answer.err()) => StorageError::Throttled(error.into()),
+        SdkError::ServiceError(answer) if is_refusal(answer.err()) => StorageError::Refused(error.into()),
         _ => StorageError::Unavailable(error.into()),
     }
 }
