@@ -39,8 +39,9 @@ pub const EXPIRY_AFTER_DUE_SECONDS: u64 = 7 * 24 * 60 * 60;
 
 /// Stores a new record: `dynamodb:PutItem`.
 pub trait InsertRecord: Send + Sync + 'static {
-    /// Stores the record, unless another record with this id exists. No two requests make equal records, so a stored
-    /// record that equals this one comes from an earlier attempt of this call, whose response was lost.
+    /// Stores the record, unless another record with this id exists. No two requests make the same token, which holds a
+    /// random id or nonce. So a stored record with this token comes from an earlier attempt of this call, whose response
+    /// was lost, even if it was revoked since.
     fn insert(&self, record: &SigilRecord) -> impl Future<Output = Result<Insertion, StorageError>> + Send;
 }
 

@@ -63,7 +63,7 @@ async fn keeps_its_contract(store: impl Store) {
     assert_eq!(store.load(SigilId::random()).await.unwrap(), None);
 
     // There is one record for each id, and an existing record stays.
-    let other = SigilRecord { data: json("2"), ..record.clone() };
+    let other = SigilRecord { token: "another".to_owned(), ..record.clone() };
     assert_eq!(store.insert(&other).await.unwrap(), Insertion::Existing(Loaded::Record(record.clone())));
 
     // The record itself is no other: it was stored by an earlier attempt of the same call.
@@ -77,6 +77,7 @@ async fn keeps_its_contract(store: impl Store) {
     assert_eq!(store.load(record.id).await.unwrap(), Some(Loaded::Record(revoked.clone())));
     let changed = Revoking::Changed(Some(Loaded::Record(revoked.clone())));
     assert_eq!(store.revoke(&revoked, &record.signature).await.unwrap(), changed);
+    assert_eq!(store.insert(&record).await.unwrap(), Insertion::Inserted, "it is still the same one");
     let unknown = SigilRecord { id: SigilId::random(), ..revoked };
     assert_eq!(store.revoke(&unknown, &record.signature).await.unwrap(), Revoking::Changed(None));
     assert_eq!(store.load(unknown.id).await.unwrap(), None, "nothing was made of it");

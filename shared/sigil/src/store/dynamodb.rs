@@ -54,9 +54,9 @@ impl InsertRecord for DynamoDbStore {
             Err(error) => match error.as_service_error() {
                 Some(PutItemError::ConditionalCheckFailedException(refused)) => {
                     let existing = refused.item().map_or(Loaded::Damaged, item::to_record);
-                    // The item is this very record: the SDK has sent the put before, and its response was lost. No other
-                    // request makes an equal record, because its token would have another id or nonce.
-                    let own = matches!(&existing, Loaded::Record(existing) if existing == record);
+                    // The token is this very one: the SDK has sent the put before, and its response was lost. The rest of
+                    // the record may have been revoked since.
+                    let own = matches!(&existing, Loaded::Record(existing) if existing.token == record.token);
                     Ok(if own { Insertion::Inserted } else { Insertion::Existing(existing) })
                 }
                 _ => Err(storage_error(error)),
