@@ -2,12 +2,13 @@
 
 use std::process::Output;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use aws_sdk_dynamodb::types::{AttributeValue, TimeToLiveStatus};
 use harness::kit::dynamodb_local::DynamoDbLocal;
 use harness::kit::{tables, workspace};
 use harness::template::cloudformation::{self, Expanded};
 use harness::template::complaints::complaints;
+use serde_json::json;
 use tempfile::TempDir;
 
 #[test]
@@ -32,6 +33,28 @@ fn cfn_lint_has_no_complaint_before_and_after_it_is_expanded() -> Result<()> {
 fn it_agrees_with_the_code() -> Result<()> {
     let complaints = complaints(&cloudformation::source()?)?;
     ensure!(complaints.is_empty(), "{complaints:#?}");
+    Ok(())
+}
+
+#[test]
+fn throttling_of_the_index_is_watched_as_that_of_the_table_is() -> Result<()> {
+    let template = Expanded::of(&cloudformation::source()?)?;
+    let metrics = &template.resource("SigilsTableThrottledAlarm")?["Properties"]["Metrics"];
+    let [total, watched @ ..] = metrics.as_array().context("it has metrics")?.as_slice() else { bail!("{metrics}") };
+    let index = json!({ "Name": "GlobalSecondaryIndexName", "Value": "due-index" });
+    for (id, name, of_index) in [
+        ("reads", "ReadThrottleEvents", false),
+        ("writes", "WriteThrottleEvents", false),
+        ("indexReads", "ReadThrottleEvents", true),
+        ("indexWrites", "WriteThrottleEvents", true),
+    ] {
+        let query = watched.iter().find(|query| query["Id"] == id).with_context(|| format!("no {id}"))?;
+        let metric = &query["MetricStat"]["Metric"];
+        let dimensions = metric["Dimensions"].as_array().context("it has dimensions")?;
+        ensure!(metric["MetricName"] == name && dimensions.contains(&index) == of_index, "{id} is {metric}");
+        let counted = total["Expression"].as_str().is_some_and(|sum| sum.contains(&format!("FILL({id}, 0)")));
+        ensure!(counted, "{id} is not in {total}");
+    }
     Ok(())
 }
 

@@ -203,11 +203,20 @@ mod tests {
     async fn callers_do_not_share_idempotency_keys() {
         let (encode, registry) = function();
         let jwt = |issuer, subject| json!({ "jwt": { "claims": { "iss": issuer, "sub": subject } } });
+        // All users of a role share its ARN.
+        let through_cognito = |identity| {
+            json!({ "iam": {
+                "userArn": "arn:aws:sts::123456789012:assumed-role/users/CognitoIdentityCredentials",
+                "cognitoIdentity": { "identityId": identity },
+            } })
+        };
         let mut tokens = Vec::new();
         for authorizer in [
             json!(null),
             json!({ "iam": { "userArn": "arn:aws:iam::123456789012:user/a" } }),
             json!({ "iam": { "userArn": "arn:aws:iam::123456789012:user/b" } }),
+            through_cognito("a"),
+            through_cognito("b"),
             jwt("a", "b"),
             jwt("a", "c"),
             jwt("b", "b"),
@@ -217,9 +226,26 @@ mod tests {
             assert_eq!(first, again);
             tokens.push(first["sigil"]["token"].to_string());
         }
-        assert_eq!(tokens.iter().collect::<std::collections::BTreeSet<_>>().len(), 6, "{tokens:?}");
-        assert_eq!(counter(&registry, "sigil_encode_total"), 6.0);
-        assert_eq!(counter(&registry, "sigil_encode_repeats_total"), 6.0);
+        assert_eq!(tokens.iter().collect::<std::collections::BTreeSet<_>>().len(), 8, "{tokens:?}");
+        assert_eq!(counter(&registry, "sigil_encode_total"), 8.0);
+        assert_eq!(counter(&registry, "sigil_encode_repeats_total"), 8.0);
+    }
+
+    #[tokio::test]
+    async fn a_token_without_a_subject_cannot_own_an_idempotency_key() {
+        let (encode, registry) = function();
+        let without_subject = json!({ "jwt": { "claims": { "iss": "a" } } });
+        let refused = encode.answer(with_key_of(without_subject.clone(), r#"{"data":1}"#, "key")).await;
+        assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+        let fault = &body(&refused)["faults"][0];
+        assert_eq!(fault["field"], "Idempotency-Key");
+        assert!(fault["detail"].as_str().unwrap().contains("sub"), "{fault}");
+        assert_eq!(counter(&registry, "sigil_encode_total"), 0.0);
+
+        let without_key = event("POST", path::SIGILS, r#"{"data":1}"#, |event| {
+            event["requestContext"]["authorizer"] = without_subject;
+        });
+        assert_eq!(encode.answer(without_key).await.status(), StatusCode::CREATED);
     }
 
     #[tokio::test]

@@ -29,7 +29,11 @@ pub fn read(request: &HttpRequest, max_ttl_seconds: u64) -> Result<EncodeRequest
         body.canonical("metadata", raw)
     });
     let idempotency_key = request.header("idempotency-key").and_then(|key| {
-        let key = IdempotencyKey::parse(caller(request.caller()), key);
+        let Some(caller) = caller(request.caller()) else {
+            body.refuse(IDEMPOTENCY_KEY, "a token with the claim sub is needed, which tells callers apart");
+            return None;
+        };
+        let key = IdempotencyKey::parse(caller, key);
         if key.is_none() {
             let max = IdempotencyKey::MAX_CHARACTERS;
             body.refuse(IDEMPOTENCY_KEY, format!("1 to {max} printable ASCII characters are needed"));
@@ -39,10 +43,12 @@ pub fn read(request: &HttpRequest, max_ttl_seconds: u64) -> Result<EncodeRequest
     body.finish(|| Some(EncodeRequest { data: data?, metadata, ttl_seconds, idempotency_key }))
 }
 
-fn caller(caller: &Caller) -> record::Caller {
-    match caller {
+/// Returns the owner of an idempotency key, or `None` if the caller is one of several who cannot be told apart.
+fn caller(caller: &Caller) -> Option<record::Caller> {
+    Some(match caller {
         Caller::Anonymous => record::Caller::anonymous(),
-        Caller::Iam { arn } => record::Caller::named("iam", &[arn]),
-        Caller::Jwt { issuer, subject } => record::Caller::named("jwt", &[issuer, subject]),
-    }
+        Caller::Iam { arn, cognito_identity: None } => record::Caller::named("iam", &[arn]),
+        Caller::Iam { arn, cognito_identity: Some(identity) } => record::Caller::named("iam", &[arn, identity]),
+        Caller::Jwt { issuer, subject } => record::Caller::named("jwt", &[issuer, subject.as_deref()?]),
+    })
 }

@@ -83,7 +83,11 @@ impl<S: ListDue + DeleteDue, T: CompactStats> Collector<S, T> {
         }
         swept?;
         compacted?;
-        self.metrics.succeeded(Timestamp::now());
+        // A run that has left something is no success, although the next one continues: if runs never catch up, the
+        // alerts on the last success must tell.
+        if summary.sigils.finished && summary.stats.finished {
+            self.metrics.succeeded(Timestamp::now());
+        }
         Ok(summary)
     }
 }
@@ -98,8 +102,9 @@ mod tests {
     use prometheus::Registry;
     use prometheus_dynamodb::aws_sdk_dynamodb::Client;
     use prometheus_dynamodb::aws_sdk_dynamodb::config::retry::RetryConfig;
-    use prometheus_dynamodb::{DynamoDbStatsTable, TableSettings};
-    use sigil::store::DynamoDbStore;
+    use prometheus_dynamodb::{DynamoDbStatsTable, MemoryStatsTable, TableSettings};
+    use sigil::metrics::LAST_SUCCESS;
+    use sigil::store::{DynamoDbStore, MemoryStore};
 
     /// Both tables: the proxy lets all calls to one table meet a fault.
     const TABLE: &str = "table";
@@ -130,6 +135,30 @@ mod tests {
             (count > 0).then_some((reason, count))
         });
         (result, counted.collect())
+    }
+
+    #[tokio::test]
+    async fn a_run_that_leaves_something_is_no_success() {
+        let registry = Registry::new();
+        let settings = TableSettings::builder(TABLE).build().unwrap();
+        let collector = Collector {
+            store: MemoryStore::default(),
+            compactor: Compactor::new(MemoryStatsTable::default(), settings, &registry).unwrap(),
+            metrics: GcMetrics::register(&registry).unwrap(),
+            errors: ErrorMetrics::register(&registry, &[Operation::Gc]).unwrap(),
+        };
+        let last_success = || {
+            let families = registry.gather();
+            let family = families.iter().find(|family| family.name() == LAST_SUCCESS).unwrap();
+            family.get_metric()[0].get_gauge().get_value()
+        };
+        let without_time = collector.collect(Instant::now()).await.unwrap();
+        assert!(!without_time.sigils.finished && !without_time.stats.finished, "{without_time:?}");
+        assert_eq!(last_success(), 0.0);
+
+        let started_at = Timestamp::now().seconds() as f64;
+        collector.collect(Instant::now() + Duration::from_secs(30)).await.unwrap();
+        assert!(last_success() >= started_at);
     }
 
     #[tokio::test]

@@ -57,10 +57,15 @@ impl<S: LoadRecord> Verify<S> {
             Ok(request) => self.handle(request).await,
             Err(error) => (Operation::Other, Err((*error).into())),
         };
-        result.unwrap_or_else(|error| {
+        let mut response = result.unwrap_or_else(|error| {
             self.errors.count(operation, error.reason());
             error.into_problem().into_response()
-        })
+        });
+        // The answer to HEAD is that to GET without its body (RFC 9110, section 9.3.2).
+        if request.is_ok_and(|request| request.method() == "HEAD") {
+            *response.body_mut() = Body::Empty;
+        }
+        response
     }
 
     async fn handle(&self, request: &HttpRequest) -> (Operation, Result<Response<Body>, ApiError>) {
@@ -68,8 +73,8 @@ impl<S: LoadRecord> Verify<S> {
         let other = |error| (Operation::Other, Err(error));
         if request.path().ends_with(JWKS) {
             return match request.method() {
-                "GET" => (Operation::Other, Ok(self.keys().await)),
-                _ => other(ApiError::MethodNotAllowed { allowed: "GET" }),
+                "GET" | "HEAD" => (Operation::Other, Ok(self.keys().await)),
+                _ => other(ApiError::MethodNotAllowed { allowed: "GET, HEAD" }),
             };
         }
         match (path::below_sigils(request.path()), request.method()) {
@@ -78,8 +83,8 @@ impl<S: LoadRecord> Verify<S> {
                 (Operation::Verify, self.verify(request, now).await)
             }
             (Some("/verify"), _) => other(ApiError::MethodNotAllowed { allowed: "POST" }),
-            (Some(below), "GET") if below.len() > 1 => (Operation::Get, self.get(&below[1..], now).await),
-            (Some(below), _) if below.len() > 1 => other(ApiError::MethodNotAllowed { allowed: "GET" }),
+            (Some(below), "GET" | "HEAD") if below.len() > 1 => (Operation::Get, self.get(&below[1..], now).await),
+            (Some(below), _) if below.len() > 1 => other(ApiError::MethodNotAllowed { allowed: "GET, HEAD" }),
             _ => other(ApiError::NotFound("tokens are verified at /api/consciousness/sigils/verify")),
         }
     }
@@ -220,7 +225,19 @@ mod tests {
         let refused = verify.answer(request("POST", JWKS, "")).await;
         assert_eq!(
             (refused.status(), &refused.headers()[ALLOW]),
-            (StatusCode::METHOD_NOT_ALLOWED, &"GET".parse().unwrap())
+            (StatusCode::METHOD_NOT_ALLOWED, &"GET, HEAD".parse().unwrap())
         );
+    }
+
+    #[tokio::test]
+    async fn head_is_answered_as_get_without_the_body() {
+        let (verify, record) = function().await;
+        let unknown = format!("{}/00000000-0000-4000-8000-000000000000", path::SIGILS);
+        for path in [format!("{}/{}", path::SIGILS, record.id), JWKS.to_owned(), unknown] {
+            let get = verify.answer(request("GET", &path, "")).await;
+            let head = verify.answer(request("HEAD", &path, "")).await;
+            assert_eq!((head.status(), head.headers()), (get.status(), get.headers()), "{path}");
+            assert_eq!(head.body(), &Body::Empty, "{path}");
+        }
     }
 }

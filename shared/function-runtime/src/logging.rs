@@ -7,6 +7,8 @@
 //! These settings apply to the code of this project. Libraries are capped at INFO whatever the level: below INFO, the
 //! runtime logs whole events, with bodies and `Authorization` headers, and the SDK logs requests and responses.
 
+mod causes;
+
 use std::io::{self, Write};
 
 use lambda_http::tracing::Metadata;
@@ -37,7 +39,7 @@ pub(crate) fn init() {
     let lines = fmt::layer().with_target(false).without_time();
     match variable("AWS_LAMBDA_LOG_FORMAT") {
         Some(format) if format.eq_ignore_ascii_case("json") => {
-            subscriber.with(lines.json().with_writer(io::stdout)).init();
+            subscriber.with(causes::json(lines).with_writer(io::stdout)).init();
         }
         Some(_) => subscriber.with(lines.with_writer(io::stdout)).init(),
         None => {

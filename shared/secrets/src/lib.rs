@@ -10,6 +10,7 @@
 //! - [`secret`] keeps a value and renews it. A failed renewal never fails a request: the last good value stays in use.
 
 mod arn;
+mod due_time;
 mod error;
 pub mod secret;
 pub mod source;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use prometheus::IntCounter;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
 
+use crate::due_time::DueTime;
 use crate::error::SecretError;
 
 /// Age at which a value is read again. A rotation takes at most this long to reach an environment that can read the
@@ -57,9 +57,9 @@ struct Renewal<T> {
 
 struct Due {
     /// Time at which the value becomes too old.
-    by_age: Instant,
+    by_age: DueTime,
     /// Time from which a miss may renew the value.
-    after_miss: Instant,
+    after_miss: DueTime,
     /// Complaints of the last reading. A complaint is logged only once, because a busy environment would repeat it a
     /// million times a month.
     complaints: Vec<String>,
@@ -91,8 +91,8 @@ impl<T: Send + Sync> Secret<T> {
         F: Future<Output = Result<Reading<T>, SecretError>> + Send + 'static,
     {
         let Reading { value, skipped } = read(None).await?;
-        let now = Instant::now();
-        let mut due = Due { by_age: now + MAX_AGE, after_miss: now, complaints: Vec::new() };
+        let mut due =
+            Due { by_age: DueTime::after(MAX_AGE), after_miss: DueTime::after(Duration::ZERO), complaints: Vec::new() };
         due.complain(skipped);
         let renewal = Renewal { read: Box::new(move |held| Box::pin(read(held))), failures, due: Mutex::new(due) };
         Ok(Self { shared: Arc::new(Shared { value: RwLock::new(Arc::new(value)), renewal: Some(renewal) }) })
@@ -103,7 +103,7 @@ impl<T: Send + Sync> Secret<T> {
         if let Some(renewal) = &self.shared.renewal
             // A request that comes while another one renews the value uses the present value.
             && let Ok(mut due) = renewal.due.try_lock()
-            && Instant::now() >= due.by_age
+            && due.by_age.has_come()
         {
             self.shared.renew(renewal, &mut due).await;
         }
@@ -115,10 +115,10 @@ impl<T: Send + Sync> Secret<T> {
     pub async fn get_after_miss(&self) -> Arc<T> {
         if let Some(renewal) = &self.shared.renewal {
             let mut due = renewal.due.lock().await;
-            let now = Instant::now();
-            if now >= due.after_miss {
+            if due.after_miss.has_come() {
+                let next_miss = DueTime::after(PAUSE_BETWEEN_MISSES);
                 self.shared.renew(renewal, &mut due).await;
-                due.after_miss = due.after_miss.max(now + PAUSE_BETWEEN_MISSES);
+                due.after_miss = due.after_miss.max(next_miss);
             }
         }
         self.shared.value()
@@ -137,8 +137,7 @@ impl<T> Shared<T> {
         match (renewal.read)(Some(self.value())).await {
             Ok(Reading { value, skipped }) => {
                 *self.value.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
-                let now = Instant::now();
-                (due.by_age, due.after_miss) = (now + MAX_AGE, now);
+                (due.by_age, due.after_miss) = (DueTime::after(MAX_AGE), DueTime::after(Duration::ZERO));
                 due.complain(skipped);
             }
             Err(error) => {
@@ -153,7 +152,7 @@ impl<T> Shared<T> {
 impl Due {
     /// Postpones the next renewal.
     fn pause(&mut self) {
-        let later = Instant::now() + PAUSE_AFTER_FAILURE;
+        let later = DueTime::after(PAUSE_AFTER_FAILURE);
         (self.by_age, self.after_miss) = (later, later);
     }
 
@@ -216,6 +215,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_freeze_makes_it_older() {
+        let (secret, reads, _) = counting(&[]).await;
+        let freeze = async |length| {
+            let mut due = secret.shared.renewal.as_ref().unwrap().due.lock().await;
+            due.by_age = due.by_age.after_freeze(length);
+        };
+        let half = MAX_AGE / 2;
+        freeze(half).await;
+        assert_eq!((*secret.get().await, reads.load(Ordering::Relaxed)), (0, 1));
+        freeze(half).await;
+        assert_eq!((*secret.get().await, *secret.get().await, reads.load(Ordering::Relaxed)), (1, 1, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_renewal_that_fails_leaves_the_value_and_is_counted_and_tried_again() {
         let (secret, _, failures) = counting(&[1]).await;
         tokio::time::advance(MAX_AGE).await;
@@ -259,7 +272,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_skipped_is_logged_when_it_changes() {
-        let mut due = Due { by_age: Instant::now(), after_miss: Instant::now(), complaints: Vec::new() };
+        let now = DueTime::after(Duration::ZERO);
+        let mut due = Due { by_age: now, after_miss: now, complaints: Vec::new() };
         let logged = |due: &mut Due, complaints: &[&str]| {
             let log = Log::default();
             let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();

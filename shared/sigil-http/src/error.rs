@@ -79,7 +79,8 @@ impl ApiError {
             Self::NotFound(_) | Self::Unknown => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict => StatusCode::CONFLICT,
-            Self::Damaged => StatusCode::INTERNAL_SERVER_ERROR,
+            // Not 503: the store would refuse the same request again, so the client is not to repeat it.
+            Self::Damaged | Self::Storage(StorageError::Refused(_)) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::TooLarge { .. } | Self::Storage(StorageError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Storage(StorageError::Throttled(_)) => StatusCode::TOO_MANY_REQUESTS,
             Self::Storage(
@@ -184,6 +185,7 @@ pub fn canonical_faults(name: &str, error: CanonicalError) -> Faults {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lambda_http::http::header;
     use sigil::canonical::CanonicalJson;
 
     #[test]
@@ -194,5 +196,16 @@ mod tests {
         let CanonicalError::NotIJson { faults, more } = error.clone() else { panic!("it is JSON: {error}") };
         let told = canonical_faults("data", error);
         assert_eq!((told.named().len(), told.more()), (faults.len(), more));
+    }
+
+    #[test]
+    fn only_what_may_succeed_later_is_to_be_repeated() {
+        let answer = |error| ApiError::Storage(error).into_problem().into_response();
+        let refused = answer(StorageError::Refused("it is not valid".into()));
+        assert_eq!(refused.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(!refused.headers().contains_key(header::RETRY_AFTER));
+        let failed = answer(StorageError::Unavailable("it is gone".into()));
+        assert_eq!(failed.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(failed.headers()[header::RETRY_AFTER], "1");
     }
 }

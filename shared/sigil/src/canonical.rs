@@ -120,8 +120,9 @@ pub enum CanonicalReason {
     /// A string with a lone surrogate (RFC 7493, section 2.1).
     #[error("a string holds a lone surrogate")]
     LoneSurrogate,
-    /// A number that a double cannot hold exactly (RFC 7493, section 2.2).
-    #[error("the number cannot be kept exactly as a double; send it as a string")]
+    /// A number whose canonical spelling (RFC 8785, section 3.2.2.3) would have another value. Either a double cannot
+    /// hold it exactly (RFC 7493, section 2.2), or the shortest spelling of that double is rounded, as that of 2^55 is.
+    #[error("the number has no canonical spelling (RFC 8785) of the same value; send it as a string")]
     InexactNumber,
     /// Nesting deeper than [`MAX_DEPTH`].
     #[error("arrays and objects are nested more than {MAX_DEPTH} deep")]
@@ -239,6 +240,7 @@ mod tests {
             (r#"{"a":"\udc00\ud800"}"#, "/a", LoneSurrogate),
             (r#"{"a":{"\ud800":1}}"#, "/a", LoneSurrogate),
             ("[9007199254740993]", "/0", InexactNumber),
+            ("[36028797018963968]", "/0", InexactNumber),
             (r#"{"a/b":{"~":1e400}}"#, "/a~1b/~0", InexactNumber),
             ("1e-400", "", InexactNumber),
             ("0.1000000000000000055", "", InexactNumber),
@@ -247,7 +249,20 @@ mod tests {
             assert_eq!(faults(text), [(pointer.to_owned(), reason)], "{text}");
         }
         assert_eq!(faults(r#"[1e400,{"a":1,"a":"\ud800"}]"#).len(), 3, "all at once");
-        for kept in ["0.1", "1.0", "1e0", "1E23", "-0", "0e99999999999999999999", "9007199254740992", "1e21", "-0.0"] {
+        let double = CanonicalJson::from_json("36028797018963968").unwrap_err().to_string();
+        assert!(double.contains("canonical spelling"), "2^55 is a double: {double}");
+        for kept in [
+            "0.1",
+            "1.0",
+            "1e0",
+            "1E23",
+            "-0",
+            "0e99999999999999999999",
+            "9007199254740992",
+            "1e21",
+            "-0.0",
+            "\"\u{ffff}\"",
+        ] {
             CanonicalJson::from_json(kept).unwrap();
         }
     }

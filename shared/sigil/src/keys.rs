@@ -35,6 +35,9 @@ use serde_json::Value;
 /// Length of the longest `kid`, in bytes: every token carries one.
 const MAX_KID_BYTES: usize = 64;
 
+/// Length of the longest result of [`SigningKeys::sign`], in bytes: the longest `kid`, a dot, and 64 bytes in base64url.
+pub(crate) const MAX_SIGNATURE_BYTES: usize = MAX_KID_BYTES + 1 + 86;
+
 /// Public keys, which check tokens.
 #[derive(Clone)]
 pub struct VerifyingKeys {

@@ -39,8 +39,9 @@ pub const EXPIRY_AFTER_DUE_SECONDS: u64 = 7 * 24 * 60 * 60;
 
 /// Stores a new record: `dynamodb:PutItem`.
 pub trait InsertRecord: Send + Sync + 'static {
-    /// Stores the record, unless another record with this id exists. No two requests make equal records, so a stored
-    /// record that equals this one comes from an earlier attempt of this call, whose response was lost.
+    /// Stores the record, unless another record with this id exists. No two requests make the same token, which holds a
+    /// random id or nonce. So a stored record with this token comes from an earlier attempt of this call, whose response
+    /// was lost, even if it was revoked since.
     fn insert(&self, record: &SigilRecord) -> impl Future<Output = Result<Insertion, StorageError>> + Send;
 }
 
@@ -133,10 +134,10 @@ pub enum Deletion {
 /// Error of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
-    /// The record is larger than DynamoDB takes.
-    #[error("the record has {bytes} bytes, and {limit} are allowed")]
+    /// The record is larger than DynamoDB takes, or would be once it is revoked.
+    #[error("the record with room for its revocation has {bytes} bytes, and {limit} are allowed")]
     TooLarge {
-        /// The record's size by DynamoDB's rules, in bytes.
+        /// The record's size by DynamoDB's rules with room for its revocation, in bytes.
         bytes: usize,
         /// The largest size that is allowed, in bytes.
         limit: usize,
@@ -150,6 +151,9 @@ pub enum StorageError {
     /// The store could not be reached, or failed.
     #[error("the store is unavailable")]
     Unavailable(#[source] Box<dyn Error + Send + Sync>),
+    /// DynamoDB refused the request as not valid, and would refuse it again.
+    #[error("the store refused the request")]
+    Refused(#[source] Box<dyn Error + Send + Sync>),
     /// The call could not be made: no time was left for it, or the request could not be built or signed.
     #[error("the store was not asked")]
     NotSent(#[source] Box<dyn Error + Send + Sync>),

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use futures::stream::{self, StreamExt};
 use serde::Serialize;
 
-use crate::store::{DeleteDue, Deletion, GC_SHARDS, ListDue, StorageError};
+use crate::record::SigilId;
+use crate::store::{DeleteDue, Deletion, GC_SHARDS, ListDue, StorageError, gc_shard};
 use crate::timestamp::Timestamp;
 
 /// Maximum number of deletes under way at once.
@@ -44,7 +45,9 @@ pub async fn sweep<S: ListDue + DeleteDue>(
 ) -> (SweepReport, Result<(), StorageError>) {
     let mut report = SweepReport::default();
     let mut result = Ok(());
-    for shard in 0..GC_SHARDS {
+    // The first shard is left to chance, so that a shard that takes all the time does not starve the others.
+    let first = gc_shard(SigilId::random());
+    for shard in (first..GC_SHARDS).chain(0..first) {
         match sweep_shard(store, shard, now, deadline, &mut report).await {
             Ok(true) => {}
             Ok(false) => return (report, result),
@@ -99,5 +102,44 @@ async fn sweep_shard<S: ListDue + DeleteDue>(
         if next.is_none() {
             return Ok(!is_late());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::store::DuePage;
+
+    /// A store whose shards have no end, so that a run comes no further than the first; with the shards that were read.
+    #[derive(Default)]
+    struct Endless(Mutex<BTreeSet<u8>>);
+
+    impl ListDue for Endless {
+        type PageStart = ();
+
+        async fn list_due(&self, shard: u8, _: Timestamp, _: Option<()>) -> Result<DuePage<()>, StorageError> {
+            self.0.lock().unwrap().insert(shard);
+            Ok(DuePage { ids: Vec::new(), next: Some(()), read_capacity_units: 0.0 })
+        }
+    }
+
+    impl DeleteDue for Endless {
+        async fn delete_due(&self, _: SigilId, _: Timestamp) -> Result<Option<Deletion>, StorageError> {
+            unreachable!("no entry is listed")
+        }
+    }
+
+    #[tokio::test]
+    async fn no_shard_starves_while_others_take_all_the_time() {
+        let store = Endless::default();
+        for _ in 0..300 {
+            let deadline = Instant::now() + MARGIN + Duration::from_millis(1);
+            let (report, result) = sweep(&store, Timestamp::now(), deadline).await;
+            assert!(result.is_ok() && !report.finished, "{report:?}");
+        }
+        assert_eq!(store.0.into_inner().unwrap(), (0..GC_SHARDS).collect());
     }
 }

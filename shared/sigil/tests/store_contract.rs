@@ -63,7 +63,7 @@ async fn keeps_its_contract(store: impl Store) {
     assert_eq!(store.load(SigilId::random()).await.unwrap(), None);
 
     // There is one record for each id, and an existing record stays.
-    let other = SigilRecord { data: json("2"), ..record.clone() };
+    let other = SigilRecord { token: "another".to_owned(), ..record.clone() };
     assert_eq!(store.insert(&other).await.unwrap(), Insertion::Existing(Loaded::Record(record.clone())));
 
     // The record itself is no other: it was stored by an earlier attempt of the same call.
@@ -77,6 +77,7 @@ async fn keeps_its_contract(store: impl Store) {
     assert_eq!(store.load(record.id).await.unwrap(), Some(Loaded::Record(revoked.clone())));
     let changed = Revoking::Changed(Some(Loaded::Record(revoked.clone())));
     assert_eq!(store.revoke(&revoked, &record.signature).await.unwrap(), changed);
+    assert_eq!(store.insert(&record).await.unwrap(), Insertion::Inserted, "it is still the same one");
     let unknown = SigilRecord { id: SigilId::random(), ..revoked };
     assert_eq!(store.revoke(&unknown, &record.signature).await.unwrap(), Revoking::Changed(None));
     assert_eq!(store.load(unknown.id).await.unwrap(), None, "nothing was made of it");
@@ -199,7 +200,8 @@ async fn a_life_out_of_range_is_refused() {
 #[tokio::test]
 async fn dynamodb_takes_what_just_fits_and_nothing_larger() {
     let (_folder, _dynamodb, store) = in_dynamodb().await;
-    let encoder = Encoder::new(store, Secret::fixed(keys()), LIFETIMES);
+    let old = generate("test");
+    let encoder = Encoder::new(store.clone(), Secret::fixed(SigningKeys::parse(&old).unwrap()), LIFETIMES);
     let of_size = |bytes: usize| request(&format!("\"{}\"", "x".repeat(bytes - 2)));
     let Err(EncodeError::Storage(StorageError::TooLarge { bytes, limit })) =
         encoder.encode(of_size(409_600), at(0)).await
@@ -208,8 +210,19 @@ async fn dynamodb_takes_what_just_fits_and_nothing_larger() {
     };
     let room = 409_600 - (bytes - limit);
     // By this crate's count these bytes just fit, and DynamoDB accepts them too.
-    encoder.encode(of_size(room), at(0)).await.unwrap();
+    let fits = encoder.encode(of_size(room), at(0)).await.unwrap().record;
     assert!(encoder.encode(of_size(room + 1), at(0)).await.is_err());
+
+    // What it refuses is told apart from a failure.
+    let too_long = SigilRecord { revoked_at: Some(at(1)), signature: "x".repeat(409_600), ..fits.clone() };
+    let refused = store.revoke(&too_long, &fits.signature).await;
+    assert!(matches!(refused, Err(StorageError::Refused(_))), "{refused:?}");
+
+    // It accepts the revocation as well, even when a key with the longest name has become active.
+    let [new, old] = [generate(&"k".repeat(64)), old].map(|set| set["{\"keys\":[".len()..set.len() - 2].to_owned());
+    let rotated = SigningKeys::parse(&format!("{{\"keys\":[{new},{old}]}}")).unwrap();
+    let revoked = Revoker::new(store, Secret::fixed(rotated), u64::MAX).revoke(fits.id, at(1)).await;
+    assert_eq!(revoked.unwrap(), Some(Revocation { at: at(1), newly: true }));
 }
 
 #[tokio::test]

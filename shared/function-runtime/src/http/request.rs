@@ -40,13 +40,16 @@ pub enum Caller {
     Iam {
         /// The ARN of a user, or of a session of a role.
         arn: String,
+        /// The identity in a Cognito identity pool, if the request was signed through one: all users of a pool share
+        /// the ARN.
+        cognito_identity: Option<String>,
     },
     /// The subject of a JWT.
     Jwt {
         /// The claim `iss`; empty if the token has none.
         issuer: String,
-        /// The claim `sub`; empty if the token has none.
-        subject: String,
+        /// The claim `sub`, if the token has one.
+        subject: Option<String>,
     },
 }
 
@@ -117,6 +120,13 @@ struct Authorizer {
 #[serde(rename_all = "camelCase")]
 struct Iam {
     user_arn: Option<String>,
+    cognito_identity: Option<CognitoIdentity>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CognitoIdentity {
+    identity_id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -226,13 +236,18 @@ impl HttpRequest {
 impl Caller {
     fn of(authorizer: Authorizer) -> Self {
         let claims = authorizer.jwt.and_then(|jwt| jwt.claims);
-        match (authorizer.iam.and_then(|iam| iam.user_arn), claims) {
-            (Some(arn), _) => Self::Iam { arn },
-            (None, Some(claims)) => {
-                let claim = |name| claims.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-                Self::Jwt { issuer: claim("iss"), subject: claim("sub") }
+        match (authorizer.iam, claims) {
+            (Some(Iam { user_arn: Some(arn), cognito_identity }), _) => {
+                Self::Iam { arn, cognito_identity: cognito_identity.and_then(|identity| identity.identity_id) }
             }
-            (None, None) => Self::Anonymous,
+            (_, Some(claims)) => {
+                let claim = |name| claims.get(name).and_then(Value::as_str).map(str::to_owned);
+                Self::Jwt {
+                    issuer: claim("iss").unwrap_or_default(),
+                    subject: claim("sub").filter(|subject| !subject.is_empty()),
+                }
+            }
+            (_, None) => Self::Anonymous,
         }
     }
 }
@@ -341,12 +356,26 @@ mod tests {
         };
         let arn = "arn:aws:sts::123456789012:assumed-role/till/3";
         let iam = json!({ "accessKey": "ASIA", "cognitoIdentity": null, "userArn": arn, "userId": "AROA:3" });
-        assert_eq!(caller(json!({ "iam": iam })), Caller::Iam { arn: arn.to_owned() });
+        assert_eq!(caller(json!({ "iam": iam })), Caller::Iam { arn: arn.to_owned(), cognito_identity: None });
+        let identity = "eu-central-1:0f3c8a1e-5b7d-4c2a-9e6f-1d2b3c4a5e6f";
+        let cognito = json!({ "amr": ["authenticated"], "identityId": identity, "identityPoolId": "eu-central-1:1" });
+        assert_eq!(
+            caller(json!({ "iam": { "cognitoIdentity": cognito, "userArn": arn } })),
+            Caller::Iam { arn: arn.to_owned(), cognito_identity: Some(identity.to_owned()) }
+        );
         let claims = json!({ "iss": "https://issuer.example", "sub": "till 3", "exp": 1 });
         assert_eq!(
             caller(json!({ "jwt": { "claims": claims, "scopes": null } })),
-            Caller::Jwt { issuer: "https://issuer.example".to_owned(), subject: "till 3".to_owned() }
+            Caller::Jwt { issuer: "https://issuer.example".to_owned(), subject: Some("till 3".to_owned()) }
         );
+        for without in
+            [json!({ "iss": "https://issuer.example" }), json!({ "iss": "https://issuer.example", "sub": "" })]
+        {
+            assert_eq!(
+                caller(json!({ "jwt": { "claims": without } })),
+                Caller::Jwt { issuer: "https://issuer.example".to_owned(), subject: None }
+            );
+        }
         for anonymous in [json!(null), json!({}), json!({ "lambda": { "iam": "x" } })] {
             assert_eq!(caller(anonymous), Caller::Anonymous);
         }

@@ -63,7 +63,10 @@ impl ErrorReason {
             StorageError::TooLarge { .. } => Self::TooLarge,
             StorageError::Throttled(_) => Self::Throttled,
             StorageError::CircuitOpen { .. } => Self::CircuitOpen,
-            StorageError::TimedOut(_) | StorageError::Unavailable(_) | StorageError::NotSent(_) => Self::Unavailable,
+            StorageError::TimedOut(_)
+            | StorageError::Unavailable(_)
+            | StorageError::Refused(_)
+            | StorageError::NotSent(_) => Self::Unavailable,
         }
     }
 

@@ -82,9 +82,12 @@ impl StorageTimer {
             Some(StorageError::TooLarge { .. }) => "too_large",
             Some(StorageError::Throttled(_)) => "throttled",
             Some(StorageError::TimedOut(_)) => "timeout",
-            Some(StorageError::Unavailable(_) | StorageError::NotSent(_) | StorageError::CircuitOpen { .. }) => {
-                "unavailable"
-            }
+            Some(
+                StorageError::Unavailable(_)
+                | StorageError::Refused(_)
+                | StorageError::NotSent(_)
+                | StorageError::CircuitOpen { .. },
+            ) => "unavailable",
         };
         let seconds = self.started.elapsed().as_secs_f64();
         self.duration.with_label_values(&[self.operation.as_ref(), outcome]).observe(seconds);

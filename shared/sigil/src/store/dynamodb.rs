@@ -13,7 +13,7 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
 };
 
-use super::failure::{is_throttling, is_timeout};
+use super::failure::{is_refusal, is_throttling, is_timeout};
 use super::{
     DeleteDue, Deletion, DuePage, InsertRecord, Insertion, ListDue, LoadRecord, Loaded, MAX_RECORD_BYTES, RevokeRecord,
     Revoking, StorageError,
@@ -38,7 +38,7 @@ impl DynamoDbStore {
 impl InsertRecord for DynamoDbStore {
     async fn insert(&self, record: &SigilRecord) -> Result<Insertion, StorageError> {
         let item = item::from_record(record);
-        let bytes = item::size(&item);
+        let bytes = item::size_once_revoked(&item);
         if bytes > MAX_RECORD_BYTES {
             return Err(StorageError::TooLarge { bytes, limit: MAX_RECORD_BYTES });
         }
@@ -54,9 +54,9 @@ impl InsertRecord for DynamoDbStore {
             Err(error) => match error.as_service_error() {
                 Some(PutItemError::ConditionalCheckFailedException(refused)) => {
                     let existing = refused.item().map_or(Loaded::Damaged, item::to_record);
-                    // The item is this very record: the SDK has sent the put before, and its response was lost. No other
-                    // request makes an equal record, because its token would have another id or nonce.
-                    let own = matches!(&existing, Loaded::Record(existing) if existing == record);
+                    // The token is this very one: the SDK has sent the put before, and its response was lost. The rest of
+                    // the record may have been revoked since.
+                    let own = matches!(&existing, Loaded::Record(existing) if existing.token == record.token);
                     Ok(if own { Insertion::Inserted } else { Insertion::Existing(existing) })
                 }
                 _ => Err(storage_error(error)),
@@ -166,6 +166,7 @@ where
     match &error {
         _ if is_timeout(&error) => StorageError::TimedOut(error.into()),
         SdkError::ServiceError(answer) if is_throttling(answer.err()) => StorageError::Throttled(error.into()),
+        SdkError::ServiceError(answer) if is_refusal(answer.err()) => StorageError::Refused(error.into()),
         _ => StorageError::Unavailable(error.into()),
     }
 }

@@ -59,8 +59,8 @@ fn outcome<T>(result: &Result<T, StorageError>) -> Outcome {
     match result {
         Err(StorageError::TimedOut(_) | StorageError::Unavailable(_)) => Outcome::Failed,
         // A throttled store works, and says itself that it gets too many calls. Refusing calls here would not make it
-        // recover sooner.
-        Ok(_) | Err(StorageError::Throttled(_)) => Outcome::Answered,
+        // recover sooner. A store that refuses one request works, too.
+        Ok(_) | Err(StorageError::Throttled(_) | StorageError::Refused(_)) => Outcome::Answered,
         // These errors come from this side, without a call.
         Err(StorageError::TooLarge { .. } | StorageError::NotSent(_) | StorageError::CircuitOpen { .. }) => {
             Outcome::Unknown
@@ -230,10 +230,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn throttling_does_not_open_it() {
+    async fn throttling_and_refusals_do_not_open_it() {
         let store = Guarded::open_for((), SHORT);
         for _ in 0..3 * FAILURES {
             ends_with(&store, Err(StorageError::Throttled("slow down".into()))).await;
+        }
+        for _ in 0..3 * FAILURES {
+            ends_with(&store, Err(StorageError::Refused("it is not valid".into()))).await;
         }
         assert_eq!(store.breaker().state(), BreakerState::Closed);
     }

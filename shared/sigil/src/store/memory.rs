@@ -29,7 +29,8 @@ impl InsertRecord for MemoryStore {
     async fn insert(&self, record: &SigilRecord) -> Result<Insertion, StorageError> {
         let mut records = self.records();
         let stored = records.entry(record.id).or_insert_with(|| record.clone());
-        Ok(if stored == record { Insertion::Inserted } else { Insertion::Existing(Loaded::Record(stored.clone())) })
+        let own = stored.token == record.token;
+        Ok(if own { Insertion::Inserted } else { Insertion::Existing(Loaded::Record(stored.clone())) })
     }
 }
 

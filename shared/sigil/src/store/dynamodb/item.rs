@@ -17,6 +17,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::canonical::CanonicalJson;
 use crate::digest::Digest;
+use crate::keys::MAX_SIGNATURE_BYTES;
 use crate::record::{SigilId, SigilRecord};
 use crate::store::{EXPIRY_AFTER_DUE_SECONDS, Loaded, gc_shard};
 use crate::timestamp::Timestamp;
@@ -111,16 +112,31 @@ pub(super) fn revocation(revoked: &SigilRecord, read: &str) -> Item {
     .collect()
 }
 
-/// Returns the size of an item in bytes, by the rules of
+/// Returns the largest size in bytes that an item can have once the record is revoked, when the active key may have the
+/// longest name. A record that had no room for that could be stored, but never revoked.
+pub(super) fn size_once_revoked(item: &Item) -> usize {
+    let latest = || time(Timestamp::MAX);
+    let revocation = [
+        ("revoked_at", latest()),
+        ("due", latest()),
+        (TTL, latest()),
+        (SIGNATURE, AttributeValue::S("x".repeat(MAX_SIGNATURE_BYTES))),
+    ];
+    let kept = item.iter().map(|(name, value)| (name.as_str(), value));
+    let kept = kept.filter(|(name, _)| revocation.iter().all(|(set, _)| set != name));
+    kept.chain(revocation.iter().map(|(name, value)| (*name, value))).map(|(name, value)| size(name, value)).sum()
+}
+
+/// Returns the size of an attribute in bytes, by the rules of
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>.
-pub(super) fn size(item: &Item) -> usize {
-    let value_size = |value: &AttributeValue| match value {
-        AttributeValue::S(text) => text.len(),
-        // DynamoDB counts about one byte for two digits, and one more.
-        AttributeValue::N(digits) => digits.len().div_ceil(2) + 1,
-        other => unreachable!("a record has texts and numbers, not {other:?}"),
-    };
-    item.iter().map(|(name, value)| name.len() + value_size(value)).sum()
+fn size(name: &str, value: &AttributeValue) -> usize {
+    name.len()
+        + match value {
+            AttributeValue::S(text) => text.len(),
+            // DynamoDB counts about one byte for two digits, and one more.
+            AttributeValue::N(digits) => digits.len().div_ceil(2) + 1,
+            other => unreachable!("a record has texts and numbers, not {other:?}"),
+        }
 }
 
 fn shard(shard: u8) -> AttributeValue {
