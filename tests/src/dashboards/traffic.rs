@@ -277,15 +277,15 @@ impl Sent {
         }
     }
 
-    /// Returns queries with their expected values. Invocations are not among them: the functions were invoked before,
-    /// to see whether they answer.
+    /// Returns queries with their expected values. Invocations and requests without a route are not among them: the
+    /// functions were invoked before, to see whether they answer.
     pub(super) fn totals(&self) -> Vec<(String, f64)> {
         let sum = |selector: &str, count: u64| (format!("sum({selector})"), count as f64);
         vec![
             sum("sigil_encode_total", self.encoded),
             sum("sigil_revoke_total", self.revoked),
             sum("sigil_verify_total", self.verdicts.values().sum()),
-            sum("sigil_error_total", self.errors.values().sum()),
+            sum("sigil_error_total{operation!=\"other\"}", self.errors.values().sum()),
             sum("sigil_gc_total", self.gc_runs),
             sum("sigil_gc_deleted_total", self.deleted.values().sum()),
             sum("prometheus_dynamodb_folds_total", self.folded),

@@ -79,7 +79,8 @@ impl Watch {
         &self.process
     }
 
-    /// Waits until a function answers a request on its own path, which bypasses all routes: nothing is counted there.
+    /// Waits until a function answers a request on its own path, which bypasses all routes. `encode` and `verify` count it as a
+    /// request without a route.
     pub async fn answers(&mut self, function: &str) -> Result<()> {
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
         let url = format!("{}/lambda-url/{function}/", self.url());
