@@ -1,6 +1,6 @@
 //! Shows that no log holds a secret, at any level and with any answer of Secrets Manager.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use harness::kit::deployed::{Deployed, ask};
@@ -122,6 +122,26 @@ async fn what_secrets_manager_answers_is_not_logged() -> Result<()> {
         for environment in [&verify, &metrics] {
             clean(&environment.process().output()?, &[SEED, METRICS_TOKEN, WRONG_TOKEN])?;
         }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_request_is_logged_with_what_dynamodb_answered() -> Result<()> {
+    let deployed = Deployed::start("logs-causes", &json!({ "seed": SEED }).to_string(), METRICS_TOKEN).await?;
+    for format in ["JSON", "Text"] {
+        let mut variables = deployed.variables();
+        variables.set("AWS_LAMBDA_LOG_FORMAT", format);
+        variables.set("SIGILS_TABLE", "no-such-table");
+        let encode = deployed.function_with("encode", &variables, format).await?;
+        let failed = ask(&encode, &http_request("POST", SIGILS, &[], Some(&json!({ "data": DATA })))).await?;
+        ensure!(failed.status == 503, "{failed:?}");
+        // The log begins with the lines of earlier runs of this test.
+        let log = std::fs::read_to_string(deployed.log(format))?;
+        let line = log.lines().rfind(|line| line.contains("a request failed")).with_context(|| log.clone())?;
+        ensure!(line.contains("ResourceNotFoundException"), "{format}: {line}");
+        clean(&log, &[SEED, DATA])?;
+        encode.terminate().await?;
     }
     Ok(())
 }
