@@ -37,7 +37,7 @@ const overview: Row = {
     }, NEUTRAL).decimals(0)],
     [4, number({
       title: "Conflicts",
-      description: "Metrics on which environments disagree: in their type, labels or buckets.",
+      description: "Metrics on which environments disagree: in their type, labels, buckets or samples' names.",
       runbook: "prometheusdynamodbconflict",
       unit: "short",
       queries: [value(`sum(${series("prometheus_dynamodb_conflicts")})`, "conflicts")],
@@ -124,7 +124,7 @@ const compacting: Row = {
     [12, stacked({
       title: "Environments by state",
       description:
-        "Execution environments whose snapshots are not folded: each is read by every scrape. Sealed ones are in the base and wait to be deleted.",
+        "Execution environments whose snapshots are not folded: each is read by every scrape. Sealed ones are about to be folded.",
       runbook: "prometheusdynamodbcompactionoverdue",
       unit: "short",
       queries: [curve(`sum by (state) (${series("prometheus_dynamodb_writers")})`, "{{state}}")],

@@ -35,7 +35,7 @@ const NO_SUCH_ID: &str = "00000000-0000-4000-8000-000000000000";
 const PACE: Duration = Duration::from_millis(150);
 
 /// Texts of the rules, each with its replacement, which shortens time.
-const IN_RULES: [(&str, &str); 20] = [
+const IN_RULES: [(&str, &str); 19] = [
     ("[5m]", "[10s]"),
     ("[10m]", "[20s]"),
     ("[15m]", "[30s]"),
@@ -48,7 +48,6 @@ const IN_RULES: [(&str, &str); 20] = [
     ("for: 2h30m", "for: 30s"),
     ("for: 2m\n", "for: 4s\n"),
     ("for: 5m", "for: 10s"),
-    ("for: 10m", "for: 20s"),
     ("for: 15m", "for: 30s"),
     ("for: 30m", "for: 11s"),
     ("* 3600", "* 12"),

@@ -46,8 +46,8 @@ const IN_RULES: [Mistake; 16] = [
     ("alerts.yml", r#"reason=~"throttled|circuit_open|unavailable|damaged""#, r#"reason=~".+""#),
     (
         "alerts.yml",
-        "sum by (job, stack, operation) (rate(sigil_storage_throttles_total[5m]))",
-        "sum by (job, stack) (rate(sigil_storage_throttles_total[5m]))",
+        "sum by (job, stack, operation) (rate(sigil_storage_throttles_total[10m]))",
+        "sum by (job, stack) (rate(sigil_storage_throttles_total[10m]))",
     ),
     // A missing rate, or another window.
     (

@@ -136,8 +136,7 @@ async fn a_failed_request_is_logged_with_what_dynamodb_answered() -> Result<()> 
         let encode = deployed.function_with("encode", &variables, format).await?;
         let failed = ask(&encode, &http_request("POST", SIGILS, &[], Some(&json!({ "data": DATA })))).await?;
         ensure!(failed.status == 503, "{failed:?}");
-        // The log begins with the lines of earlier runs of this test.
-        let log = std::fs::read_to_string(deployed.log(format))?;
+        let log = encode.process().output()?;
         let line = log.lines().rfind(|line| line.contains("a request failed")).with_context(|| log.clone())?;
         ensure!(line.contains("ResourceNotFoundException"), "{format}: {line}");
         clean(&log, &[SEED, DATA])?;

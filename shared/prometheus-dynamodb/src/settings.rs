@@ -147,8 +147,8 @@ impl WriterSettingsBuilder {
         self
     }
 
-    /// Publishes at most this many series, 1 to 20,000, the environment's own forty or so among them. Series beyond that are
-    /// left out and counted.
+    /// Leaves series out, and counts them, once there are this many, 1 to 20,000. The environment's own forty or so count among
+    /// them, but are never left out.
     pub fn max_series(mut self, max_series: u32) -> Self {
         self.settings.max_series = max_series;
         self

@@ -148,6 +148,6 @@ pub(crate) fn decode(snapshot: &Snapshot, named: &Named) -> Result<Families, Unu
 pub(crate) enum UnusableSnapshot {
     #[error("the snapshot of writer {writer} cannot be decoded")]
     Damaged { writer: WriterId, source: DecodeError },
-    #[error("the snapshot of writer {writer} names the structure {structure}, which is missing or damaged")]
+    #[error("the snapshot of writer {writer} names the structure {structure}, which cannot be used")]
     NoStructure { writer: WriterId, structure: StructureId },
 }

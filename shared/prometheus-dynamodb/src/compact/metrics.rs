@@ -1,6 +1,6 @@
 //! The metrics of the function that compacts.
 
-use prometheus::{Error, IntCounter, IntGauge, Registry};
+use prometheus::{Error, IntCounter, IntGaugeVec, Opts, Registry};
 
 use crate::compact::CompactReport;
 use crate::registered::registered;
@@ -10,7 +10,8 @@ use crate::registered::registered;
 pub(super) struct CompactMetrics {
     folds: IntCounter,
     burials: IntCounter,
-    unfolded: IntGauge,
+    /// Without labels. It has no value before a run has finished: a newer 0 would replace what the last run found.
+    unfolded: IntGaugeVec,
 }
 
 impl CompactMetrics {
@@ -26,14 +27,14 @@ impl CompactMetrics {
         );
         let burials =
             IntCounter::new("prometheus_dynamodb_burials_total", "Snapshots of folded environments that were deleted.");
-        let unfolded = IntGauge::new(
+        let unfolded = Opts::new(
             "prometheus_dynamodb_base_full_writers",
             "Execution environments that are gone but are not folded, because one of their series could outgrow an item.",
         );
         Ok(Self {
             folds: registered(registry, folds)?,
             burials: registered(registry, burials)?,
-            unfolded: registered(registry, unfolded)?,
+            unfolded: registered(registry, IntGaugeVec::new(unfolded, &[]))?,
         })
     }
 
@@ -41,6 +42,9 @@ impl CompactMetrics {
     pub(super) fn compacted(&self, report: &CompactReport) {
         self.folds.inc_by(report.folded);
         self.burials.inc_by(report.buried);
-        self.unfolded.set(i64::try_from(report.base_full).unwrap_or(i64::MAX));
+        if report.finished {
+            let unfolded = i64::try_from(report.base_full).unwrap_or(i64::MAX);
+            self.unfolded.with_label_values(&[] as &[&str]).set(unfolded);
+        }
     }
 }

@@ -176,7 +176,7 @@ impl EnvironmentMetrics {
     pub(crate) fn failed(&self, error: &Fault) {
         let reason = match error {
             Fault::Table(error) => error.reason(),
-            Fault::TimedOut(_) => TIMEOUT,
+            Fault::TimedOut(_) | Fault::GaveWay => TIMEOUT,
             Fault::Sealed(_) | Fault::Structure { .. } => UNREADABLE,
             Fault::TooLarge(_) => TOO_LARGE,
             Fault::Collector(_) => PANICKED,

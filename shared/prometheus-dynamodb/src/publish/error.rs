@@ -20,6 +20,9 @@ pub(crate) enum Fault {
     /// The publish took longer than this.
     #[error("the publish was not done within {0:?}")]
     TimedOut(Duration),
+    /// The environment ends, and its last publish goes first.
+    #[error("the environment ends, and its last publish carries everything")]
+    GaveWay,
     #[error(transparent)]
     Table(#[from] TableError),
     /// The content that was sealed or buried under this writer's id cannot be decoded, so it is not known what was counted

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::panic::{self, AssertUnwindSafe};
 
 use prometheus::Registry;
-use prometheus::proto::{Metric, MetricFamily};
+use prometheus::proto::Metric;
 
 use crate::families::GaugeMerge;
 use crate::publish::gathered::{Gathered, key, sample};
@@ -28,8 +28,8 @@ pub struct Sources {
 impl Sources {
     /// Creates sources from the metrics of one registry.
     ///
-    /// The metrics of the process, which the default registry of `prometheus` can have, are those that every environment
-    /// publishes anyway, and are left out here.
+    /// The metrics of the process, which the default registry of `prometheus` can have, are left out here: every environment
+    /// publishes them anyway.
     pub fn new(registry: Registry) -> Self {
         Self { registries: vec![registry], ..Self::default() }
     }
@@ -65,17 +65,14 @@ impl Sources {
     /// If a collector panics. A collector can be the program's own code, and must end neither the environment nor the timer.
     pub(crate) fn gathered(&self) -> Result<Gathered, CollectorPanicked> {
         let gather = || {
-            let own = self.own.as_ref().map(Registry::gather);
-            let has = |name: &str| own.iter().flatten().any(|family| family.name() == name);
-            // The default registry of `prometheus` has the metrics of the process as well.
-            let is_again = |family: &MetricFamily| is_process_metric(family.name()) && has(family.name());
+            let own = self.own.iter().map(Registry::gather);
             let others = self.registries.iter().map(|registry| {
                 let mut families = registry.gather();
-                families.retain(|family| !is_again(family));
+                // The default registry of `prometheus` has the metrics of the process as well.
+                families.retain(|family| !is_process_metric(family.name()));
                 families
             });
-            let others: Vec<_> = others.collect();
-            Gathered { registries: own.into_iter().chain(others).collect() }
+            Gathered { registries: own.chain(others).collect() }
         };
         panic::catch_unwind(AssertUnwindSafe(gather)).map_err(|panic| {
             let message = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
@@ -159,12 +156,11 @@ mod tests {
             let gathered = sources.gathered().unwrap();
             gathered.registries.concat().iter().map(|family| family.name().to_owned()).collect::<Vec<_>>()
         };
-        let both = names(Sources::new(registry.clone()).led_by(own.clone()));
-        assert_eq!(both, [names(Sources::new(own)), vec!["process_orders_total".to_owned()]].concat());
-        assert!(
-            names(Sources::new(registry)).contains(&"process_cpu_seconds_total".to_owned()),
-            "where no other has it"
-        );
+        let orders = "process_orders_total".to_owned();
+        let of_process = own.gather().iter().map(|family| family.name().to_owned()).collect::<Vec<_>>();
+        assert!(of_process.contains(&"process_cpu_seconds_total".to_owned()), "{of_process:?}");
+        assert_eq!(names(Sources::new(registry.clone()).led_by(own)), [of_process, vec![orders.clone()]].concat());
+        assert_eq!(names(Sources::new(registry)), [orders], "a second publisher, which has none of them");
     }
 
     #[test]

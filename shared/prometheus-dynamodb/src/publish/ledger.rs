@@ -182,16 +182,12 @@ impl Ledger {
     pub(crate) fn end(&mut self, gathered: Gathered) {
         let gathering = self.gathering;
         let before = self.series;
-        for (key, entry) in &mut self.families {
+        for entry in self.families.values_mut() {
             let before = entry.series.len();
             entry.series.retain(|_, line| match &mut line.state {
                 _ if line.seen == gathering => true,
                 State::Counted(counted) => {
-                    // The process cannot be removed. Its collector leaves out what it cannot read, as without a free file
-                    // descriptor.
-                    if !is_process_metric(&key.name) {
-                        counted.reset();
-                    }
+                    counted.reset();
                     true
                 }
                 State::Gauge(_) => false,
@@ -525,31 +521,6 @@ mod tests {
         ledger.published();
         assert!(!gathered(&mut ledger, 0.2, 1.0));
         assert!(gathered(&mut ledger, 0.3, 2.0));
-    }
-
-    /// The collector of the process lists nothing at all if it cannot open a file.
-    #[test]
-    fn cpu_time_that_is_left_out_of_a_gathering_is_not_counted_again() {
-        let total = |name: &str| {
-            let mut ledger = Ledger::new(10, &[]);
-            let other = (counter("alive"), "", counted(1.0));
-            for seconds in [Some(40.0), None, Some(41.0)] {
-                let listed: Vec<_> = seconds
-                    .map(|seconds| (counter(name), "", counted(seconds)))
-                    .into_iter()
-                    .chain([other.clone()])
-                    .collect();
-                gather(&mut ledger, &listed);
-            }
-            let values = ledger.values(0, 0);
-            let families = ledger.structure().families_of(&values);
-            let crate::families::Value::Sum(sum) = &families[&counter(name)].series[&vec![String::new()]].value else {
-                panic!("a counter")
-            };
-            sum.value()
-        };
-        assert_eq!(total("process_cpu_seconds_total"), 41.0);
-        assert_eq!(total("removed_and_made_again_total"), 81.0);
     }
 
     #[test]

@@ -134,7 +134,7 @@ impl<T: PublishStats> Publisher<T> {
     /// If the publish failed: see [`PublishError`]. The failure is logged and counted, too, and the next publish carries
     /// what this one would have, so a loop may just go on.
     pub async fn publish(&self) -> Result<(), PublishError> {
-        self.publish_now(LONGEST_HOLD).await.map_err(PublishError)
+        self.giving_way(self.publish_now(LONGEST_HOLD)).await.map_err(PublishError)
     }
 
     /// Publishes a last time and marks the snapshot as closed, since this environment ends. Call it on SIGTERM, which Lambda
@@ -160,11 +160,19 @@ impl<T: PublishStats> Publisher<T> {
         self.schedule(|schedule, _| schedule.set_closed(is_closed));
     }
 
-    /// Waits until the environment was closed some time ago.
-    async fn has_closed_for(&self, some_time: Duration) {
-        // The sender lives in this publisher, so waiting cannot fail.
-        let _ = self.inner.closed.subscribe().wait_for(|closed| *closed).await;
-        time::sleep(some_time).await;
+    /// Publishes, unless the environment ends meanwhile. The last publish carries everything, and has little time. It must not
+    /// wait for long for another one, which can hang on a connection from before a freeze.
+    async fn giving_way(&self, publish: impl Future<Output = Result<(), Fault>>) -> Result<(), Fault> {
+        let is_closed = *self.inner.closed.borrow();
+        let ending = async {
+            // The sender lives in this publisher, so waiting cannot fail.
+            let _ = self.inner.closed.subscribe().wait_for(|closed| *closed).await;
+            time::sleep(LAST_PUBLISH / 4).await;
+        };
+        tokio::select! {
+            result = publish => result,
+            () = ending, if !is_closed => Err(Fault::GaveWay),
+        }
     }
 
     /// Gathers all that a publish gathers.
@@ -221,13 +229,7 @@ impl<T: PublishStats> Publisher<T> {
     /// carries what this one would have.
     async fn publish_scheduled(&self, by: By, contents: Contents) {
         let mut begun = Begun { publisher: self, by, succeeded: false };
-        let is_closed = *self.inner.closed.borrow();
-        tokio::select! {
-            result = self.publish_within(LONGEST_HOLD, contents) => begun.succeeded = result.is_ok(),
-            // The last publish carries everything, and has little time. It must not wait for long for this one, which can hang
-            // on a connection from before a freeze.
-            () = self.has_closed_for(LAST_PUBLISH / 4), if !is_closed => {}
-        }
+        begun.succeeded = self.giving_way(self.publish_within(LONGEST_HOLD, contents)).await.is_ok();
     }
 
     /// Publishes whatever the schedule says, and tells the schedule. Otherwise the timer would publish the same again, and
@@ -260,7 +262,8 @@ impl<T: PublishStats> Publisher<T> {
             Ok(()) => {}
             Err(error) => {
                 if let Some(failures) = timing.log.failed(&error.to_string(), now) {
-                    tracing::warn!(%error, failures, "the metrics could not be published");
+                    let error: &dyn std::error::Error = error;
+                    tracing::warn!(error, failures, "the metrics could not be published");
                 }
             }
         }
@@ -527,7 +530,7 @@ mod tests {
         assert_eq!(table.snapshots(0).await.unwrap(), []);
         touchy.0.store(false, Ordering::SeqCst);
         time::sleep(Duration::from_secs(120)).await;
-        // Besides, there is the fence of the first attempt, which might have put something.
+        // Besides, there is a fence: a writer that has begun takes its first put for sent.
         let unsealed = |snapshot: &Snapshot| snapshot.sealed_at_ms.is_none();
         let found = table.snapshots(0).await.unwrap();
         assert_eq!(found.iter().flatten().filter(|one| unsealed(one)).count(), 1, "the timer goes on");
