@@ -8,8 +8,9 @@ use crate::table::TableError;
 use crate::table::item::StructureId;
 use crate::table::wire::{DecodeError, TooLarge};
 
-/// Error returned when a publish failed: the table could not be used in time, what was published before cannot be read, or
-/// the snapshot does not fit into an item, or a collector panicked. The next publish carries what this one would have.
+/// Error returned when a publish failed: the table could not be used in time, what was published before cannot be read, the
+/// snapshot does not fit into an item, a collector panicked, or the environment ended meanwhile. The next publish carries what
+/// this one would have.
 #[derive(Debug, thiserror::Error)]
 #[error("the metrics could not be published")]
 pub struct PublishError(#[source] pub(super) Fault);

@@ -132,7 +132,8 @@ impl<T: PublishStats> Publisher<T> {
     /// # Errors
     ///
     /// If the publish failed: see [`PublishError`]. The failure is logged and counted, too, and the next publish carries
-    /// what this one would have, so a loop may just go on.
+    /// what this one would have, so a loop may just go on. If the environment ends meanwhile, that is no failure to log or
+    /// count: [`close`](Self::close) carries it.
     pub async fn publish(&self) -> Result<(), PublishError> {
         self.giving_way(self.publish_now(LONGEST_HOLD)).await.map_err(PublishError)
     }
