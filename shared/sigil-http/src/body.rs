@@ -1,6 +1,7 @@
 //! Reads a request's JSON, one member at a time, and reports all faults at once.
 
 use std::borrow::Cow;
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -128,12 +129,13 @@ impl<'de> Visitor<'de> for Members {
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
         let mut object = JsonObject::default();
+        let unknown = LazyCell::new(|| format!("there is no member of this name; allowed are {}", self.0.join(", ")));
         while let Some((name, value)) = access.next_entry::<String, &RawValue>()? {
             match self.0.iter().find(|known| **known == name) {
                 None => {
                     let mut pointer = String::new();
                     push_token(&mut pointer, &name);
-                    object.unknown.push(pointer, "there is no member of this name");
+                    object.unknown.push(pointer, unknown.as_str());
                 }
                 Some(known) => {
                     if object.members.insert(known, value).is_some() {
@@ -184,6 +186,8 @@ mod tests {
         let Err(ApiError::Invalid(faults)) = body.finish(|| Some(())) else { panic!("it has faults") };
         assert_eq!(faults.named()[0].field, "/data", "what matters first");
         assert_eq!(faults.named().len() + faults.more(), 1001);
+        let allowed = format!("there is no member of this name; allowed are {}", NAMES.join(", "));
+        assert_eq!((faults.named()[1].field.as_str(), &faults.named()[1].detail), ("/x", &allowed));
     }
 
     #[test]
