@@ -122,20 +122,24 @@ mod tests {
     use super::*;
     use crate::families::exact_sum::ExactSum;
     use crate::families::{Family, FamilyKey, Kind, Series, Value};
-    use crate::table::item::WriterId;
+    use crate::table::item::{MAX_ENCODED_BYTES, WriterId};
     use std::collections::BTreeMap;
 
-    /// Returns one metric with this many series, whose random label values hardly compress.
-    fn wide(series: usize) -> Families {
-        let key = FamilyKey { name: "wide_total".into(), kind: Kind::Counter, label_names: vec!["id".into()] };
+    /// Returns this many metrics with this many series each. Random label values of `ids` ids hardly compress.
+    fn wide(metrics: usize, series: usize, ids: usize) -> Families {
         let one = |_| {
+            let value = (0..ids).map(|_| WriterId::random().to_string()).collect::<String>();
+            (vec![value], Series { created_at_ms: 1, value: Value::Sum(ExactSum::of([1.0])) })
+        };
+        let metric = |number| {
+            let name = format!("wide_{number}_total");
+            let series: BTreeMap<_, _> = (0..series).map(one).collect();
             (
-                vec![format!("{}{}", WriterId::random(), WriterId::random())],
-                Series { created_at_ms: 1, value: Value::Sum(ExactSum::of([1.0])) },
+                FamilyKey { name, kind: Kind::Counter, label_names: vec!["id".into()] },
+                Family { help: "Wide.".into(), born_at_ms: 1, series },
             )
         };
-        let series: BTreeMap<_, _> = (0..series).map(one).collect();
-        Families::from([(key, Family { help: "Wide.".into(), born_at_ms: 1, series })])
+        (0..metrics).map(metric).collect()
     }
 
     fn folded(writers: usize) -> Folded {
@@ -149,7 +153,7 @@ mod tests {
 
     #[test]
     fn an_ordinary_base_is_one_item() {
-        let content = Content { families: wide(100), folded: folded(2000) };
+        let content = Content { families: wide(1, 100, 2), folded: folded(2000) };
         let (root, parts) = content.pack(7, WRITERS_IN_ITEM).unwrap();
         assert_eq!((root.version, root.parts.len(), parts.len()), (7, 0, 0));
         assert_eq!(root.folded, content.folded);
@@ -157,19 +161,27 @@ mod tests {
 
     #[test]
     fn a_large_base_is_divided_and_read_as_it_was() {
-        for (series, writers) in [(40_000, 10), (10, 20_000), (20_000, 20_000)] {
-            let content = Content { families: wide(series), folded: folded(writers) };
+        for (metrics, series, writers) in
+            [(1, 40_000, 10), (1, 10, 20_000), (1, 20_000, 20_000), (2, 20_000, 10), (3, 10_000, 10), (40, 1000, 10)]
+        {
+            let content = Content { families: wide(metrics, series, 2), folded: folded(writers) };
             let (root, parts) = content.pack(7, WRITERS_IN_ITEM).unwrap();
-            assert!(parts.len() > 1, "{series} {writers}");
+            assert!(parts.len() > 1, "{metrics} {series} {writers}");
             assert!(parts.iter().all(|part| part.version == 7));
             let read = read_back(root, parts);
-            assert!(read.families == content.families && read.folded == content.folded, "{series} {writers}");
+            assert!(read.families == content.families && read.folded == content.folded, "{metrics} {series} {writers}");
         }
     }
 
     #[test]
+    fn a_series_that_no_item_holds_is_an_error() {
+        let content = Content { families: wide(2, 1, MAX_ENCODED_BYTES / 8), folded: folded(1) };
+        assert!(content.pack(1, WRITERS_IN_ITEM).is_err());
+    }
+
+    #[test]
     fn a_part_that_is_missing_is_an_error() {
-        let content = Content { families: wide(10), folded: folded(3) };
+        let content = Content { families: wide(1, 10, 2), folded: folded(3) };
         let (root, parts) = content.pack(1, 1).unwrap();
         let parts = parts.into_iter().map(|part| (part.id(), None)).collect();
         assert!(matches!(StoredBase { root, parts }.content(), Err(BaseError::PartMissing(_))));

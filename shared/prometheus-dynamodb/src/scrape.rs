@@ -259,3 +259,22 @@ fn gauge(name: &str, help: &str, values: Vec<(Vec<(String, String)>, f64)>) -> P
     });
     PageFamily { name: name.to_owned(), help: help.to_owned(), kind: PageKind::Gauge, series: series.collect() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_tells_whether_to_come_again_and_whether_more_slowly() {
+        let missing = || StructureError::Missing;
+        for (error, status) in [
+            (TableError::Throttled("slow down".into()).into(), 429),
+            (TableError::TimedOut("no response".into()).into(), 503),
+            (TableError::Failed("the connection was closed".into()).into(), 503),
+            (ScrapeError::TooSlow { limit: Duration::from_secs(1) }, 503),
+            (ScrapeError::Structure { shard: 0, id: StructureId::of(b"x"), source: missing() }, 500),
+        ] {
+            assert_eq!(error.status(), status, "{error}");
+        }
+    }
+}

@@ -17,7 +17,7 @@ use prometheus_dynamodb::{
     CompactReport, Compactor, MemoryStatsTable, Publisher, Sources, TableSettings, WriterSettings,
 };
 use support::dynamodb_local::{DynamoDbLocal, TABLE};
-use support::{Environment, page, settings, value};
+use support::{Environment, end, page, settings, until_published, value};
 
 /// Returns settings under which a silent writer is idle at once and a grace is over at once.
 fn impatient() -> TableSettings {
@@ -35,37 +35,6 @@ async fn run<T: CompactStats>(table: &T, settings: &TableSettings) -> CompactRep
     let (report, result) = compact(table, settings, Instant::now() + Duration::from_secs(60)).await;
     result.unwrap();
     report
-}
-
-/// Waits until `requests` requests are on the page. On a busy machine a publish may not finish within its second, and
-/// the timer then makes up for it.
-async fn until_published<T: ReadStats>(table: &T, requests: f64) {
-    let deadline = support::deadline();
-    loop {
-        let published = value(&page(table).await, "requests_total", &[]);
-        assert!(published <= requests && Instant::now() < deadline, "{published} published, not {requests}");
-        if published == requests {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// Ends these environments. A last publish that does not finish within the time that Lambda leaves is given up, so on a
-/// busy machine an environment is told to end more than once.
-async fn end<T: PublishStats + ReadStats>(table: &T, environments: &[Environment<T>]) {
-    let closed = async || {
-        let snapshots = table.snapshots(0).await.unwrap();
-        snapshots.iter().filter(|snapshot| snapshot.as_ref().unwrap().closed).count()
-    };
-    let before = closed().await;
-    for (number, environment) in environments.iter().enumerate() {
-        let deadline = support::deadline();
-        while closed().await <= before + number {
-            assert!(Instant::now() < deadline, "an environment cannot be closed");
-            environment.publisher.close().await;
-        }
-    }
 }
 
 async fn folds_what_is_gone<T: PublishStats + CompactStats + Clone>(table: T) {
@@ -156,6 +125,34 @@ async fn a_run_stops_before_its_deadline_and_the_next_goes_on() {
     assert_eq!(run(&table, &settings()).await.folded, 3);
 }
 
+/// Puts as many snapshots of environments that have ended, each after two requests.
+async fn put_ended(table: &MemoryStatsTable, number: usize) {
+    let mut environment = Environment::new(table.clone(), 1, 10);
+    environment.requests(2).await;
+    environment.publisher.close().await;
+    let snapshot = table.snapshots(0).await.unwrap().remove(0).unwrap();
+    for _ in 1..number {
+        let snapshot = Snapshot { writer: WriterId::random(), ..snapshot.clone() };
+        assert_eq!(table.put_snapshot(&snapshot, PutCondition::Absent).await.unwrap(), PutOutcome::Stored);
+    }
+}
+
+/// Shows that a run replaces the base as rarely as it can: a base in parts costs as many writes as it has parts.
+#[tokio::test]
+async fn a_run_replaces_the_base_once_for_16_000_writers_and_never_for_none() {
+    for (number, version) in [(1000, 1), (16_500, 2)] {
+        let table = MemoryStatsTable::default();
+        put_ended(&table, number).await;
+        let report = run(&table, &settings()).await;
+        assert_eq!((report.sealed, report.folded, report.finished), (number as u64, number as u64, true), "{report:?}");
+        assert_eq!(table.base(0).await.unwrap().unwrap().version, version);
+        assert_eq!(value(&page(&table).await, "requests_total", &[]), 2.0 * number as f64);
+        let again = run(&table, &settings()).await;
+        assert_eq!((again.folded, again.finished), (0, true), "{again:?}");
+        assert_eq!(table.base(0).await.unwrap().unwrap().version, version);
+    }
+}
+
 #[tokio::test]
 async fn overlapping_runs_fold_each_writer_once() {
     let table = MemoryStatsTable::default();
@@ -187,11 +184,13 @@ fn wide_registry() -> Registry {
 
 /// Checks that a base that outgrows an item is stored in parts, and that scrapes stay exact.
 async fn a_base_that_outgrows_an_item_stands_in_parts<T: PublishStats + CompactStats + Clone>(table: T) {
-    for _ in 0..WIDE {
-        let mut environment = Environment::with(wide_registry(), table.clone(), 1, 10);
+    let mut environments: Vec<_> =
+        (0..WIDE).map(|_| Environment::with(wide_registry(), table.clone(), 1, 10)).collect();
+    for environment in &mut environments {
         environment.requests(1).await;
-        environment.publisher.close().await;
     }
+    until_published(&table, f64::from(WIDE)).await;
+    end(&table, &environments).await;
     let exact = f64::from(WIDE) * SERIES_OF_EACH as f64;
     assert_eq!(value(&page(&table).await, "wide_total", &[]), exact);
 
@@ -206,7 +205,10 @@ async fn a_base_that_outgrows_an_item_stands_in_parts<T: PublishStats + CompactS
         assert_eq!(value(&page(&table).await, "wide_total", &[]), exact);
     }
     assert_eq!(table.snapshots(0).await.unwrap(), []);
-    let named = table.base(0).await.unwrap().unwrap().parts;
+    let base = table.base(0).await.unwrap().unwrap();
+    run(&table, &impatient()).await;
+    assert_eq!(table.base(0).await.unwrap().unwrap().version, base.version, "nothing was to be done");
+    let named = base.parts;
     let mut stored: Vec<_> = table.parts(0).await.unwrap().into_iter().map(|part| part.unwrap().id).collect();
     assert_eq!(stored.len(), named.len());
     stored.retain(|id| !named.contains(id));
@@ -294,6 +296,7 @@ async fn in_dynamodb_an_unreadable_item_is_left_alone_and_a_structure_is_mended(
     let text = |text: &str| AttributeValue::S(text.to_owned());
     let mut environment = Environment::new(table.clone(), 1, 10);
     environment.requests(1).await;
+    until_published(&table, 1.0).await;
     // The structure is what the environment publishes, so it is known only now.
     let families = wire::decode(&table.snapshots(0).await.unwrap().remove(0).unwrap().families).unwrap();
     let (structure, _) = wire::NamedStructure::of(&families).unwrap();

@@ -13,7 +13,7 @@ use prometheus_dynamodb::internals::table::{
 use prometheus_dynamodb::internals::{ScrapeError, Structures, compact, scrape};
 use prometheus_dynamodb::{CompactReport, DynamoDbStatsTable, MemoryStatsTable, TableSettings};
 use support::dynamodb_local::{DynamoDbLocal, TABLE};
-use support::{Environment, page, settings, value};
+use support::{Environment, end, page, settings, until_published, value};
 
 const MINUTE_MS: u64 = 60_000;
 /// Some time that is far from the time of any clock here, in milliseconds since the epoch.
@@ -53,7 +53,8 @@ async fn with_one_that_has_ended() -> (DynamoDbLocal, DynamoDbStatsTable) {
     let table = dynamodb.table();
     let mut environment = Environment::new(table.clone(), 1, 10);
     environment.requests(1).await;
-    environment.publisher.close().await;
+    until_published(&table, 1.0).await;
+    end(&table, &[environment]).await;
     (dynamodb, table)
 }
 
@@ -176,8 +177,9 @@ impl ReadStats for Slow {
 async fn a_scrape_gives_up_after_half_a_grace_by_either_clock() {
     let far = Instant::now() + Duration::from_secs(24 * 60 * 60);
     let half = Duration::from_secs(35 * 60) / 2;
-    for (page_takes_ms, limit) in [(Some(17 * MINUTE_MS), None), (Some(18 * MINUTE_MS), Some(half)), (None, Some(half))]
-    {
+    // The table's clock has whole seconds, so it may seem to be a second further.
+    let half_ms = half.as_millis() as u64 + 1000;
+    for (page_takes_ms, limit) in [(Some(half_ms), None), (Some(half_ms + 1), Some(half)), (None, Some(half))] {
         let table = Slow { table: MemoryStatsTable::default(), page_takes_ms };
         table.table.set_time(NOON_MS);
         let gave_up = match scrape(&table, &Structures::default(), &settings(), far).await {

@@ -180,6 +180,30 @@ async fn a_structure_that_is_missing_or_damaged_fails_the_scrape_until_a_writer_
     assert_eq!(value(&page(&table).await, "requests_total", &[]), f64::from(2 * STABLE + 1));
 }
 
+/// Shows that a snapshot that cannot be read keeps every structure of its shard, since it may name any of them.
+#[tokio::test(start_paused = true)]
+async fn while_a_snapshot_cannot_be_read_no_structure_goes() {
+    let table = table();
+    let mut environment = Environment::new(table.clone(), 1, 10);
+    requests(&mut environment, STABLE).await;
+    let snapshot = snapshots(&table).await.remove(0);
+    let families = Encoded { format: 2, bytes: snapshot.families.bytes[1..].to_vec() };
+    let damaged = Snapshot { writer: WriterId::random(), families, ..snapshot };
+    table.put_snapshot(&damaged, PutCondition::Absent).await.unwrap();
+    // The environment itself is sealed, folded, buried and forgotten meanwhile.
+    let life_ms = u64::try_from(STRUCTURE_LIFE.as_millis()).unwrap();
+    let late = [20, 60, 61, 100, 160].map(|minutes| NOON_MS + life_ms + minutes * MINUTE_MS);
+    for now_ms in late {
+        table.set_time(now_ms);
+        gc(&table).await;
+    }
+    assert_eq!((snapshots(&table).await.len(), table.structures(0).await.unwrap().len()), (1, 1));
+
+    assert!(table.delete_snapshot(&damaged).await.unwrap());
+    gc(&table).await;
+    assert_eq!(table.structures(0).await.unwrap(), []);
+}
+
 #[tokio::test(start_paused = true)]
 async fn formats_side_by_side_add_up_and_after_going_back_to_the_first_only_that_is_left() {
     let table = table();

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus_dynamodb::internals::item::WriterId;
 use prometheus_dynamodb::internals::page::PageValue;
 use prometheus_dynamodb::internals::table::{CompactStats, ReadStats};
 use prometheus_dynamodb::internals::{compact, page::Page};
@@ -17,9 +18,10 @@ use support::faulty_table::FaultyTable;
 use support::{Environment, invocation, page, value, writer_settings};
 use tower::{Layer, Service, service_fn};
 
-/// Handles one request in an environment with these sources.
+/// Handles one request in an environment with these sources. The name of its table is its own: of the publishers of a
+/// process to one table, only the first has the metrics of the environment.
 async fn publish(table: &MemoryStatsTable, sources: Sources) {
-    let settings = writer_settings("stats", 1, 10).build().unwrap();
+    let settings = writer_settings(&WriterId::random().to_string(), 1, 10).build().unwrap();
     let publisher = Publisher::new(table.clone(), sources, settings, Instant::now()).unwrap();
     let mut service = publisher.layer().layer(service_fn(async |_| Ok::<_, ()>(())));
     service.call(invocation(0)).await.unwrap();
@@ -75,6 +77,26 @@ async fn what_a_reader_would_refuse_is_left_out_and_counted_and_the_rest_is_ther
     ] {
         let found = value(&page, "prometheus_dynamodb_refused_series_total", &[("reason", reason)]);
         assert_eq!(found, series, "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn metrics_on_which_environments_disagree_are_counted_by_what_they_disagree_in() {
+    let table = MemoryStatsTable::default();
+    let one = Registry::new();
+    counter(&one, "type", 1);
+    counter(&one, "labels_total", 1);
+    publish(&table, Sources::new(one)).await;
+    let other = Registry::new();
+    other.register(Box::new(IntGauge::new("type", "Counts.").unwrap())).unwrap();
+    let labels = IntCounterVec::new(Opts::new("labels_total", "Counts."), &["a"]).unwrap();
+    labels.with_label_values(&["x"]).inc();
+    other.register(Box::new(labels)).unwrap();
+    publish(&table, Sources::new(other)).await;
+
+    let page = page(&table).await;
+    for (kind, metrics) in [("type", 1.0), ("labels", 1.0), ("bounds", 0.0), ("name", 0.0)] {
+        assert_eq!(value(&page, "prometheus_dynamodb_conflicts", &[("kind", kind)]), metrics, "{kind}");
     }
 }
 

@@ -92,9 +92,10 @@ impl ExactSum {
             }
         }
         // `high` is the sum rounded half to even by its first error term alone. If that term is exactly half a unit, a
-        // further part of the same sign tips the balance.
+        // further part of the same sign tips the balance. Neither is 0: parts never are, and the loop left one only
+        // because of `low`.
         if let Some(next) = parts.next()
-            && ((low < 0.0 && next < 0.0) || (low > 0.0 && next > 0.0))
+            && low.is_sign_negative() == next.is_sign_negative()
         {
             let doubled = low * 2.0;
             let up = high + doubled;

@@ -61,10 +61,8 @@ pub fn subtract(families: &mut Families, baseline: &Families) {
 fn merge_family(kind: &Kind, merged: &mut Family, other: Family) {
     // The youngest writer's help text is shown. Between writers that were born at the same time the order of the texts
     // decides, so that the result does not depend on the order of merging.
-    if (other.born_at_ms, &other.help) > (merged.born_at_ms, &merged.help) {
-        merged.born_at_ms = other.born_at_ms;
-        merged.help = other.help;
-    }
+    let help = (merged.born_at_ms, std::mem::take(&mut merged.help));
+    (merged.born_at_ms, merged.help) = help.max((other.born_at_ms, other.help));
     for (label_values, series) in other.series {
         match merged.series.entry(label_values) {
             Entry::Vacant(entry) => {
@@ -108,6 +106,7 @@ pub(crate) fn merge_value(kind: &Kind, merged: &mut Value, other: Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::families::exact_sum::ExactSum;
     use crate::testing::{families, one};
     use proptest::prelude::*;
 
@@ -115,6 +114,40 @@ mod tests {
         let mut all = Families::new();
         parts.into_iter().for_each(|part| merge(&mut all, part));
         all
+    }
+
+    #[test]
+    fn a_gauge_is_merged_as_it_says() {
+        let gauge = |merge, value| one("g", Kind::Gauge(merge), value);
+        for (merge, expected) in
+            [(GaugeMerge::Max, 2.0), (GaugeMerge::LiveMax, 2.0), (GaugeMerge::Min, -1.0), (GaugeMerge::LiveMin, -1.0)]
+        {
+            let found = merged([-1.0, 2.0, 0.5].map(|value| gauge(merge, Value::Extreme(value))));
+            assert_eq!(found, gauge(merge, Value::Extreme(expected)), "{merge:?}");
+        }
+        let sum = |values: &[f64]| gauge(GaugeMerge::LiveSum, Value::Sum(ExactSum::of(values.iter().copied())));
+        assert_eq!(merged([sum(&[-1.0]), sum(&[2.0])]), sum(&[1.0]));
+        let latest = |at_ms, value| gauge(GaugeMerge::MostRecent, Value::Latest { at_ms, value });
+        assert_eq!(merged([latest(1, 7.0), latest(3, -5.0), latest(2, 6.0)]), latest(3, -5.0));
+    }
+
+    #[test]
+    fn of_an_environment_that_is_gone_counts_remain_and_live_gauges_do_not() {
+        let sum = |value| Value::Sum(ExactSum::of([value]));
+        let remain = [
+            one("counter_total", Kind::Counter, sum(3.0)),
+            one("max", Kind::Gauge(GaugeMerge::Max), Value::Extreme(3.0)),
+            one("min", Kind::Gauge(GaugeMerge::Min), Value::Extreme(3.0)),
+            one("latest", Kind::Gauge(GaugeMerge::MostRecent), Value::Latest { at_ms: 1, value: 3.0 }),
+        ];
+        let live = [
+            one("live_max", Kind::Gauge(GaugeMerge::LiveMax), Value::Extreme(3.0)),
+            one("live_min", Kind::Gauge(GaugeMerge::LiveMin), Value::Extreme(3.0)),
+            one("live_sum", Kind::Gauge(GaugeMerge::LiveSum), sum(3.0)),
+        ];
+        let zero = one("live_sum", Kind::Gauge(GaugeMerge::LiveSum), Value::Sum(Default::default()));
+        let expected = merged(remain.clone().into_iter().chain([zero]));
+        assert_eq!(retire(merged(remain.into_iter().chain(live))), expected);
     }
 
     #[test]

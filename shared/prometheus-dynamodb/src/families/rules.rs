@@ -106,3 +106,90 @@ fn is_label_name(name: &str, kind: &Kind) -> bool {
         && !name.starts_with("__")
         && !(matches!(kind, Kind::Histogram(_)) && name == "le")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::families::exact_sum::ExactSum;
+    use crate::families::{Bounds, Series, Value};
+
+    fn check(name: &str, kind: Kind, label_names: &[&str]) -> Result<(), FamilyFault> {
+        let label_names = label_names.iter().map(|&name| name.to_owned()).collect();
+        check_names(&FamilyKey { name: name.to_owned(), kind, label_names })
+    }
+
+    #[test]
+    fn names_are_those_of_prometheus_data_model() {
+        for name in ["a", "A", "_", ":", "a:b_c9", "__a", "a__"] {
+            assert_eq!(check(name, Kind::Counter, &[]), Ok(()), "{name}");
+        }
+        for name in ["", "9a", "a-b", "-a", "a b", "ä", "aä", "a.b"] {
+            assert_eq!(check(name, Kind::Counter, &[]), Err(FamilyFault::MetricName), "{name}");
+        }
+        for name in ["a", "A", "_", "a_b9", "_a", "a__", "le"] {
+            assert_eq!(check("m", Kind::Counter, &[name]), Ok(()), "{name}");
+        }
+        for name in ["", "9a", "a-b", "-a", "a:b", ":a", "ä", "aä", "__", "__a"] {
+            assert_eq!(check("m", Kind::Counter, &[name]), Err(FamilyFault::LabelNames), "{name}");
+        }
+    }
+
+    #[test]
+    fn labels_are_ascending_and_none_stands_for_a_histograms_bound() {
+        let histogram = Kind::Histogram(Bounds::new(vec![1.0]).unwrap());
+        assert_eq!(check("m", histogram.clone(), &["a", "b"]), Ok(()));
+        for label_names in [["a", "a"], ["b", "a"], ["a", "le"]] {
+            assert_eq!(check("m", histogram.clone(), &label_names), Err(FamilyFault::LabelNames), "{label_names:?}");
+        }
+    }
+
+    #[test]
+    fn sums_stay_finite_whatever_a_million_environments_count() {
+        for (number, summable, part) in [
+            (0.0, true, true),
+            (1e300, true, true),
+            (-1e300, true, true),
+            (1.1e300, false, true),
+            (1e306, false, true),
+            (-1e306, false, true),
+            (1.1e306, false, false),
+            (f64::INFINITY, false, false),
+            (f64::NEG_INFINITY, false, false),
+            (f64::NAN, false, false),
+        ] {
+            assert_eq!((is_summable(number), is_part_of_sum(number)), (summable, part), "{number}");
+        }
+    }
+
+    #[test]
+    fn an_empty_label_is_as_good_as_none() {
+        let one = |value| Series { created_at_ms: 0, value: Value::Sum(ExactSum::of([value])) };
+        let series = |all: &[(&[&str], f64)]| {
+            let values = |values: &[&str]| values.iter().map(|&value| value.to_owned()).collect::<Vec<_>>();
+            all.iter().map(|(labels, value)| (values(labels), one(*value))).collect::<BTreeMap<_, _>>()
+        };
+        let key = |label_names: &[&str]| FamilyKey {
+            name: "m_total".into(),
+            kind: Kind::Counter,
+            label_names: label_names.iter().map(|&name| name.to_owned()).collect(),
+        };
+        let family = |all: &[(&[&str], f64)]| Family { help: "H.".into(), born_at_ms: 7, series: series(all) };
+
+        let all: &[(&[&str], f64)] = &[(&["", ""], 1.0), (&["x", ""], 2.0), (&["", "y"], 4.0), (&["x", "y"], 8.0)];
+        let expected = Families::from([
+            (key(&[]), family(&[(&[], 1.0)])),
+            (key(&["a"]), family(&[(&["x"], 2.0)])),
+            (key(&["b"]), family(&[(&["y"], 4.0)])),
+            (key(&["a", "b"]), family(&[(&["x", "y"], 8.0)])),
+        ]);
+        assert_eq!(without_empty_labels(key(&["a", "b"]), family(all)), expected);
+
+        // What another writer has without the label adds up with it.
+        let both = normal(Families::from([
+            (key(&[]), family(&[(&[], 16.0)])),
+            (key(&["a"]), family(&[(&[""], 32.0), (&["x"], 64.0)])),
+        ]));
+        let expected = Families::from([(key(&[]), family(&[(&[], 48.0)])), (key(&["a"]), family(&[(&["x"], 64.0)]))]);
+        assert_eq!(both, expected);
+    }
+}

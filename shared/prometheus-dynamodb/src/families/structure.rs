@@ -250,15 +250,74 @@ mod tests {
         }
     }
 
+    /// Returns a family with these label values.
+    fn family(name: &str, help: &str, label_values: &[&str]) -> FamilyStructure {
+        FamilyStructure {
+            key: FamilyKey { name: name.into(), kind: Kind::Counter, label_names: vec!["a".into()] },
+            help: help.into(),
+            series: label_values.iter().map(|&value| vec![value.to_owned()]).collect(),
+        }
+    }
+
+    #[test]
+    fn a_structure_has_no_values_of_families_that_differ_in_one_thing() {
+        let families_of = |families: Vec<FamilyStructure>| {
+            let structure = Structure::new(families);
+            let series = |label_values: &Vec<String>| {
+                (label_values.clone(), Series { created_at_ms: 1, value: Value::Sum(Default::default()) })
+            };
+            structure
+                .families()
+                .iter()
+                .map(|family| {
+                    let series = family.series.iter().map(series).collect();
+                    (family.key.clone(), Family { help: family.help.clone(), born_at_ms: 1, series })
+                })
+                .collect::<Families>()
+        };
+        let own = [family("a", "A.", &["x"]), family("b", "B.", &["x", "y"])];
+        let structure = Structure::new(own.to_vec());
+        assert!(structure.values(&families_of(own.to_vec())).is_some());
+        let [a, b] = own;
+        for other in [
+            vec![a.clone()],
+            vec![a.clone(), b.clone(), family("c", "C.", &[])],
+            vec![family("a", "Other.", &["x"]), b.clone()],
+            vec![a.clone(), family("c", "B.", &["x", "y"])],
+            vec![a.clone(), family("b", "B.", &["x", "z"])],
+            vec![a.clone(), family("b", "B.", &["x"])],
+        ] {
+            assert_eq!(structure.values(&families_of(other.clone())), None, "{other:?}");
+        }
+        let mut of_two_writers = families_of(vec![a, b]);
+        of_two_writers.last_entry().unwrap().get_mut().born_at_ms = 2;
+        assert_eq!(structure.values(&of_two_writers), None);
+    }
+
+    #[test]
+    fn a_family_or_a_series_that_occurs_twice_is_found() {
+        let has_none = |families: &[FamilyStructure]| Structure::new(families.to_vec()).has_no_duplicates();
+        let (a, b) = (family("a", "A.", &["x"]), family("b", "B.", &["x", "y"]));
+        assert!(has_none(&[a.clone(), b.clone()]));
+        assert!(!has_none(&[a.clone(), b.clone(), a.clone()]));
+        assert!(!has_none(&[a.clone(), family("b", "B.", &["x", "x"])]));
+        assert!(!has_none(&[family("a", "A.", &["x", "x"]), b]));
+    }
+
     #[test]
     fn few_bytes_cannot_ask_for_much_memory() {
         let bounds = Bounds::new((0..1000).map(f64::from).collect()).unwrap();
         let key = FamilyKey { name: "x".into(), kind: Kind::Histogram(bounds), label_names: vec!["a".into()] };
         let with = |series: usize| {
             let series = (0..series).map(|number| vec![number.to_string()]).collect();
-            Structure::read(vec![FamilyStructure { key: key.clone(), help: String::new(), series }])
+            vec![FamilyStructure { key: key.clone(), help: String::new(), series }]
         };
-        assert!(with(1000).is_some());
-        assert!(with(2000).is_none());
+        // A series has a slot for its time, 1001 for its buckets, and one for its sum.
+        let most = MAX_SLOTS / 1003;
+        for (series, can_be_read) in [(1000, true), (most, true), (most + 1, false), (2000, false)] {
+            assert_eq!(Structure::read(with(series)).is_some(), can_be_read, "{series}");
+            let structure = Structure::new(with(series));
+            assert_eq!((structure.slots(), structure.can_be_read()), (series * 1003, can_be_read));
+        }
     }
 }

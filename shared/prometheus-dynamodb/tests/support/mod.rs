@@ -121,3 +121,34 @@ pub(crate) fn value(page: &Page, name: &str, labels: &[(&str, &str)]) -> f64 {
     };
     family.series.iter().filter(has).map(number).sum()
 }
+
+/// Waits until `requests` requests are on the page. On a busy machine a publish may not finish within its second, and
+/// the timer then makes up for it.
+pub(crate) async fn until_published<T: ReadStats>(table: &T, requests: f64) {
+    let deadline = deadline();
+    loop {
+        let published = value(&page(table).await, "requests_total", &[]);
+        assert!(published <= requests && Instant::now() < deadline, "{published} published, not {requests}");
+        if published == requests {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Ends these environments. A last publish that does not finish within the time that Lambda leaves is given up, so on a
+/// busy machine an environment is told to end more than once.
+pub(crate) async fn end<T: PublishStats + ReadStats>(table: &T, environments: &[Environment<T>]) {
+    let closed = async || {
+        let snapshots = table.snapshots(0).await.unwrap();
+        snapshots.iter().filter(|snapshot| snapshot.as_ref().unwrap().closed).count()
+    };
+    let before = closed().await;
+    for (number, environment) in environments.iter().enumerate() {
+        let deadline = deadline();
+        while closed().await <= before + number {
+            assert!(Instant::now() < deadline, "an environment cannot be closed");
+            environment.publisher.close().await;
+        }
+    }
+}
