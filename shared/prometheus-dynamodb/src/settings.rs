@@ -12,7 +12,7 @@ pub use faults::{SettingFault, SettingsError};
 use crate::publish::schedule::Pace;
 use crate::table::wire;
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const DAY: Duration = Duration::from_hours(24);
 
 /// Maximum number of partition keys that writers can be spread over. A scrape reads each of them.
 pub(crate) const MAX_SHARDS: u32 = 256;
@@ -21,7 +21,7 @@ pub(crate) const MAX_SHARDS: u32 = 256;
 /// minutes before or after AWS's own time. So once a put was taken, copies of it can be taken for 30 minutes: it was signed
 /// 15 minutes ahead at most, and is refused 15 minutes after that. Five more minutes are for the whole seconds of the
 /// table's times, and for the differences between AWS's own clocks.
-pub(crate) const SAFE_GRACE: Duration = Duration::from_secs(35 * 60);
+pub(crate) const SAFE_GRACE: Duration = Duration::from_mins(35);
 
 const SHARDS: RangeInclusive<u32> = 1..=MAX_SHARDS;
 const BURST: RangeInclusive<u32> = 1..=1000;
@@ -225,7 +225,7 @@ impl TableSettings {
 
     /// Starts from the defaults, with the stats table's name.
     pub fn builder(table: impl Into<String>) -> TableSettingsBuilder {
-        let writer_idle = Duration::from_secs(15 * 60);
+        let writer_idle = Duration::from_mins(15);
         TableSettingsBuilder {
             settings: Self { table: table.into(), writer_idle, grace: SAFE_GRACE, created_series: false },
         }

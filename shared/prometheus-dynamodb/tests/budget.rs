@@ -178,8 +178,23 @@ async fn what_was_counted_is_published_before_the_deadline() {
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
     let killed = long(&environment, SECOND * 60).call(invocation(now_ms + 800));
     let killed = tokio::spawn(killed);
-    sleep(SECOND * 8 / 10).await;
+    sleep(SECOND * 4 / 10).await;
+    environment.requests(1).await;
+    sleep(SECOND * 4 / 10).await;
     killed.abort();
-    assert_eq!(value(&page(&table).await, "requests_total", &[]), 20.0);
-    assert_eq!(value(&page(&table).await, "lambda_invocations_total", &[]), 21.0);
+    assert_eq!(value(&page(&table).await, "requests_total", &[]), 21.0);
+    assert_eq!(value(&page(&table).await, "lambda_invocations_total", &[]), 22.0);
+}
+
+/// A client of a runtime that serves several requests at once can go away.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_dropped_is_published_and_leaves_no_timer_behind() {
+    let table = MemoryStatsTable::default();
+    let environment = Environment::new(table.clone(), 1, 10);
+    let dropped = tokio::spawn(long(&environment, SECOND * 60).call(invocation(0)));
+    sleep(SECOND / 10).await;
+    dropped.abort();
+    sleep(SECOND * 3).await;
+    assert_eq!(value(&page(&table).await, "lambda_invocations_total", &[]), 1.0);
+    assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 0);
 }

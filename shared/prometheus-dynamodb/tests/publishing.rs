@@ -5,11 +5,11 @@ mod support;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use prometheus_dynamodb::MemoryStatsTable;
 use prometheus_dynamodb::internals::item::{Base, Encoded, Snapshot, WriterId};
 use prometheus_dynamodb::internals::protocol::condition::PutCondition;
 use prometheus_dynamodb::internals::table::{CompactStats, PublishStats, ReadStats};
 use prometheus_dynamodb::internals::{Structures, compact, scrape};
+use prometheus_dynamodb::{MemoryStatsTable, TableSettings};
 use support::faulty_table::FaultyTable;
 use support::{Environment, page, settings, value};
 
@@ -138,6 +138,40 @@ async fn a_publish_on_request_that_fails_is_made_up_for_by_the_timer() {
     assert_eq!(table.table.snapshots(0).await.unwrap(), []);
     tokio::time::sleep(Duration::from_millis(1001)).await;
     assert_eq!(value(&page(&table.table).await, "prometheus_dynamodb_publish_failures_total", &[]), 1.0);
+}
+
+/// Shows that one shard needs no announcement, which would be a write for each cold start.
+#[tokio::test(start_paused = true)]
+async fn one_shard_is_not_announced() {
+    let table = FaultyTable::default();
+    table.failed_announcements.store(1, Ordering::SeqCst);
+    Environment::new(table.clone(), 1, 10).requests(1).await;
+    assert_eq!(value(&page(&table.table).await, "requests_total", &[]), 1.0);
+    assert_eq!(table.failed_announcements.load(Ordering::SeqCst), 1);
+}
+
+/// Shows that the grave tells what was counted, where the environment cannot know whether its last put landed.
+#[tokio::test(start_paused = true)]
+async fn an_environment_goes_on_from_its_grave() {
+    for done_all_the_same in [false, true] {
+        let table = FaultyTable { done_all_the_same, ..Default::default() };
+        let mut environment = Environment::new(table.clone(), 1, 10);
+        environment.requests(1).await;
+        table.failures.store(1, Ordering::SeqCst);
+        environment.requests(1).await;
+        // It freezes, and is sealed, folded, and buried.
+        let hasty = TableSettings::builder("stats").writer_idle(Duration::ZERO).grace(Duration::ZERO).build().unwrap();
+        while !table.table.snapshots(0).await.unwrap().is_empty() {
+            std::thread::sleep(Duration::from_millis(2));
+            let (_, result) = compact(&table.table, &hasty, support::deadline()).await;
+            result.unwrap();
+        }
+        let folded = if done_all_the_same { 2.0 } else { 1.0 };
+        assert_eq!(value(&page(&table.table).await, "requests_total", &[]), folded);
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        environment.requests(1).await;
+        assert_eq!(value(&page(&table.table).await, "requests_total", &[]), 3.0, "{done_all_the_same}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -180,16 +180,35 @@ async fn a_structure_that_is_missing_or_damaged_fails_the_scrape_until_a_writer_
     assert_eq!(value(&page(&table).await, "requests_total", &[]), f64::from(2 * STABLE + 1));
 }
 
-/// Shows that a snapshot that cannot be read keeps every structure of its shard, since it may name any of them.
+/// Shows that a structure is renewed as long as an environment names it, so that others may name it without a write.
+#[tokio::test(start_paused = true)]
+async fn an_environment_renews_its_structure_every_six_hours() {
+    let table = table();
+    let mut environment = Environment::new(table.clone(), 1, 10);
+    requests(&mut environment, STABLE).await;
+    let renewed_after = async |table: &MemoryStatsTable| {
+        let structures = table.structures(0).await.unwrap();
+        assert_eq!(structures.len(), 1);
+        (structures[0].as_ref().unwrap().renewed_at_ms - NOON_MS) / MINUTE_MS
+    };
+    for (minutes, expected) in [(6 * 60, 0), (6 * 60 + 1, 361), (12 * 60, 361), (13 * 60, 780)] {
+        table.set_time(NOON_MS + minutes * MINUTE_MS);
+        requests(&mut environment, 1).await;
+        assert_eq!(renewed_after(&table).await, expected, "after {minutes} minutes");
+    }
+}
+
+/// Shows that a snapshot that cannot be read, such as one of a later version, keeps every structure of its shard, since it
+/// may name any of them.
 #[tokio::test(start_paused = true)]
 async fn while_a_snapshot_cannot_be_read_no_structure_goes() {
     let table = table();
     let mut environment = Environment::new(table.clone(), 1, 10);
     requests(&mut environment, STABLE).await;
     let snapshot = snapshots(&table).await.remove(0);
-    let families = Encoded { format: 2, bytes: snapshot.families.bytes[1..].to_vec() };
-    let damaged = Snapshot { writer: WriterId::random(), families, ..snapshot };
-    table.put_snapshot(&damaged, PutCondition::Absent).await.unwrap();
+    let families = Encoded { format: 3, ..snapshot.families.clone() };
+    let unreadable = Snapshot { writer: WriterId::random(), families, ..snapshot };
+    table.put_snapshot(&unreadable, PutCondition::Absent).await.unwrap();
     // The environment itself is sealed, folded, buried and forgotten meanwhile.
     let life_ms = u64::try_from(STRUCTURE_LIFE.as_millis()).unwrap();
     let late = [20, 60, 61, 100, 160].map(|minutes| NOON_MS + life_ms + minutes * MINUTE_MS);
@@ -199,7 +218,7 @@ async fn while_a_snapshot_cannot_be_read_no_structure_goes() {
     }
     assert_eq!((snapshots(&table).await.len(), table.structures(0).await.unwrap().len()), (1, 1));
 
-    assert!(table.delete_snapshot(&damaged).await.unwrap());
+    assert!(table.delete_snapshot(&unreadable).await.unwrap());
     gc(&table).await;
     assert_eq!(table.structures(0).await.unwrap(), []);
 }

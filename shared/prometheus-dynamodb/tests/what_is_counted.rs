@@ -127,6 +127,19 @@ async fn two_publishers_of_one_process_count_it_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_layer_that_is_there_twice_counts_a_request_once_and_that_of_another_publisher_counts_it_too() {
+    let table = MemoryStatsTable::default();
+    let [one, other] = [(); 2].map(|()| {
+        let settings = writer_settings(&WriterId::random().to_string(), 1, 10).build().unwrap();
+        Publisher::new(table.clone(), Sources::new(Registry::new()), settings, Instant::now()).unwrap()
+    });
+    let handler = service_fn(async |_| Ok::<_, ()>(()));
+    let mut service = one.layer().layer(other.layer().layer(one.layer().layer(handler)));
+    service.call(invocation(0)).await.unwrap();
+    assert_eq!(value(&page(&table).await, "lambda_invocations_total", &[]), 2.0, "one for each publisher");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_empty_label_is_no_label() {
     let registry = Registry::new();
     let vec = IntCounterVec::new(Opts::new("requests_total", "R."), &["tenant"]).unwrap();

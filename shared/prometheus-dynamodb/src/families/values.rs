@@ -194,6 +194,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[test]
+    fn a_number_is_stored_as_a_whole_one_if_it_is_one() {
+        for whole in [1, 2, 1000, MAX_WHOLE] {
+            assert_eq!(entry_value(whole as f64), EntryValue::Whole(whole));
+        }
+        for part in [-0.0, -1.0, 0.5, 1.5, 2.0 * MAX_WHOLE as f64, f64::MAX, f64::INFINITY, f64::NEG_INFINITY] {
+            assert_eq!(entry_value(part), EntryValue::Part(part));
+        }
+    }
+
     proptest! {
         #[test]
         fn a_number_is_laid_out_as_its_sum_is(number in prop::num::f64::ANY, small in -3.0f64..3.0) {

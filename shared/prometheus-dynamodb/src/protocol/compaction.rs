@@ -53,7 +53,7 @@ pub struct Present {
 
 impl Present {
     fn lacks(&self, writer: &WriterId) -> bool {
-        !self.writers.contains(writer) && (self.complete || Some(writer) < self.writers.last())
+        self.writers.range(writer..).next().map_or(self.complete, |next| next != writer)
     }
 }
 
@@ -121,6 +121,17 @@ mod tests {
         assert_eq!(read(&[second], true), [true, false, true]);
         assert_eq!(read(&[], false), [false; 3]);
         assert_eq!(read(&[], true), [true; 3]);
+    }
+
+    #[test]
+    fn a_part_is_unnamed_once_no_base_can_name_it_any_more() {
+        let [id, other] = [1, 2].map(|byte| PartId::from_bytes([byte; 16]));
+        let part = StoredPart { id, version: 7, unnamed_at_ms: None };
+        for (base_version, named, expected) in
+            [(6, [other], false), (7, [id], false), (7, [other], true), (8, [other], true)]
+        {
+            assert_eq!(is_unnamed(&part, base_version, &named), expected, "{base_version}");
+        }
     }
 
     fn snapshot(sealed_at_ms: Option<u64>) -> Snapshot {

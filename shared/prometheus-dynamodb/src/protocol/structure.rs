@@ -23,13 +23,13 @@ use crate::protocol::compaction::is_over;
 
 /// Time for which a structure that no snapshot names is kept after it was last renewed. It is much longer than
 /// [`RENEW_AFTER`], [`LOOK_AGAIN_AFTER`] and the time that a put can be under way together.
-pub const STRUCTURE_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+pub const STRUCTURE_LIFE: Duration = Duration::from_hours(24);
 
 /// Time after the last renewal from which a writer that wants to name a structure must renew it first.
-pub const RENEW_AFTER: Duration = Duration::from_secs(6 * 60 * 60);
+pub const RENEW_AFTER: Duration = Duration::from_hours(6);
 
 /// Time after which a writer checks again that its structure is stored.
-pub const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(6 * 60 * 60);
+pub const LOOK_AGAIN_AFTER: Duration = Duration::from_hours(6);
 
 /// Returns whether a structure may be named without renewing it. Times are in milliseconds since the epoch.
 pub fn may_be_named(renewed_at_ms: u64, now_ms: u64) -> bool {
@@ -45,4 +45,30 @@ pub fn is_seen(looked_at_ms: u64, now_ms: u64) -> bool {
 /// the time at which the reading of the snapshots began.
 pub fn is_to_be_deleted(renewed_at_ms: u64, read_from_ms: u64) -> bool {
     is_over(renewed_at_ms, read_from_ms, STRUCTURE_LIFE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR_MS: u64 = 3_600_000;
+
+    #[test]
+    fn a_structure_is_looked_at_and_renewed_every_six_hours_and_kept_for_a_day_after() {
+        let at_ms = 1_763_985_600_000;
+        for (passed_ms, seen, may_be_named, to_be_deleted) in [
+            (0, true, true, false),
+            (6 * HOUR_MS, true, true, false),
+            (6 * HOUR_MS + 1, false, false, false),
+            (24 * HOUR_MS, false, false, false),
+            (24 * HOUR_MS + 1, false, false, true),
+        ] {
+            let now_ms = at_ms + passed_ms;
+            assert_eq!(is_seen(at_ms, now_ms), seen, "{passed_ms}");
+            assert_eq!(super::may_be_named(at_ms, now_ms), may_be_named, "{passed_ms}");
+            assert_eq!(is_to_be_deleted(at_ms, now_ms), to_be_deleted, "{passed_ms}");
+        }
+        // The clock jumped back.
+        assert!(is_seen(at_ms, 0) && may_be_named(at_ms, 0) && !is_to_be_deleted(at_ms, 0));
+    }
 }

@@ -75,6 +75,16 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_bucket_allows_nothing() {
+        let now = Instant::now();
+        let mut budget = Budget::new(2, now);
+        assert!(budget.has_some(now));
+        budget.spend(CAPACITY, now);
+        assert!(!budget.has_some(now));
+        assert!(budget.has_some(now + Duration::from_millis(1)));
+    }
+
+    #[test]
     fn the_share_is_kept_however_long_a_publish_takes() {
         for each in [5, 50, 300, 1000].map(Duration::from_millis) {
             let share = spent_in_a_minute(2, each);
@@ -91,5 +101,15 @@ mod tests {
         budget.spend(Duration::from_secs(3600), thawed);
         assert!(!budget.has_some(thawed + Duration::from_secs(36)));
         assert!(budget.has_some(thawed + Duration::from_secs(38)));
+    }
+
+    #[test]
+    fn a_publish_that_was_told_late_leaves_no_more_than_a_full_bucket() {
+        let start = Instant::now();
+        let mut budget = Budget::new(2, start);
+        let thawed = start + Duration::from_secs(3600);
+        budget.spend(Duration::from_millis(5), thawed);
+        budget.spend(CAPACITY - Duration::from_millis(4), thawed);
+        assert!(!budget.has_some(thawed));
     }
 }

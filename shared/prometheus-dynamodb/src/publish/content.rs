@@ -174,4 +174,52 @@ mod tests {
         assert_eq!(published(&mut ledger), all);
         assert_eq!(ledger.refusals().series(Refusal::TooLarge), 1300);
     }
+
+    /// What has a place keeps it, so a family that gets no further place needs room all the same.
+    #[test]
+    fn what_has_a_place_is_reckoned_with_where_no_more_is_admitted() {
+        let mut random = fastrand::Rng::with_seed(1);
+        let registry = Registry::new();
+        let vec = |name: &str| {
+            let vec = IntCounterVec::new(Opts::new(name, "By user."), &["user"]).unwrap();
+            registry.register(Box::new(vec.clone())).unwrap();
+            vec
+        };
+        let (large, small) = (vec("large_total"), vec("small_total"));
+        let sources = Sources::new(registry.clone());
+        let mut ledger = Ledger::new(10_000, &[]);
+        let mut series = || {
+            let content = content(&sources, &mut ledger, &Families::new(), 1, 2).unwrap();
+            wire::encode(&content.families(), 0).unwrap();
+            content.families().values().map(|family| family.series.len()).collect::<Vec<_>>()
+        };
+        (0..320).for_each(|_| large.with_label_values(&[long(&mut random)]).inc());
+        assert_eq!(series(), [320]);
+        (0..270).for_each(|_| large.with_label_values(&[long(&mut random)]).inc());
+        (0..260).for_each(|_| small.with_label_values(&[long(&mut random)]).inc());
+        assert_eq!(series(), [320], "with the smaller family, too, it is too much");
+    }
+
+    #[test]
+    fn a_series_grows_by_what_its_numbers_may_need() {
+        use crate::families::{Bounds, Family, Series, Value};
+
+        let family = |kind: Kind, series: usize| {
+            let key = FamilyKey { name: "a".into(), kind, label_names: vec!["l".into()] };
+            let one =
+                |number: usize| (vec![number.to_string()], Series { created_at_ms: 0, value: Value::Extreme(0.0) });
+            Families::from([(
+                key,
+                Family { help: String::new(), born_at_ms: 0, series: (0..series).map(one).collect() },
+            )])
+        };
+        let histogram = Kind::Histogram(Bounds::new(vec![1.0, 2.0, 3.0]).unwrap());
+        for (kind, series, bytes) in [
+            (Kind::Counter, 5, 5 * COUNTER_GROWTH),
+            (Kind::Gauge(Default::default()), 5, 5 * COUNTER_GROWTH),
+            (histogram, 5, 5 * (SUM_GROWTH + 4 * BUCKET_GROWTH)),
+        ] {
+            assert_eq!(growth(&family(kind.clone(), series)), bytes, "{kind:?}");
+        }
+    }
 }

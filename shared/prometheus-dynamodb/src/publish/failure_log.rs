@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Times for which a cause is not named again after it was named: the first, the second, and every further time.
-const SILENCES: [Duration; 3] = [Duration::from_secs(60), Duration::from_secs(10 * 60), Duration::from_secs(60 * 60)];
+const SILENCES: [Duration; 3] = [Duration::from_mins(1), Duration::from_mins(10), Duration::from_hours(1)];
 
 /// Maximum number of causes that are told apart. All further causes count as one.
 const MOST_CAUSES: usize = 16;

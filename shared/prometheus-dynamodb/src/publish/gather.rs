@@ -129,7 +129,7 @@ mod tests {
     use crate::publish::refusal::Refusal;
     use prometheus::core::{Collector, Desc};
     use prometheus::proto::{self, MetricFamily, MetricType};
-    use prometheus::{Gauge, HistogramOpts, HistogramVec, IntCounter, IntGauge};
+    use prometheus::{Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts};
     use proptest::prelude::*;
     use std::sync::{Arc, Mutex};
     use strum::VariantArray;
@@ -161,6 +161,25 @@ mod tests {
         assert!(of_process.contains(&"process_cpu_seconds_total".to_owned()), "{of_process:?}");
         assert_eq!(names(Sources::new(registry.clone()).led_by(own)), [of_process, vec![orders.clone()]].concat());
         assert_eq!(names(Sources::new(registry)), [orders], "a second publisher, which has none of them");
+    }
+
+    #[test]
+    fn what_lists_the_same_as_before_is_found_to() {
+        let registry = Registry::new();
+        let vec = IntCounterVec::new(Opts::new("a_total", "A."), &["l"]).unwrap();
+        registry.register(Box::new(vec.clone())).unwrap();
+        let sources = Sources::new(registry);
+        let mut ledger = Ledger::new(4, &[]);
+        vec.with_label_values(&["x"]).inc();
+        sources.gather(&mut ledger, 20).unwrap();
+        let lists_the_same = |ledger: &Ledger| {
+            let gathered = sources.gathered().unwrap();
+            ledger.last().is_some_and(|last| last.lists_the_same_as(&gathered))
+        };
+        vec.with_label_values(&["x"]).inc();
+        assert!(lists_the_same(&ledger));
+        vec.with_label_values(&["y"]).inc();
+        assert!(!lists_the_same(&ledger));
     }
 
     #[test]
@@ -204,6 +223,26 @@ mod tests {
             ]
         );
         assert!(families.values().all(|family| family.born_at_ms == 10));
+    }
+
+    #[test]
+    fn the_metrics_of_every_environment_come_first_and_enter_where_there_is_no_room() {
+        let (own, registry, other) = (Registry::new(), Registry::new(), Registry::new());
+        for (registry, name, series) in [(&own, "z_total", 2), (&registry, "a_total", 2), (&other, "b_total", 2)] {
+            let vec = IntCounterVec::new(Opts::new(name, "N."), &["number"]).unwrap();
+            registry.register(Box::new(vec.clone())).unwrap();
+            (0..series).for_each(|number| drop(vec.with_label_values(&[number.to_string()])));
+        }
+        let gathered = |sources: Sources| {
+            let mut ledger = Ledger::new(1, &[]);
+            sources.gather(&mut ledger, 20).unwrap();
+            let families = families_of(&mut ledger);
+            let found = families.iter().map(|(key, family)| (key.name.clone(), family.series.len()));
+            (found.collect::<Vec<_>>(), ledger.dropped())
+        };
+        let sources = Sources::from(registry).and(other);
+        assert_eq!(gathered(sources.clone()), (vec![("a_total".to_owned(), 1)], 3));
+        assert_eq!(gathered(sources.led_by(own)), (vec![("z_total".to_owned(), 2)], 4));
     }
 
     /// A collector that reports the families that it is given.

@@ -459,6 +459,47 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_of_which_nothing_was_left_out_admits_what_comes_up() {
+        let mut ledger = Ledger::new(2, &[]);
+        let of = |user| (counter("requests_total"), user, counted(1.0));
+        gather(&mut ledger, &[of("m")]);
+        ledger.continue_in_copy();
+        let both = texts(&[("requests_total", "m"), ("requests_total", "n")]);
+        assert_eq!(gather(&mut ledger, &[of("m"), of("n")]), both);
+    }
+
+    #[test]
+    fn the_first_metrics_claim_a_place_first_and_then_the_smallest_families() {
+        let mut ledger = Ledger::new(10, &[]);
+        ledger.begin(0);
+        for (name, users, first) in [("a", 2, false), ("b", 1, false), ("own", 3, true)] {
+            for user in 0..users {
+                ledger.enter(counter(name), vec![user.to_string()], "", first, counted(1.0));
+            }
+        }
+        assert_eq!(ledger.without_place(), ["own", "b", "a"].map(counter));
+        assert!(!ledger.has_place(&counter("a"), &["0".to_owned()]));
+        ledger.place_all();
+        assert_eq!(ledger.without_place(), []);
+        assert!(ledger.has_place(&counter("a"), &["0".to_owned()]));
+        assert!(!ledger.has_place(&counter("a"), &["2".to_owned()]));
+    }
+
+    #[test]
+    fn a_closed_family_without_series_takes_the_room_of_one() {
+        let mut ledger = Ledger::new(5, &[]);
+        let users = ["m", "n", "o", "p", "q"];
+        let of = |name: &'static str, number: usize| {
+            users[..number].iter().map(move |user| (counter(name), *user, counted(1.0)))
+        };
+        gather(&mut ledger, &of("a", 3).collect::<Vec<_>>());
+        ledger.close(&counter("a"));
+        let found = gather(&mut ledger, &of("a", 3).chain(of("b", 5)).collect::<Vec<_>>());
+        assert_eq!((found.len(), ledger.dropped()), (4, 1), "{found:?}");
+        assert!(found.iter().all(|(name, _)| name == "b"), "{found:?}");
+    }
+
+    #[test]
     fn a_gauge_that_is_gone_makes_room() {
         let mut ledger = Ledger::new(1, &[]);
         let gauge =
@@ -521,6 +562,33 @@ mod tests {
         ledger.published();
         assert!(!gathered(&mut ledger, 0.2, 1.0));
         assert!(gathered(&mut ledger, 0.3, 2.0));
+    }
+
+    #[test]
+    fn a_gauge_has_changed_when_its_value_has() {
+        let mut ledger = Ledger::new(10, &[]);
+        let gauge = FamilyKey { kind: Kind::Gauge(GaugeMerge::Max), ..counter("open") };
+        for (value, changed) in [(0.0, true), (0.0, false), (-0.0, true), (f64::NAN, true), (f64::NAN, false)] {
+            gather(&mut ledger, &[(gauge.clone(), "m", Sample::Gauge(value))]);
+            assert_eq!(ledger.has_changed(), changed, "{value}");
+            ledger.published();
+        }
+    }
+
+    #[test]
+    fn the_structure_stays_until_a_series_or_a_help_text_is_another() {
+        let mut ledger = Ledger::new(10, &[]);
+        let mut structure = |user: &str, help: &str| {
+            ledger.begin(0);
+            ledger.enter(counter("a"), vec![user.to_owned()], help, false, counted(1.0));
+            ledger.end(Gathered::default());
+            Arc::clone(ledger.structure())
+        };
+        let first = structure("m", "A.");
+        assert_eq!(first.families()[0].help, "A.");
+        assert!(Arc::ptr_eq(&first, &structure("m", "A.")));
+        assert_eq!(structure("m", "Another.").families()[0].help, "Another.");
+        assert_eq!(structure("n", "Another.").families()[0].series.len(), 2);
     }
 
     #[test]

@@ -400,7 +400,7 @@ enum Contents {
 /// Returns the time that Lambda still gives a request, if that is known. `cargo lambda` sends a constant deadline in the
 /// past, which says nothing. A deadline more than a day ahead does not either, and could not be added to every clock.
 fn time_left(deadline_ms: u64, now_ms: u64) -> Option<Duration> {
-    const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+    const LONGEST: Duration = Duration::from_hours(24);
     let left = Duration::from_millis(deadline_ms.checked_sub(now_ms)?);
     (Duration::ZERO < left && left <= LONGEST).then_some(left)
 }
@@ -483,6 +483,30 @@ mod tests {
 
     use super::*;
     use crate::table::{MemoryStatsTable, ReadStats};
+
+    #[test]
+    fn the_time_that_is_left_is_known_if_it_can_be_true() {
+        const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+        for (deadline_ms, left_ms) in [
+            (0, None),
+            (4999, None),
+            (5000, None),
+            (5001, Some(1)),
+            (5000 + DAY_MS, Some(DAY_MS)),
+            (5001 + DAY_MS, None),
+            (u64::MAX, None),
+        ] {
+            assert_eq!(time_left(deadline_ms, 5000), left_ms.map(Duration::from_millis), "{deadline_ms}");
+        }
+    }
+
+    #[test]
+    fn environments_draw_different_fractions() {
+        let mut drawn = [(); 100].map(|()| random_fraction());
+        assert!(drawn.iter().all(|fraction| (0.0..=1.0).contains(fraction)), "{drawn:?}");
+        drawn.sort_by(f64::total_cmp);
+        assert!(drawn[0] < 0.25 && drawn[99] > 0.75 && drawn.windows(2).all(|pair| pair[0] < pair[1]), "{drawn:?}");
+    }
 
     /// A runtime can end before the process does.
     #[test]

@@ -310,6 +310,24 @@ mod tests {
     }
 
     #[test]
+    fn a_bucket_fills_by_one_publish_an_interval_up_to_its_burst() {
+        let (mut schedule, start) = schedule(10);
+        let publishes = |schedule: &mut Schedule, now| (0..20).filter(|_| request(schedule, now)).count();
+        assert!(request(&mut schedule, start));
+        assert_eq!(publishes(&mut schedule, start + SECOND * 5), 10, "it was full");
+        assert_eq!(publishes(&mut schedule, start + SECOND * 13), 8);
+        assert_eq!(publishes(&mut schedule, start + SECOND * 1000), 10);
+    }
+
+    #[test]
+    fn a_full_bucket_begins_to_fill_when_a_publish_is_taken_out() {
+        let (mut schedule, start) = schedule(1);
+        for (tenths, publishes) in [(0, true), (15, true), (20, false), (24, false), (25, true)] {
+            assert_eq!(request(&mut schedule, start + SECOND / 10 * tenths), publishes, "after {tenths} tenths");
+        }
+    }
+
+    #[test]
     fn what_was_held_back_goes_with_the_timer() {
         let (mut schedule, start) = schedule(1);
         assert!(request(&mut schedule, start));
@@ -371,6 +389,39 @@ mod tests {
             schedule.published(By::Timer, true, at, 1.0);
         }
         assert_eq!(schedule.on_timer(start + SECOND * 3), OnTimer::SleepUntil(start + SECOND * 4 - BEFORE_DEADLINE));
+    }
+
+    #[test]
+    fn requests_that_keep_coming_put_nothing_off() {
+        let (mut schedule, start) = schedule(10);
+        schedule.begin_request(start, None);
+        let now = start + SECOND * 9 / 10;
+        let second = schedule.begin_request(now, None);
+        assert_eq!(schedule.on_timer(now), OnTimer::SleepUntil(start + SECOND), "one was in flight");
+        schedule.abandon_request(second);
+        schedule.begin_request(now, None);
+        assert_eq!(schedule.on_timer(now), OnTimer::SleepUntil(start + SECOND), "what one counted is unpublished");
+    }
+
+    #[test]
+    fn what_an_abandoned_request_counted_goes_with_the_timer() {
+        let (mut schedule, start) = schedule(10);
+        let request = schedule.begin_request(start, None);
+        schedule.abandon_request(request);
+        assert_eq!(schedule.on_timer(start + SECOND), OnTimer::Publish);
+        schedule.published(By::Timer, true, start + SECOND, 1.0);
+        assert_eq!(schedule.on_timer(start + SECOND), OnTimer::End);
+    }
+
+    #[test]
+    fn once_the_environment_ends_the_timer_has_nothing_to_do_unless_it_goes_on_in_a_copy() {
+        let (mut schedule, start) = schedule(10);
+        schedule.begin_request(start, None);
+        schedule.set_closed(true);
+        assert_eq!(schedule.arm_timer(start), Arm::Nothing);
+        assert_eq!(schedule.on_timer(start + SECOND), OnTimer::End);
+        schedule.set_closed(false);
+        assert_eq!(schedule.arm_timer(start), Arm::Start);
     }
 
     #[test]

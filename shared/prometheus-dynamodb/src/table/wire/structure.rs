@@ -5,7 +5,7 @@ use std::sync::Arc;
 use prost::Message;
 
 use super::{
-    DecodeError, FamiliesMessage, FamilyMessage, MAX_MESSAGE_BYTES, SeriesMessage, decode_families, deflated,
+    DecodeError, FORMAT, FamiliesMessage, FamilyMessage, MAX_MESSAGE_BYTES, SeriesMessage, decode_families, deflated,
     encode_families, family_key, inflated, kind_message, values,
 };
 use crate::families::Families;
@@ -128,13 +128,20 @@ pub struct Structured {
     pub rest_bytes: usize,
 }
 
-/// Returns the id of the structure that these bytes name, if they are those of a snapshot that names one.
+/// Returns the id of the structure that a snapshot names, or `None` if it stands alone.
+///
+/// # Errors
+///
+/// If the snapshot cannot be read, or a later version of this crate wrote it. It may then name any structure.
 pub fn structure_of(encoded: &Encoded) -> Result<Option<StructureId>, DecodeError> {
-    if encoded.format != FORMAT_STRUCTURED {
-        return Ok(None);
+    match encoded.format {
+        FORMAT => Ok(None),
+        FORMAT_STRUCTURED => {
+            let id = encoded.bytes.first_chunk().ok_or(DecodeError::Values)?;
+            Ok(Some(StructureId::from_bytes(*id)))
+        }
+        found => Err(DecodeError::Format { found }),
     }
-    let id = encoded.bytes.first_chunk().ok_or(DecodeError::Values)?;
-    Ok(Some(StructureId::from_bytes(*id)))
 }
 
 /// Decodes a snapshot that names this structure. Replaces the content of `values` by the snapshot's values, and returns
