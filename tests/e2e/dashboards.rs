@@ -34,7 +34,7 @@ const DOCUMENTS: [&str; 5] = ["docs/metrics.md", "README.md", "ARCHITECTURE.md",
 type Mistake = (&'static str, &'static str, &'static str);
 
 /// Mistakes in rules, which the cases of `alerts_test.yml` and `alerts_hours_test.yml` must catch.
-const IN_RULES: [Mistake; 16] = [
+const IN_RULES: [Mistake; 17] = [
     // Another metric, label or label value.
     ("alerts.yml", "prometheus_dynamodb_unreadable_items)", "prometheus_dynamodb_unreadable)"),
     ("alerts.yml", r#"circuit_breaker_state{state="open"}"#, r#"circuit_breaker_state{status="open"}"#),
@@ -50,6 +50,7 @@ const IN_RULES: [Mistake; 16] = [
         "sum by (job, stack) (rate(sigil_storage_throttles_total[10m]))",
     ),
     // A missing rate, or another window.
+    ("alerts.yml", "increase(prometheus_dynamodb_refused_series_total[6h])", "prometheus_dynamodb_refused_series_total"),
     (
         "alerts.yml",
         "rate(prometheus_dynamodb_publish_failures_total[10m])",

@@ -161,7 +161,9 @@ async fn an_environment_goes_on_from_its_grave() {
         environment.requests(1).await;
         // It freezes, and is sealed, folded, and buried.
         let hasty = TableSettings::builder("stats").writer_idle(Duration::ZERO).grace(Duration::ZERO).build().unwrap();
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
         while !table.table.snapshots(0).await.unwrap().is_empty() {
+            assert!(std::time::Instant::now() < deadline, "it is not buried");
             std::thread::sleep(Duration::from_millis(2));
             let (_, result) = compact(&table.table, &hasty, support::deadline()).await;
             result.unwrap();

@@ -22,7 +22,7 @@ enum Fate {
 }
 
 /// Expected states. The incident takes minutes, so of alerts that wait for hours only their silence can be checked.
-const FATES: [(&str, Fate); 16] = [
+const FATES: [(&str, Fate); 17] = [
     ("SigilErrorBudgetFastBurn", Fate::Fires),
     ("SigilErrorBudgetSlowBurn", Fate::Pends),
     ("SigilLatencyHigh", Fate::Pends),
@@ -39,6 +39,7 @@ const FATES: [(&str, Fate); 16] = [
     ("PrometheusDynamoDbCompactionOverdue", Fate::Silent),
     ("PrometheusDynamoDbBaseFull", Fate::Silent),
     ("PrometheusDynamoDbSeriesDropped", Fate::Silent),
+    ("PrometheusDynamoDbSeriesRefused", Fate::Silent),
 ];
 
 pub(super) async fn check(prometheus: &Prometheus, window: Window, healthy_until: f64) -> Result<()> {
