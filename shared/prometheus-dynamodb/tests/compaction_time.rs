@@ -191,6 +191,20 @@ async fn a_scrape_gives_up_after_half_a_grace_by_either_clock() {
     }
 }
 
+/// Shows that a run that waits for a table that never answers still reports in time what it has done.
+#[tokio::test(start_paused = true)]
+async fn a_run_ends_before_its_deadline_although_the_table_hangs() {
+    // A listener that accepts nothing: connections are made, and nothing is answered.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let table = DynamoDbStatsTable::new(DynamoDbLocal::client_of(&url), TABLE);
+    let deadline = Instant::now() + Duration::from_secs(2);
+    let (report, result) = compact(&table, &settings(), deadline).await;
+    assert!(tokio::time::Instant::now() < deadline.into());
+    result.unwrap();
+    assert_eq!(report, CompactReport::default(), "not finished");
+}
+
 #[tokio::test]
 async fn a_scrape_and_a_run_refuse_a_base_whose_part_is_missing() {
     let table = MemoryStatsTable::default();
