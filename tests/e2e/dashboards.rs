@@ -50,7 +50,11 @@ const IN_RULES: [Mistake; 17] = [
         "sum by (job, stack) (rate(sigil_storage_throttles_total[10m]))",
     ),
     // A missing rate, or another window.
-    ("alerts.yml", "increase(prometheus_dynamodb_refused_series_total[6h])", "prometheus_dynamodb_refused_series_total"),
+    (
+        "alerts.yml",
+        "increase(prometheus_dynamodb_refused_series_total[6h])",
+        "prometheus_dynamodb_refused_series_total",
+    ),
     (
         "alerts.yml",
         "rate(prometheus_dynamodb_publish_failures_total[10m])",

@@ -280,7 +280,7 @@ impl Soak {
     /// count more.
     async fn settle(&mut self) -> Result<()> {
         self.services.proxy.quiet().await;
-        // The circuit breaker of gc can still be open for some seconds.
+        // The database may have just been started again.
         let collected = wait::until("gc runs to its end", PATIENCE, async || {
             match self.operator.collect().await.map_err(Setback::Final)? {
                 None => Ok(()),

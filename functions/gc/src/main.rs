@@ -16,8 +16,8 @@ use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
 use prometheus::Registry;
 use prometheus_dynamodb::{Compactor, DynamoDbStatsTable, GaugeMerge, Publisher, Sources};
 use serde::de::IgnoredAny;
-use sigil::metrics::{BreakerGauge, ErrorMetrics, GcMetrics, LAST_SUCCESS, Operation, StorageMetrics};
-use sigil::store::{DynamoDbStore, Guarded, Observed, StorageOperation};
+use sigil::metrics::{ErrorMetrics, GcMetrics, LAST_SUCCESS, Operation, StorageMetrics};
+use sigil::store::{DynamoDbStore, Observed, StorageOperation};
 
 use crate::collect::Collector;
 use crate::settings::Settings;
@@ -36,8 +36,8 @@ async fn run(started_at: Instant) -> Result<(), Error> {
 
     let aws = Aws::from_env().await;
     let client = aws.observed_dynamodb(Budget::BATCH, storage_metrics.attempts());
-    let store = Guarded::new(Observed::new(DynamoDbStore::new(client, settings.sigils_table), storage_metrics));
-    BreakerGauge::register(&registry, store.breaker())?;
+    // No circuit breaker: no client waits, and a call that fails in one shard of the index may succeed in the next.
+    let store = Observed::new(DynamoDbStore::new(client, settings.sigils_table), storage_metrics);
     let stats_table = DynamoDbStatsTable::new(aws.dynamodb(Budget::BATCH), settings.stats_table.table());
     let collector = Arc::new(Collector {
         store,

@@ -43,7 +43,12 @@ impl<T: ReadStats> Metrics<T> {
                 Err(Problem::unsupported_event(error))
             }
         };
-        page.unwrap_or_else(Problem::into_response)
+        let mut response = page.unwrap_or_else(Problem::into_response);
+        // The answer to HEAD is that to GET without its body (RFC 9110, section 9.3.2), also if it is a refusal.
+        if request.is_ok_and(|request| request.method() == "HEAD") {
+            *response.body_mut() = Body::Empty;
+        }
+        response
     }
 
     async fn page(&self, request: &HttpRequest) -> Result<Response<Body>, Problem> {
@@ -140,6 +145,13 @@ mod tests {
         assert!(page.contains("prometheus_dynamodb_writers{state=\"live\"} 0\n"), "{page}");
         let head = answer("HEAD", "/metrics", Some("Bearer 0123456789abcdef")).await;
         assert_eq!((head.status(), head.body()), (StatusCode::OK, &Body::Empty));
+        for (path, token, status) in [
+            ("/metrics", "Bearer wrong", StatusCode::UNAUTHORIZED),
+            ("/", "Bearer 0123456789abcdef", StatusCode::NOT_FOUND),
+        ] {
+            let refused = answer("HEAD", path, Some(token)).await;
+            assert_eq!((refused.status(), refused.body()), (status, &Body::Empty));
+        }
     }
 
     #[tokio::test]

@@ -30,21 +30,24 @@ const LIBRARIES: LevelFilter = LevelFilter::INFO;
 
 /// Sets up logging for the process.
 ///
-/// Lambda gives each function its own log and each line a time. Elsewhere, which is where Lambda has set no format,
-/// several functions may write to one log, so each line begins with its time and its function's name.
+/// Lambda gives each function its own log, and each line of text a time. Elsewhere, which is where Lambda has set no
+/// format, several functions may write to one log, so each line begins with its time and its function's name.
 pub(crate) fn init() {
     let variable = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
     let (filter, fault) = filter(variable("AWS_LAMBDA_LOG_LEVEL"), variable("RUST_LOG"));
     let subscriber = Registry::default().with(filter).with(filter_fn(is_harmless));
-    let lines = fmt::layer().with_target(false).without_time();
+    let lines = fmt::layer().with_target(false);
     match variable("AWS_LAMBDA_LOG_FORMAT") {
+        // Lambda filters lines of JSON by their level only if they have a time:
+        // https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
         Some(format) if format.eq_ignore_ascii_case("json") => {
             subscriber.with(causes::json(lines).with_writer(io::stdout)).init();
         }
-        Some(_) => subscriber.with(lines.with_writer(io::stdout)).init(),
+        Some(_) => subscriber.with(lines.without_time().with_writer(io::stdout)).init(),
         None => {
             let function = variable("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
-            subscriber.with(lines.with_writer(move || Stamped { function: function.clone() })).init();
+            let writer = move || Stamped { function: function.clone() };
+            subscriber.with(lines.without_time().with_writer(writer)).init();
         }
     }
     if let Some(fault) = fault {

@@ -71,6 +71,16 @@ pub enum Fault {
     },
 }
 
+impl Fault {
+    /// Returns whether other shards may be compacted all the same: an item of this one is damaged, or of a later version.
+    fn concerns_one_shard(&self) -> bool {
+        match self {
+            Self::Base { .. } | Self::TooLarge { .. } | Self::Table(TableError::Unreadable(_)) => true,
+            Self::Table(TableError::Throttled(_) | TableError::TimedOut(_) | TableError::Failed(_)) => false,
+        }
+    }
+}
+
 /// Does the work that is due, until it is done or the deadline comes near. The report says what was done, even if a step
 /// failed.
 pub async fn compact<T: CompactStats>(
@@ -115,13 +125,21 @@ impl<'a, T: CompactStats> Run<'a, T> {
         let shards = self.table.shards().await?;
         // The first shard is left to chance, so that a shard that takes all the time does not starve the others.
         let first = WriterId::random().shard(shards);
+        let mut result = Ok(());
         for shard in (first..shards).chain(0..first) {
             if self.is_late() {
                 break;
             }
-            self.shard(shard).await?;
+            match self.shard(shard).await {
+                Err(fault) if fault.concerns_one_shard() => {
+                    let error: &dyn std::error::Error = &fault;
+                    tracing::warn!(error, shard, "a shard of the stats table cannot be compacted");
+                    result = result.and(Err(fault));
+                }
+                done => done?,
+            }
         }
-        Ok(())
+        result
     }
 
     /// Returns whether the deadline is too near for a further step, and if so, notes that work is left.

@@ -61,8 +61,8 @@ impl ScrapeError {
     pub(crate) fn status(&self) -> u16 {
         match self {
             Self::Table(TableError::Throttled(_)) => 429,
-            Self::Table(_) | Self::TooSlow { .. } => 503,
-            Self::Base { .. } | Self::Structure { .. } => 500,
+            Self::Table(TableError::TimedOut(_) | TableError::Failed(_)) | Self::TooSlow { .. } => 503,
+            Self::Table(TableError::Unreadable(_)) | Self::Base { .. } | Self::Structure { .. } => 500,
         }
     }
 }
@@ -267,10 +267,13 @@ mod tests {
     #[test]
     fn the_status_tells_whether_to_come_again_and_whether_more_slowly() {
         let missing = || StructureError::Missing;
+        let unreadable =
+            UnreadableItem { partition_key: "shard#0".to_owned(), sort_key: "base".to_owned(), attribute: "folded" };
         for (error, status) in [
             (TableError::Throttled("slow down".into()).into(), 429),
             (TableError::TimedOut("no response".into()).into(), 503),
             (TableError::Failed("the connection was closed".into()).into(), 503),
+            (TableError::Unreadable(unreadable).into(), 500),
             (ScrapeError::TooSlow { limit: Duration::from_secs(1) }, 503),
             (ScrapeError::Structure { shard: 0, id: StructureId::of(b"x"), source: missing() }, 500),
         ] {

@@ -6,9 +6,12 @@ mod support;
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use prometheus_dynamodb::internals::item::{Base, Part, PartId, Snapshot, StructureId, StructureItem, WriterId};
+use prometheus_dynamodb::internals::item::{
+    Base, Encoded, Part, PartId, Snapshot, StructureId, StructureItem, WriterId,
+};
+use prometheus_dynamodb::internals::protocol::condition::PutCondition;
 use prometheus_dynamodb::internals::table::{
-    CompactStats, Cursor, ReadStats, ReadStructures, SnapshotPage, TableError, TableTime,
+    CompactStats, Cursor, PublishStats, ReadStats, ReadStructures, SnapshotPage, TableError, TableTime,
 };
 use prometheus_dynamodb::internals::{ScrapeError, Structures, compact, scrape};
 use prometheus_dynamodb::{CompactReport, DynamoDbStatsTable, MemoryStatsTable, TableSettings};
@@ -188,6 +191,31 @@ async fn a_scrape_gives_up_after_half_a_grace_by_either_clock() {
             Err(error) => panic!("{error}"),
         };
         assert_eq!(gave_up, limit, "{page_takes_ms:?}");
+    }
+}
+
+/// Shows that a base that cannot be used, such as one of a later version, keeps no other shard from being compacted,
+/// wherever the run begins.
+#[tokio::test]
+async fn a_shard_whose_base_cannot_be_used_keeps_no_other_from_being_compacted() {
+    const SHARDS: u32 = 4;
+    for _ in 0..20 {
+        let table = MemoryStatsTable::default();
+        let mut environment = Environment::new(table.clone(), 1, 10);
+        environment.requests(1).await;
+        environment.publisher.close().await;
+        let snapshot = table.snapshots(0).await.unwrap().remove(0).unwrap();
+        table.announce_shards(SHARDS).await.unwrap();
+        for shard in 1..SHARDS {
+            let snapshot = Snapshot { writer: WriterId::random(), shard, ..snapshot.clone() };
+            table.put_snapshot(&snapshot, PutCondition::Absent).await.unwrap();
+        }
+        let families = Encoded { format: 9, ..snapshot.families };
+        let base = Base { version: 1, folded: Default::default(), families, parts: Vec::new() };
+        table.put_base(2, &base).await.unwrap();
+        let (report, result) = compact(&table, &settings(), support::deadline()).await;
+        assert_eq!((report.folded, report.finished), (u64::from(SHARDS) - 1, false), "{report:?}");
+        assert_eq!(result.unwrap_err().to_string(), "the base of shard 2 cannot be decoded");
     }
 }
 

@@ -140,6 +140,40 @@ async fn a_publish_on_request_that_fails_is_made_up_for_by_the_timer() {
     assert_eq!(value(&page(&table.table).await, "prometheus_dynamodb_publish_failures_total", &[]), 1.0);
 }
 
+/// Shows that nothing is published once an environment has published a last time: an image of it may have been taken, and
+/// whatever a copy then publishes, every copy does.
+#[tokio::test(start_paused = true)]
+async fn a_publish_that_is_asked_for_after_the_last_one_is_refused() {
+    let table = MemoryStatsTable::default();
+    let mut environment = Environment::new(table.clone(), 1, 10);
+    environment.requests(1).await;
+    environment.publisher.close().await;
+    let last = table.snapshots(0).await.unwrap();
+    let error = environment.publisher.publish().await.unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(source, "the environment ends, and its last publish carries everything");
+    assert_eq!(table.snapshots(0).await.unwrap(), last);
+}
+
+/// Shows that a first put of which nothing was heard is taken for stored once its grave can have expired: it may have been
+/// stored, folded and buried since, and no count may be there twice.
+#[tokio::test(start_paused = true)]
+async fn what_was_put_weeks_ago_and_never_heard_of_is_not_published_again() {
+    const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+    let now_ms = 1_763_985_600_000;
+    for (days, expected) in [(14, 2.0), (20, 1.0)] {
+        let table = FaultyTable::default();
+        table.table.set_time(now_ms);
+        let mut environment = Environment::new(table.clone(), 1, 10);
+        table.failures.store(1, Ordering::SeqCst);
+        environment.requests(1).await;
+        table.table.set_time(now_ms + days * DAY_MS);
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        environment.requests(1).await;
+        assert_eq!(value(&page(&table.table).await, "requests_total", &[]), expected, "after {days} days");
+    }
+}
+
 /// Shows that one shard needs no announcement, which would be a write for each cold start.
 #[tokio::test(start_paused = true)]
 async fn one_shard_is_not_announced() {

@@ -180,6 +180,22 @@ async fn a_structure_that_is_missing_or_damaged_fails_the_scrape_until_a_writer_
     assert_eq!(value(&page(&table).await, "requests_total", &[]), f64::from(2 * STABLE + 1));
 }
 
+/// Shows that no structure is stored for an environment that has new series with each publish: it would be another one each
+/// time.
+#[tokio::test(start_paused = true)]
+async fn a_structure_that_keeps_growing_is_not_stored() {
+    let table = table();
+    let registry = Registry::new();
+    let paths = IntCounterVec::new(Opts::new("paths_total", "By path."), &["path"]).unwrap();
+    registry.register(Box::new(paths.clone())).unwrap();
+    let mut environment = Environment::with(registry, table.clone(), 1, 10);
+    for path in 0..3 * STABLE {
+        paths.with_label_values(&[path.to_string()]).inc();
+        requests(&mut environment, 1).await;
+        assert_eq!((formats(&table).await, table.structures(0).await.unwrap().len()), (vec![1], 0), "path {path}");
+    }
+}
+
 /// Shows that a structure is renewed as long as an environment names it, so that others may name it without a write.
 #[tokio::test(start_paused = true)]
 async fn an_environment_renews_its_structure_every_six_hours() {

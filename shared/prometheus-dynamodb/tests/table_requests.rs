@@ -12,9 +12,11 @@ use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
 use prometheus_dynamodb::DynamoDbStatsTable;
-use prometheus_dynamodb::internals::item::{Base, Encoded, Part, Snapshot, WriterId};
+use prometheus_dynamodb::internals::item::{Base, Encoded, Part, Snapshot, StructureId, WriterId};
 use prometheus_dynamodb::internals::protocol::condition::PutCondition;
-use prometheus_dynamodb::internals::table::{CompactStats, PARTS_FORMAT, PublishStats, ReadStats, TableTime};
+use prometheus_dynamodb::internals::table::{
+    CompactStats, PARTS_FORMAT, PublishStats, ReadStats, TableError, TableTime,
+};
 use serde_json::{Value, json};
 use support::dynamodb_local::{DynamoDbLocal, TABLE};
 
@@ -74,6 +76,28 @@ fn part() -> Part {
 
 fn base(version: u64) -> Base {
     Base { version, folded: part().folded, families: part().families, parts: Vec::new() }
+}
+
+/// Shows that a write that fails is not taken for one whose condition did not hold, which means that another was there first.
+#[tokio::test]
+async fn a_write_that_fails_is_an_error() {
+    let dynamodb = DynamoDbLocal::start().await;
+    let table = DynamoDbStatsTable::new(dynamodb.client(), "missing");
+    let (id, snapshot) = (StructureId::of(b""), snapshot());
+    for (write, result) in [
+        ("seal", table.seal(&snapshot, 1).await),
+        ("put_part", table.put_part(0, &part()).await),
+        ("note_unnamed", table.note_unnamed(0, part().id(), 1).await),
+        ("delete_part", table.delete_part(0, part().id()).await),
+        ("delete_structure", table.delete_structure(0, id, 1).await),
+        ("put_base", table.put_base(0, &base(1)).await),
+        ("put_grave", table.put_grave(&snapshot, 1).await),
+        ("delete_snapshot", table.delete_snapshot(&snapshot).await),
+    ] {
+        assert!(matches!(result, Err(TableError::Failed(_))), "{write}: {result:?}");
+    }
+    assert!(matches!(table.put_snapshot(&snapshot, PutCondition::Absent).await, Err(TableError::Failed(_))));
+    assert!(matches!(table.announce_shards(2).await, Err(TableError::Failed(_))));
 }
 
 #[tokio::test]

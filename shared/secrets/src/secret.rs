@@ -15,6 +15,10 @@ use crate::error::SecretError;
 /// secret.
 pub const MAX_AGE: Duration = Duration::from_secs(60);
 
+/// Age at which a value is no longer used while another request renews it. An environment that was idle for hours must not
+/// accept what has been revoked meanwhile, only because two requests arrive at once.
+const MAX_AGE_MEANWHILE: Duration = Duration::from_secs(120);
+
 /// Pause after a failed renewal. A renewal can make a request wait for as long as the client's time-outs allow, so
 /// while Secrets Manager is out of reach, at most one request waits in each such pause.
 pub const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(15);
@@ -45,8 +49,21 @@ pub struct Secret<T> {
 }
 
 struct Shared<T> {
-    value: RwLock<Arc<T>>,
+    held: RwLock<Held<T>>,
     renewal: Option<Renewal<T>>,
+}
+
+/// A value, as it is held between two renewals.
+struct Held<T> {
+    value: Arc<T>,
+    /// Time from which a request waits for the renewal that another one has begun.
+    stale_from: DueTime,
+}
+
+impl<T> Held<T> {
+    fn new(value: T) -> Self {
+        Self { value: Arc::new(value), stale_from: DueTime::after(MAX_AGE_MEANWHILE) }
+    }
 }
 
 struct Renewal<T> {
@@ -74,7 +91,7 @@ pub fn failures() -> IntCounter {
 impl<T: Send + Sync> Secret<T> {
     /// Creates a value that never changes.
     pub fn fixed(value: T) -> Self {
-        Self { shared: Arc::new(Shared { value: RwLock::new(Arc::new(value)), renewal: None }) }
+        Self { shared: Arc::new(Shared { held: RwLock::new(Held::new(value)), renewal: None }) }
     }
 
     /// Creates a value that `read` returns, now and at each renewal. `read` is given the value in use, if there is one.
@@ -95,17 +112,23 @@ impl<T: Send + Sync> Secret<T> {
             Due { by_age: DueTime::after(MAX_AGE), after_miss: DueTime::after(Duration::ZERO), complaints: Vec::new() };
         due.complain(skipped);
         let renewal = Renewal { read: Box::new(move |held| Box::pin(read(held))), failures, due: Mutex::new(due) };
-        Ok(Self { shared: Arc::new(Shared { value: RwLock::new(Arc::new(value)), renewal: Some(renewal) }) })
+        Ok(Self { shared: Arc::new(Shared { held: RwLock::new(Held::new(value)), renewal: Some(renewal) }) })
     }
 
     /// Returns the value, renewed if it is too old.
     pub async fn get(&self) -> Arc<T> {
-        if let Some(renewal) = &self.shared.renewal
-            // A request that comes while another one renews the value uses the present value.
-            && let Ok(mut due) = renewal.due.try_lock()
-            && due.by_age.has_come()
-        {
-            self.shared.renew(renewal, &mut due).await;
+        if let Some(renewal) = &self.shared.renewal {
+            let due = match renewal.due.try_lock() {
+                Ok(due) => Some(due),
+                // Another request renews the value.
+                Err(_) if self.shared.is_stale() => Some(renewal.due.lock().await),
+                Err(_) => None,
+            };
+            if let Some(mut due) = due
+                && due.by_age.has_come()
+            {
+                self.shared.renew(renewal, &mut due).await;
+            }
         }
         self.shared.value()
     }
@@ -127,7 +150,11 @@ impl<T: Send + Sync> Secret<T> {
 
 impl<T> Shared<T> {
     fn value(&self) -> Arc<T> {
-        Arc::clone(&self.value.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.held.read().unwrap_or_else(PoisonError::into_inner).value)
+    }
+
+    fn is_stale(&self) -> bool {
+        self.held.read().unwrap_or_else(PoisonError::into_inner).stale_from.has_come()
     }
 
     async fn renew(&self, renewal: &Renewal<T>, due: &mut Due) {
@@ -136,7 +163,7 @@ impl<T> Shared<T> {
         due.pause();
         match (renewal.read)(Some(self.value())).await {
             Ok(Reading { value, skipped }) => {
-                *self.value.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
+                *self.held.write().unwrap_or_else(PoisonError::into_inner) = Held::new(value);
                 (due.by_age, due.after_miss) = (DueTime::after(MAX_AGE), DueTime::after(Duration::ZERO));
                 due.complain(skipped);
             }
@@ -212,6 +239,24 @@ mod tests {
         assert_eq!((*secret.get().await, reads.load(Ordering::Relaxed)), (0, 1));
         tokio::time::advance(Duration::from_millis(1)).await;
         assert_eq!((*secret.get().await, *secret.get().await, reads.load(Ordering::Relaxed)), (1, 1, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_another_request_renews_it_it_is_used_unless_it_is_very_old() {
+        let reads = Arc::new(AtomicU32::new(0));
+        let read = move |_held| {
+            let read = reads.fetch_add(1, Ordering::Relaxed);
+            async move {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                Ok(Reading { value: read, skipped: Vec::new() })
+            }
+        };
+        let secret = Secret::load(read, failures()).await.unwrap();
+        for (idle, values) in [(MAX_AGE, (1, 0)), (MAX_AGE_MEANWHILE, (2, 2)), (MAX_AGE * 180, (3, 3))] {
+            tokio::time::advance(idle).await;
+            let (one, other) = tokio::join!(secret.get(), secret.get());
+            assert_eq!((*one, *other), values, "{idle:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -58,7 +58,8 @@ pub async fn sweep<S: ListDue + DeleteDue>(
                     shard,
                     "a shard of the index could not be swept"
                 );
-                result = Err(error);
+                // The first failure is reported: those after it may only follow from it.
+                result = result.and(Err(error));
             }
         }
     }
@@ -94,7 +95,7 @@ async fn sweep_shard<S: ListDue + DeleteDue>(
                 Ok(Some(Deletion::Expired)) => report.expired += 1,
                 Ok(Some(Deletion::Revoked)) => report.revoked += 1,
                 Ok(None) => {}
-                Err(error) => failed = Err(error),
+                Err(error) => failed = failed.and(Err(error)),
             }
         }
         failed?;
@@ -141,5 +142,38 @@ mod tests {
             assert!(result.is_ok() && !report.finished, "{report:?}");
         }
         assert_eq!(store.0.into_inner().unwrap(), (0..GC_SHARDS).collect());
+    }
+
+    /// A store that fails, and then refuses calls because it has failed.
+    #[derive(Default)]
+    struct Failing(Mutex<Vec<u8>>);
+
+    impl ListDue for Failing {
+        type PageStart = ();
+
+        async fn list_due(&self, shard: u8, _: Timestamp, _: Option<()>) -> Result<DuePage<()>, StorageError> {
+            let mut asked = self.0.lock().unwrap();
+            asked.push(shard);
+            match asked.len() {
+                1 => Err(StorageError::Unavailable("it is gone".into())),
+                _ => Err(StorageError::CircuitOpen { retry_after: Duration::from_secs(5) }),
+            }
+        }
+    }
+
+    impl DeleteDue for Failing {
+        async fn delete_due(&self, _: SigilId, _: Timestamp) -> Result<Option<Deletion>, StorageError> {
+            unreachable!("no entry is listed")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failure_keeps_no_other_shard_from_being_swept_and_the_first_one_is_reported() {
+        let store = Failing::default();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let (report, result) = sweep(&store, Timestamp::now(), deadline).await;
+        assert!(matches!(result, Err(StorageError::Unavailable(_))), "{result:?}");
+        assert!(!report.finished);
+        assert_eq!(store.0.into_inner().unwrap().len(), usize::from(GC_SHARDS));
     }
 }

@@ -86,13 +86,16 @@ impl<S: LoadRecord> Verifier<S> {
         };
         let digest = data.map(CanonicalJson::from_raw).transpose()?.as_ref().map(Digest::of);
         Ok(match self.load(claims.id).await? {
-            // Expired records are deleted after their retention, so the absence of one says nothing beyond that.
-            None if now.seconds() >= claims.expires_at => Verification { verdict: Verdict::Expired, record: None },
-            None => Verification { verdict: Verdict::Unknown, record: None },
             Some(Loaded::Damaged) => Verification { verdict: Verdict::Tampered, record: None },
-            Some(Loaded::Record(record)) => {
-                let verdict = verdict(&record, token, digest, now);
+            Some(Loaded::Record(record)) if record.token == token => {
+                let verdict = verdict(&record, digest, now);
                 Verification { verdict, record: (verdict != Verdict::Tampered).then_some(record) }
+            }
+            // An authentic record with another token is that of a sigil which was made again under the same idempotency
+            // key, after this one's record had been deleted.
+            Some(Loaded::Record(_)) | None => {
+                let is_expired = now.seconds() >= claims.expires_at;
+                Verification { verdict: if is_expired { Verdict::Expired } else { Verdict::Unknown }, record: None }
             }
         })
     }
@@ -106,10 +109,9 @@ impl<S: LoadRecord> Verifier<S> {
     }
 }
 
-fn verdict(record: &SigilRecord, token: &str, data: Option<Digest>, now: Timestamp) -> Verdict {
-    // The record is authentic, so its token is the one that was issued for its data. A sigil that was made again under
-    // the same idempotency key has a different token.
-    if record.token != token || data.is_some_and(|digest| digest != record.digest()) {
+/// Returns the verdict on the token of an authentic record.
+fn verdict(record: &SigilRecord, data: Option<Digest>, now: Timestamp) -> Verdict {
+    if data.is_some_and(|digest| digest != record.digest()) {
         return Verdict::Tampered;
     }
     match record.state(now) {

@@ -159,3 +159,25 @@ async fn a_record_put_back_as_it_was_passes() {
     service.put(active).await;
     assert_eq!(service.verifier.verify(&record.token, None, at(1)).await.unwrap().verdict, Verdict::Valid);
 }
+
+/// A key may be used again once its record was deleted. The first sigil's token is then as good as it was: nobody changed
+/// anything.
+#[tokio::test]
+async fn a_token_whose_key_was_used_again_has_no_record_and_is_not_called_tampered() {
+    let service = Service::start().await;
+    let with_ttl = || EncodeRequest { ttl_seconds: Some(100), ..request("a") };
+    let first = service.encoder.encode(with_ttl(), at(0)).await.unwrap().record;
+    let key = AttributeValue::S(first.id.to_string());
+    service.client.delete_item().table_name(tables::SIGILS).key("id", key).send().await.unwrap();
+    let second = service.encoder.encode(with_ttl(), at(50)).await.unwrap().record;
+    assert_eq!(first.id, second.id);
+
+    for (token, now, expected) in [
+        (&first.token, 60, Verdict::Unknown),
+        (&first.token, 100, Verdict::Expired),
+        (&second.token, 100, Verdict::Valid),
+    ] {
+        let found = service.verifier.verify(token, None, at(now)).await.unwrap();
+        assert_eq!((found.verdict, found.record.is_some()), (expected, expected == Verdict::Valid), "after {now} s");
+    }
+}

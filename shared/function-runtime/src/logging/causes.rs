@@ -16,7 +16,7 @@ use lambda_http::tracing::{Event, Subscriber};
 use serde_json::Value;
 
 /// Makes a layer write JSON in which each error has its causes.
-pub(super) fn json<S, W>(lines: Layer<S, DefaultFields, Format<Full, ()>, W>) -> Layer<S, JsonFields, WithCauses, W>
+pub(super) fn json<S, W>(lines: Layer<S, DefaultFields, Format<Full>, W>) -> Layer<S, JsonFields, WithCauses, W>
 where
     S: Subscriber + for<'lookup> LookupSpan<'lookup>,
     W: for<'writer> MakeWriter<'writer> + 'static,
@@ -25,7 +25,7 @@ where
 }
 
 /// Formats events as tracing's own JSON, but each error with its causes.
-pub(super) struct WithCauses(Format<Json, ()>);
+pub(super) struct WithCauses(Format<Json>);
 
 impl<S, N> FormatEvent<S, N> for WithCauses
 where
@@ -81,6 +81,7 @@ mod tests {
     use super::*;
     use aws_sdk_dynamodb::error::{ErrorMetadata, SdkError};
     use aws_sdk_dynamodb::operation::get_item::GetItemError;
+    use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
     use lambda_http::tracing::subscriber::Registry;
     use lambda_http::tracing::subscriber::fmt::layer;
     use lambda_http::tracing::subscriber::layer::SubscriberExt;
@@ -113,7 +114,7 @@ mod tests {
     fn logged(error: &Failed) -> Value {
         let log = Log::default();
         let writer = log.clone();
-        let lines = layer().with_target(false).without_time().with_writer(move || writer.clone());
+        let lines = layer().with_target(false).with_writer(move || writer.clone());
         with_default(Registry::default().with(json(lines)), || {
             tracing::error!(error = error as &dyn Error, number = 7, "a request failed");
         });
@@ -145,6 +146,8 @@ mod tests {
                 (&line["level"], &fields["message"], &fields["number"]),
                 (&"ERROR".into(), &"a request failed".into(), &7.into())
             );
+            let time = line["timestamp"].as_str().unwrap();
+            assert!(DateTime::from_str(time, DateTimeFormat::DateTime).is_ok(), "{time}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::future::ready;
+use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 
@@ -24,13 +25,26 @@ const WRITES_AT_ONCE: usize = 16;
 /// Number of added writers after which the base is committed, so that a run that crashes has not worked in vain.
 const COMMIT_AFTER: usize = 16_384;
 
+/// Time after which the base is committed. With a large base, whatever is left for the end of a run's time may not be done in
+/// time, and the next run would begin anew.
+const COMMIT_EVERY: Duration = Duration::from_secs(10);
+
 /// Base of a shard as it is stored, and what the next commit adds to it.
 struct Progress {
+    /// Time of the last commit, or of the beginning.
+    since: Instant,
     version: u64,
     base: Content,
     parts: Vec<PartId>,
     families: Families,
     writers: Vec<WriterId>,
+}
+
+impl Progress {
+    /// Returns whether what was added must be committed before more is added.
+    fn is_to_be_committed(&self) -> bool {
+        self.writers.len() >= COMMIT_AFTER || (!self.writers.is_empty() && self.since.elapsed() >= COMMIT_EVERY)
+    }
 }
 
 /// Ids of the structures that the snapshots of a shard name.
@@ -61,7 +75,8 @@ impl<T: CompactStats> Run<'_, T> {
             stored.as_ref().map_or((0, Vec::new()), |base| (base.root.version, base.root.parts.clone()));
         let base = stored.map(|base| base.content()).transpose();
         let base = base.map_err(|source| Fault::Base { shard, source })?.unwrap_or_default();
-        let mut progress = Progress { version, base, parts, families: Families::new(), writers: Vec::new() };
+        let (families, writers) = (Families::new(), Vec::new());
+        let mut progress = Progress { since: Instant::now(), version, base, parts, families, writers };
         let stored_parts = self.table.parts(shard).await?;
         let stored_parts = self.readable(stored_parts);
         let stored_structures = self.table.structures(shard).await?;
@@ -99,7 +114,7 @@ impl<T: CompactStats> Run<'_, T> {
             if after.is_none() || self.is_late() {
                 break;
             }
-            if progress.writers.len() >= COMMIT_AFTER {
+            if progress.is_to_be_committed() {
                 let folded = progress.base.folded.clone();
                 if !self.commit(shard, folded, &mut progress).await? {
                     return Ok(());
@@ -228,7 +243,8 @@ impl<T: CompactStats> Run<'_, T> {
         }
         self.report.folded += writers.len() as u64;
         self.report.forgotten += forgotten as u64;
-        (progress.version, progress.base, progress.parts) = (version, next, root.parts);
+        (progress.since, progress.version) = (Instant::now(), version);
+        (progress.base, progress.parts) = (next, root.parts);
         Ok(true)
     }
 

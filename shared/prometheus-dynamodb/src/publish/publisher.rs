@@ -135,7 +135,7 @@ impl<T: PublishStats> Publisher<T> {
     /// what this one would have, so a loop may just go on. If the environment ends meanwhile, that is no failure to log or
     /// count: [`close`](Self::close) carries it.
     pub async fn publish(&self) -> Result<(), PublishError> {
-        self.giving_way(self.publish_now(LONGEST_HOLD)).await.map_err(PublishError)
+        self.giving_way(self.publish_now(LONGEST_HOLD, Contents::Requested)).await.map_err(PublishError)
     }
 
     /// Publishes a last time and marks the snapshot as closed, since this environment ends. Call it on SIGTERM, which Lambda
@@ -145,7 +145,7 @@ impl<T: PublishStats> Publisher<T> {
         self.set_closed(true);
         let metrics = &self.inner.metrics;
         if metrics.invocations.get() > 0 || metrics.has_published() {
-            let _ = self.publish_now(LAST_PUBLISH).await;
+            let _ = self.publish_now(LAST_PUBLISH, Contents::All).await;
         }
     }
 
@@ -235,10 +235,10 @@ impl<T: PublishStats> Publisher<T> {
 
     /// Publishes whatever the schedule says, and tells the schedule. Otherwise the timer would publish the same again, and
     /// if the environment has ended and its item was sealed meanwhile, as a second item.
-    async fn publish_now(&self, limit: Duration) -> Result<(), Fault> {
+    async fn publish_now(&self, limit: Duration, contents: Contents) -> Result<(), Fault> {
         self.schedule(Schedule::begin_publish);
         let mut begun = Begun { publisher: self, by: By::Caller, succeeded: false };
-        let result = self.publish_within(limit, Contents::All).await;
+        let result = self.publish_within(limit, contents).await;
         begun.succeeded = result.is_ok();
         result
     }
@@ -248,10 +248,13 @@ impl<T: PublishStats> Publisher<T> {
         // A publish that is given up in the middle is like a request whose response was lost, which the writer is made for.
         let result = time::timeout(limit, self.try_publish(contents)).await;
         let result = result.unwrap_or(Err(Fault::TimedOut(limit)));
-        if let Err(error) = &result {
-            self.inner.metrics.failed(error);
+        // What gives way to the last publish is carried by it.
+        if !matches!(result, Err(Fault::GaveWay)) {
+            if let Err(error) = &result {
+                self.inner.metrics.failed(error);
+            }
+            self.log(&result);
         }
-        self.log(&result);
         result
     }
 
@@ -275,8 +278,12 @@ impl<T: PublishStats> Publisher<T> {
         let mut publishing = inner.publishing.lock().await;
         let publishing = &mut *publishing;
         // The last publish took the lock first.
-        if contents != Contents::All && *inner.closed.borrow() {
-            return Ok(());
+        if *inner.closed.borrow() {
+            match contents {
+                Contents::All => {}
+                Contents::Requested => return Err(Fault::GaveWay),
+                Contents::Pending | Contents::Changes => return Ok(()),
+            }
         }
         if contents == Contents::Changes {
             inner.sources.gather(&mut publishing.ledger, inner.table.now_ms())?;
@@ -389,8 +396,11 @@ impl<T: PublishStats> Attempt<'_, T> {
 /// Content that is to be published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Contents {
-    /// Everything.
+    /// Everything, also once the environment has ended.
     All,
+    /// Everything, or [`Fault::GaveWay`] if the environment has ended meanwhile. After that, an image of the environment may
+    /// have been taken, and whatever a copy of it then publishes is published by every copy.
+    Requested,
     /// Everything, or nothing if the environment has ended meanwhile.
     Pending,
     /// Everything, or nothing if there is no change since the last publish, or the environment has ended meanwhile.
@@ -424,8 +434,8 @@ impl<T: PublishStats> Drop for Begun<'_, T> {
 /// Returns a random number from 0 to 1. It comes from the system, since environments that were restored from one image must
 /// not draw the same number.
 fn random_fraction() -> f64 {
-    let (high, _) = uuid::Uuid::new_v4().as_u64_pair();
-    high as f64 / u64::MAX as f64
+    let random = getrandom::u64().expect("the operating system has random numbers");
+    random as f64 / u64::MAX as f64
 }
 
 /// A request that was received and whose response is not out yet.

@@ -83,9 +83,11 @@ enum Fault {
 fn told(error: &ScrapeError) -> &'static str {
     match error {
         ScrapeError::Table(TableError::Throttled(_)) => "reading the stats table is throttled",
-        ScrapeError::Table(_) => "the stats table could not be read",
+        ScrapeError::Table(TableError::TimedOut(_) | TableError::Failed(_)) => "the stats table could not be read",
         ScrapeError::TooSlow { .. } => "reading the stats table took too long",
-        ScrapeError::Base { .. } | ScrapeError::Structure { .. } => "the stats table is damaged",
+        ScrapeError::Table(TableError::Unreadable(_)) | ScrapeError::Base { .. } | ScrapeError::Structure { .. } => {
+            "the stats table is damaged"
+        }
     }
 }
 
@@ -110,10 +112,14 @@ impl PageError {
         match &self.0 {
             Fault::Method => "method_not_allowed",
             Fault::Query { .. } => "invalid",
-            Fault::Scrape(ScrapeError::Table(TableError::Throttled(_))) => "throttled",
-            Fault::Scrape(ScrapeError::Table(_)) => "unavailable",
-            Fault::Scrape(ScrapeError::TooSlow { .. }) => "too_slow",
-            Fault::Scrape(ScrapeError::Base { .. } | ScrapeError::Structure { .. }) => "unreadable",
+            Fault::Scrape(error) => match error {
+                ScrapeError::Table(TableError::Throttled(_)) => "throttled",
+                ScrapeError::Table(TableError::TimedOut(_) | TableError::Failed(_)) => "unavailable",
+                ScrapeError::TooSlow { .. } => "too_slow",
+                ScrapeError::Table(TableError::Unreadable(_))
+                | ScrapeError::Base { .. }
+                | ScrapeError::Structure { .. } => "unreadable",
+            },
             Fault::TooLarge { .. } => "page_too_large",
         }
     }

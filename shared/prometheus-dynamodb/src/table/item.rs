@@ -18,9 +18,12 @@ impl WriterId {
     /// The smallest id.
     pub(crate) const FIRST: Self = Self([0; 16]);
 
-    /// Returns a new random id.
+    /// Returns a new random id. It comes from the operating system: a generator in this process would be copied with it, and
+    /// environments that are restored from one image would share an id.
     pub fn random() -> Self {
-        Self(uuid::Uuid::new_v4().into_bytes())
+        let mut id = [0; 16];
+        getrandom::fill(&mut id).expect("the operating system has random numbers");
+        Self(id)
     }
 
     /// Returns the id with these bytes.
@@ -31,7 +34,7 @@ impl WriterId {
     /// Returns the id that [`Display`](fmt::Display) wrote: 32 hexadecimal digits, in lower case. An id has one spelling, since
     /// items are found by it.
     pub fn parse(text: &str) -> Option<Self> {
-        let id = Self(uuid::Uuid::try_parse(text).ok()?.into_bytes());
+        let id = Self(u128::from_str_radix(text, 16).ok()?.to_be_bytes());
         (id.to_string() == text).then_some(id)
     }
 
@@ -227,9 +230,18 @@ mod tests {
     fn an_id_has_one_spelling() {
         let id = WriterId::from_bytes([0xab; 16]);
         assert_eq!(WriterId::parse(&"ab".repeat(16)), Some(id));
-        for other in
-            ["AB".repeat(16), format!("{{{}}}", "ab".repeat(16)), uuid::Uuid::from_bytes([0xab; 16]).to_string()]
-        {
+        assert_eq!(WriterId::parse(&"0".repeat(32)), Some(WriterId::FIRST));
+        let with_hyphens = "abababab-abab-abab-abab-abababababab".to_owned();
+        for other in [
+            "AB".repeat(16),
+            with_hyphens,
+            format!("+{}", "ab".repeat(16)),
+            format!("0{}", "ab".repeat(16)),
+            "ab".repeat(15),
+            "0".to_owned(),
+            String::new(),
+            "ä".repeat(16),
+        ] {
             assert_eq!(WriterId::parse(&other), None, "{other}");
         }
     }

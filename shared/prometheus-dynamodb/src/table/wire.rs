@@ -122,16 +122,21 @@ pub enum DecodeError {
     },
 }
 
-/// Error for families that are too large to be stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "they have {bytes} bytes, {message_bytes} before compression; at most {MAX_ENCODED_BYTES} and {MAX_MESSAGE_BYTES} are stored"
-)]
-pub struct TooLarge {
-    /// Size of the families, in bytes.
-    pub bytes: usize,
-    /// Size of the families before compression, in bytes.
-    pub message_bytes: usize,
+/// Error returned when content does not fit into an item.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TooLarge {
+    /// It is too large as it would be stored.
+    #[error("it has {bytes} bytes, and {MAX_ENCODED_BYTES} is the limit")]
+    Encoded {
+        /// Its size.
+        bytes: usize,
+    },
+    /// It is too large before compression, so that no reader would decode it.
+    #[error("it has {bytes} bytes before compression, and {MAX_MESSAGE_BYTES} is the limit")]
+    Message {
+        /// Its size.
+        bytes: usize,
+    },
 }
 
 /// Encodes families if they leave `spare` bytes of an item free and [`decode`] will accept them: families that compress
@@ -151,8 +156,8 @@ fn is_small(message_bytes: usize) -> bool {
     message_bytes + message_bytes / 100 + 100 <= MAX_ENCODED_BYTES
 }
 
-/// Returns whether an item has room for this series alone, whatever its numbers become. A series that has not could grow in a
-/// base until nothing can be added to that base any more.
+/// Returns whether an item has room for this series alone, whatever its numbers become, and whatever help text another
+/// environment gives it. A series that has not could grow in a base until nothing can be added to that base any more.
 pub(crate) fn always_fits(key: &FamilyKey, help: &str, label_values: &[String]) -> bool {
     /// Size of a text's or number's tag, and of a text's length.
     const FRAME: usize = 6;
@@ -160,13 +165,15 @@ pub(crate) fn always_fits(key: &FamilyKey, help: &str, label_values: &[String]) 
     const SUM: usize = 40 * 8;
     /// Size of a bound, which is an `f64`, and of the longest count of a bucket, a varint of 64 bits.
     const BUCKET: usize = 8 + 10;
+    /// Size of the longest help text. In a base, a series can get the help text of a younger environment.
+    const HELP: usize = 8 * 1024;
     let buckets = match &key.kind {
         Kind::Histogram(bounds) => bounds.as_slice().len() + 1,
         Kind::Counter | Kind::Gauge(_) => 0,
     };
     let labels: usize = key.label_names.iter().chain(label_values).map(|text| text.len() + FRAME).sum();
     // Besides these, a message has fewer than 20 numbers and nested messages, each at most as long as a bucket.
-    is_small(key.name.len() + help.len() + labels + SUM + BUCKET * (buckets + 20))
+    help.len() <= HELP && is_small(key.name.len() + HELP + labels + SUM + BUCKET * (buckets + 20))
 }
 
 fn message_of(families: &Families) -> FamiliesMessage {
@@ -175,9 +182,13 @@ fn message_of(families: &Families) -> FamiliesMessage {
 
 fn encode_families(families: &Families, spare: usize) -> Result<Vec<u8>, TooLarge> {
     let message = message_of(families).encode_to_vec();
+    // Compressing takes longest by far, and a large base is halved until its pieces fit.
+    if message.len() + spare > MAX_MESSAGE_BYTES {
+        return Err(TooLarge::Message { bytes: message.len() });
+    }
     let bytes = deflated(&message);
-    if bytes.len() + spare > MAX_ENCODED_BYTES || message.len() + spare > MAX_MESSAGE_BYTES {
-        return Err(TooLarge { bytes: bytes.len(), message_bytes: message.len() });
+    if bytes.len() + spare > MAX_ENCODED_BYTES {
+        return Err(TooLarge::Encoded { bytes: bytes.len() });
     }
     Ok(bytes)
 }
@@ -440,6 +451,13 @@ mod tests {
         Families::from([(key, Family { help: "Largest.".into(), born_at_ms: u64::MAX, series })])
     }
 
+    /// Returns whether the first series always fits.
+    fn always_fits_first(families: &Families) -> bool {
+        let (key, family) = families.first_key_value().unwrap();
+        let (label_values, _) = family.series.first_key_value().unwrap();
+        always_fits(key, &family.help, label_values)
+    }
+
     #[test]
     fn a_sum_of_several_environments_is_read_though_each_has_as_much_as_it_may() {
         let sum = ExactSum::of([9e299; 100]);
@@ -464,21 +482,33 @@ mod tests {
 
     #[test]
     fn what_always_fits_does_with_the_longest_numbers() {
-        let fits_always = |families: &Families| {
-            let (key, family) = families.first_key_value().unwrap();
-            let (label_values, _) = family.series.first_key_value().unwrap();
-            always_fits(key, &family.help, label_values)
-        };
         for sizes in [(0, 1), (1, 0), (3, 1)] {
             let of_size = |size: usize| largest(size * sizes.0 / 20, size * sizes.1);
             let (mut fits, mut too_large) = (0, MAX_ENCODED_BYTES);
             while fits + 1 < too_large {
                 let middle = fits + (too_large - fits) / 2;
-                if fits_always(&of_size(middle)) { fits = middle } else { too_large = middle }
+                if always_fits_first(&of_size(middle)) { fits = middle } else { too_large = middle }
             }
             assert!(fits > MAX_ENCODED_BYTES / 8, "{sizes:?}: {fits}");
             encode(&of_size(fits), 0).unwrap();
         }
+    }
+
+    #[test]
+    fn a_series_that_fits_with_its_own_help_text_fits_with_any_that_is_allowed() {
+        let mut length = 0;
+        while always_fits_first(&largest(0, length + 1000)) {
+            length += 1000;
+        }
+        let (key, mut family) = largest(0, length).pop_first().unwrap();
+        let mut random = fastrand::Rng::with_seed(2);
+        family.help = std::iter::repeat_with(|| random.char('\u{80}'..='\u{7ff}')).take(4 * 1024).collect();
+        let families = Families::from([(key, family)]);
+        assert!(always_fits_first(&families), "a help text of 8 KB is allowed");
+        encode(&families, 0).unwrap();
+        let (key, mut family) = largest(0, 1).pop_first().unwrap();
+        family.help = "h".repeat(8 * 1024 + 1);
+        assert!(!always_fits_first(&Families::from([(key, family)])));
     }
 
     proptest! {

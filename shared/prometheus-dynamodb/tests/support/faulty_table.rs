@@ -20,7 +20,15 @@ pub(crate) struct FaultyTable {
     pub failed_announcements: Arc<AtomicU32>,
 }
 
-impl TableTime for FaultyTable {}
+impl TableTime for FaultyTable {
+    fn answered_at_ms(&self) -> u64 {
+        self.table.answered_at_ms()
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.table.now_ms()
+    }
+}
 
 impl ReadStructures for FaultyTable {
     async fn structure(&self, shard: u32, id: StructureId) -> Result<Option<StructureItem>, TableError> {

@@ -11,7 +11,8 @@
 //! Only calls that reached the store count. A call that was refused before it was sent changes nothing. If a probe is
 //! refused that way, or its caller gave up, the breaker stays half open for the next call.
 
-use std::time::{Duration, Instant};
+use std::ops::Add;
+use std::time::{Duration, Instant, SystemTime};
 
 use strum::{AsRefStr, VariantArray};
 
@@ -28,6 +29,37 @@ pub enum BreakerState {
     Open,
     /// One call at a time goes through, and its outcome decides the next state.
     HalfOpen,
+}
+
+/// A moment by both clocks.
+///
+/// Between requests Lambda freezes an environment, and the monotonic clock may stand still meanwhile. The system's clock
+/// does not, but may be set. So a breaker is open no longer than either clock says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Moment {
+    monotonic: Instant,
+    system: SystemTime,
+}
+
+impl Moment {
+    /// Returns the present moment.
+    pub(super) fn now() -> Self {
+        Self { monotonic: Instant::now(), system: SystemTime::now() }
+    }
+
+    /// Returns the time from this moment until `later`: zero if either clock says that it is over.
+    fn until(self, later: Self) -> Duration {
+        let monotonic = later.monotonic.saturating_duration_since(self.monotonic);
+        monotonic.min(later.system.duration_since(self.system).unwrap_or_default())
+    }
+}
+
+impl Add<Duration> for Moment {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        Self { monotonic: self.monotonic + duration, system: self.system + duration }
+    }
 }
 
 /// Outcome of a call, as far as it concerns the store.
@@ -61,7 +93,7 @@ pub(super) struct Breaker {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Closed { failures_in_a_row: u32 },
-    Open { until: Instant },
+    Open { until: Moment },
     Probing,
 }
 
@@ -72,10 +104,10 @@ impl Breaker {
     }
 
     /// Returns the state at this time.
-    pub(super) fn state(&self, now: Instant) -> BreakerState {
+    pub(super) fn state(&self, now: Moment) -> BreakerState {
         match self.phase {
             Phase::Closed { .. } => BreakerState::Closed,
-            Phase::Open { until } if now < until => BreakerState::Open,
+            Phase::Open { until } if !now.until(until).is_zero() => BreakerState::Open,
             Phase::Open { .. } | Phase::Probing => BreakerState::HalfOpen,
         }
     }
@@ -86,18 +118,20 @@ impl Breaker {
     ///
     /// Returns the time until the breaker lets a call through, if it is open. The time is zero while a probe is under
     /// way.
-    pub(super) fn admit(&mut self, now: Instant) -> Result<Admission, Duration> {
+    pub(super) fn admit(&mut self, now: Moment) -> Result<Admission, Duration> {
         match self.phase {
             Phase::Closed { .. } => {}
-            Phase::Open { until } if now < until => return Err(until - now),
-            Phase::Open { .. } => self.enter(Phase::Probing),
+            Phase::Open { until } => match now.until(until) {
+                Duration::ZERO => self.enter(Phase::Probing),
+                left => return Err(left),
+            },
             Phase::Probing => return Err(Duration::ZERO),
         }
         Ok(Admission { period: self.period })
     }
 
     /// Records the outcome of an admitted call.
-    pub(super) fn record(&mut self, admission: Admission, outcome: Outcome, now: Instant) {
+    pub(super) fn record(&mut self, admission: Admission, outcome: Outcome, now: Moment) {
         if admission.period != self.period {
             return;
         }
@@ -131,7 +165,7 @@ mod tests {
     const OPEN_FOR: Duration = Duration::from_secs(5);
     const TICK: Duration = Duration::from_secs(1);
 
-    fn opened(now: Instant) -> Breaker {
+    fn opened(now: Moment) -> Breaker {
         let mut breaker = Breaker::new(OPEN_FOR);
         for _ in 0..FAILURES {
             assert_eq!(breaker.state(now), BreakerState::Closed);
@@ -143,15 +177,30 @@ mod tests {
 
     #[test]
     fn failures_in_a_row_open_it_and_it_says_for_how_long() {
-        let now = Instant::now();
+        let now = Moment::now();
         let mut breaker = opened(now);
         assert_eq!(breaker.state(now), BreakerState::Open);
         assert_eq!(breaker.admit(now + TICK), Err(OPEN_FOR - TICK));
     }
 
     #[test]
+    fn neither_a_freeze_nor_a_clock_that_is_set_back_prolongs_it() {
+        let now = Moment::now();
+        let mut breaker = opened(now);
+        let set_back = Moment { system: now.system - TICK * 3600, ..now };
+        assert_eq!(breaker.admit(set_back + TICK), Err(OPEN_FOR - TICK));
+        let frozen = Moment { system: now.system + TICK * 2, ..now };
+        assert_eq!(breaker.admit(frozen), Err(OPEN_FOR - TICK * 2), "the monotonic clock stood still");
+        let thawed = Moment { system: now.system + OPEN_FOR, ..now };
+        assert_eq!(breaker.state(thawed), BreakerState::HalfOpen);
+        assert!(breaker.admit(thawed).is_ok());
+        let mut breaker = opened(now);
+        assert!(breaker.admit(set_back + OPEN_FOR).is_ok());
+    }
+
+    #[test]
     fn the_probe_decides() {
-        let now = Instant::now();
+        let now = Moment::now();
         let later = now + OPEN_FOR;
         for (outcome, state) in [
             (Outcome::Answered, BreakerState::Closed),
@@ -170,7 +219,7 @@ mod tests {
 
     #[test]
     fn what_began_before_it_opened_says_nothing_later() {
-        let now = Instant::now();
+        let now = Moment::now();
         let mut breaker = Breaker::new(OPEN_FOR);
         let slow = breaker.admit(now).unwrap();
         for _ in 0..FAILURES {
@@ -205,7 +254,7 @@ mod tests {
         /// ended and that time has passed, the next call is admitted.
         #[test]
         fn it_never_sticks(steps in prop::collection::vec(step(), 0..200)) {
-            let mut now = Instant::now();
+            let mut now = Moment::now();
             let mut breaker = Breaker::new(OPEN_FOR);
             let mut under_way: Vec<(Admission, bool)> = Vec::new();
             for step in steps {
@@ -224,7 +273,7 @@ mod tests {
                         breaker.record(admission, outcome, now);
                         prop_assert!(outcome != Outcome::Unknown || breaker.state(now) == before);
                     }
-                    Step::Wait(seconds) => now += TICK * u32::from(seconds),
+                    Step::Wait(seconds) => now = now + TICK * u32::from(seconds),
                 }
                 prop_assert!(under_way.iter().filter(|(_, probe)| *probe).count() <= 1);
             }

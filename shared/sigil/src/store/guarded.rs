@@ -5,9 +5,9 @@
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::breaker::{Admission, Breaker, BreakerState, Outcome};
+use super::breaker::{Admission, Breaker, BreakerState, Moment, Outcome};
 use super::{
     DeleteDue, Deletion, DuePage, InsertRecord, Insertion, ListDue, LoadRecord, Loaded, RevokeRecord, Revoking,
     StorageError,
@@ -45,7 +45,7 @@ impl<S> Guarded<S> {
     }
 
     async fn guard<T>(&self, call: impl Future<Output = Result<T, StorageError>>) -> Result<T, StorageError> {
-        let admitted = self.breaker.lock().admit(Instant::now());
+        let admitted = self.breaker.lock().admit(Moment::now());
         let admission = admitted.map_err(|retry_after| StorageError::CircuitOpen { retry_after })?;
         let mut call_under_way = CallUnderWay { breaker: &self.breaker, admission, outcome: Outcome::Unknown };
         let result = call.await;
@@ -78,7 +78,7 @@ struct CallUnderWay<'a> {
 
 impl Drop for CallUnderWay<'_> {
     fn drop(&mut self) {
-        let now = Instant::now();
+        let now = Moment::now();
         let mut breaker = self.breaker.lock();
         let before = breaker.state(now);
         breaker.record(self.admission, self.outcome, now);
@@ -97,7 +97,7 @@ impl Drop for CallUnderWay<'_> {
 impl SharedBreaker {
     /// Returns the present state.
     pub fn state(&self) -> BreakerState {
-        self.lock().state(Instant::now())
+        self.lock().state(Moment::now())
     }
 
     fn lock(&self) -> MutexGuard<'_, Breaker> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use lambda_runtime::{BoxFuture, Error, SnapStartResource};
 
-use super::{LONGEST_HOLD, Publisher};
+use super::{Contents, LONGEST_HOLD, Publisher};
 use crate::clock::now_ms;
 use crate::protocol::writer::Writer;
 use crate::publish::content::Content;
@@ -29,7 +29,7 @@ impl<T: PublishStats> SnapStartResource for Publisher<T> {
         Box::pin(async {
             self.set_closed(true);
             for _ in 0..ATTEMPTS {
-                if self.publish_now(LONGEST_HOLD).await.is_ok() {
+                if self.publish_now(LONGEST_HOLD, Contents::All).await.is_ok() {
                     return Ok(());
                 }
             }

@@ -197,3 +197,22 @@ impl<'a> Attributes<'a> {
         UnreadableItem { partition_key: key(PARTITION_KEY), sort_key: key(SORT_KEY), attribute }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The formats of bases are those of families, and larger by 100 if the base has parts.
+    #[test]
+    fn the_format_of_a_base_tells_whether_it_has_parts() {
+        let id = PartId::from_bytes([1; 16]);
+        for (stored, format, has_parts) in [(1, 1, false), (100, 100, false), (101, 1, true), (102, 2, true)] {
+            let families = Encoded { format: stored, bytes: vec![3, 0] };
+            let mut item: Item = content_attributes(7, &Folded::new(), &families, 0).collect();
+            item.insert("parts".to_owned(), AttributeValue::L(vec![AttributeValue::S(id.to_string())]));
+            let base = base_from(&item).unwrap();
+            assert_eq!((base.version, base.families.format), (7, format), "{stored}");
+            assert_eq!(base.parts, if has_parts { vec![id] } else { Vec::new() }, "{stored}");
+        }
+    }
+}
