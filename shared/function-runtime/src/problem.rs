@@ -121,7 +121,7 @@ impl Problem {
 
     /// Creates the problem for a path that takes only the methods in `allowed`.
     pub fn method_not_allowed(allowed: &'static str) -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", format!("{allowed} is needed"))
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", format!("allowed methods: {allowed}"))
             .with_header(ALLOW, HeaderValue::from_static(allowed))
     }
 

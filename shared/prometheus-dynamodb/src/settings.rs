@@ -133,8 +133,8 @@ impl WriterSettingsBuilder {
         self
     }
 
-    /// Publishes at most `burst` times at once, 1 to 1000, and in the long run once every `interval`, which is at most a day.
-    /// With an interval of zero, a publish follows every response.
+    /// Publishes at most `burst` times at once, 1 to 1000, and in the long run once every `interval`, which is at most
+    /// a day. With an interval of zero, only the [budget](Self::budget_percent) limits publishing.
     pub fn pace(mut self, interval: Duration, burst: u32) -> Self {
         (self.settings.pace.interval, self.settings.pace.burst) = (interval, burst);
         self
@@ -147,8 +147,8 @@ impl WriterSettingsBuilder {
         self
     }
 
-    /// Leaves series out, and counts them, once there are this many, 1 to 20,000. The environment's own forty or so count among
-    /// them, but are never left out.
+    /// Publishes at most this many series, 1 to 20,000, and counts those that it leaves out. The environment's own
+    /// series, some forty, are included in the number and never left out.
     pub fn max_series(mut self, max_series: u32) -> Self {
         self.settings.max_series = max_series;
         self
@@ -255,15 +255,15 @@ pub struct TableSettingsBuilder {
 }
 
 impl TableSettingsBuilder {
-    /// Takes an environment for gone once it has been silent for longer than this, at most a day: it no longer counts as
-    /// live and may be compacted. An environment that was only frozen goes on exactly.
+    /// Takes an environment for gone once it has been silent for longer than this, at most a day: it no longer counts
+    /// as live and may be compacted. If it was only frozen, its counts stay exact when it continues.
     pub fn writer_idle(mut self, writer_idle: Duration) -> Self {
         self.settings.writer_idle = writer_idle;
         self
     }
 
-    /// Waits this long, at most a day, before what was folded is deleted and forgotten. The grace must outlast every put
-    /// that is still under way. Less than 35 minutes is for tests, where nothing is delayed for so long, and is logged.
+    /// Waits this long, at most a day, before a folded snapshot is buried, and again before its writer is forgotten.
+    /// The grace must outlast every put that is still under way. Less than 35 minutes is for tests, and is logged.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.settings.grace = grace;
         self

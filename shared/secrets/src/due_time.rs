@@ -1,4 +1,4 @@
-//! A time to come, which a freeze cannot put off.
+//! Defines a due time that a freeze cannot delay.
 //!
 //! Between requests Lambda freezes an environment, and with SnapStart it keeps an image of one for days. Whether the
 //! monotonic clock runs on meanwhile is not documented. The system's clock is right again afterwards, but may be set
@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-/// A time to come.
+/// A due time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct DueTime {
     monotonic: Instant,

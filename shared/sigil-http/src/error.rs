@@ -26,7 +26,7 @@ pub enum ApiError {
     #[error("there is no such route; {0}")]
     NotFound(&'static str),
     /// The route does not take this method.
-    #[error("{allowed} is needed")]
+    #[error("allowed methods: {allowed}")]
     MethodNotAllowed {
         /// The methods that the route takes.
         allowed: &'static str,

@@ -9,8 +9,8 @@ use crate::compact::{CompactReport, Fault, compact};
 use crate::settings::TableSettings;
 use crate::table::{CompactStats, DynamoDbStatsTable, TableError};
 
-/// A compactor of the stats table. It adds the counts of environments that are gone to a sum for all of them, and deletes
-/// their items.
+/// Compacts the stats table: adds the counts of environments that are gone to a sum for all of them, and deletes their
+/// items.
 ///
 /// It counts what it does in `prometheus_dynamodb_folds_total`, `prometheus_dynamodb_burials_total` and
 /// `prometheus_dynamodb_base_full_writers` of the registry, which the function should publish.

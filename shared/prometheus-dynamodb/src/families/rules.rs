@@ -184,6 +184,9 @@ mod tests {
         ]);
         assert_eq!(without_empty_labels(key(&["a", "b"]), family(all)), expected);
 
+        let only_empty = without_empty_labels(key(&["a"]), family(&[(&[""], 1.0)]));
+        assert_eq!(only_empty, Families::from([(key(&[]), family(&[(&[], 1.0)]))]));
+
         // What another writer has without the label adds up with it.
         let both = normal(Families::from([
             (key(&[]), family(&[(&[], 16.0)])),

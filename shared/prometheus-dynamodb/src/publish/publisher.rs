@@ -34,9 +34,9 @@ use crate::table::{DynamoDbStatsTable, PublishStats};
 /// Longest time that the last publish may take: what Lambda leaves between SIGTERM and SIGKILL, less what the runtime needs.
 const LAST_PUBLISH: Duration = Duration::from_millis(400);
 
-/// A publisher of an environment's metrics. Clones are the same publisher.
+/// Publishes an environment's metrics. Clones share one publisher.
 ///
-/// One is enough for a process. Of several that publish to one table, only the first has the metrics of the environment and
+/// A process needs only one. Of several publishers to one table, only the first has the metrics of the environment and
 /// of the process, so that these are not counted twice.
 #[derive(Debug)]
 pub struct Publisher<T = DynamoDbStatsTable> {
@@ -131,9 +131,9 @@ impl<T: PublishStats> Publisher<T> {
     ///
     /// # Errors
     ///
-    /// If the publish failed: see [`PublishError`]. The failure is logged and counted, too, and the next publish carries
-    /// what this one would have, so a loop may just go on. If the environment ends meanwhile, that is no failure to log or
-    /// count: [`close`](Self::close) carries it.
+    /// If the publish failed: see [`PublishError`]. The failure is also logged and counted, and the next publish
+    /// carries all that this one would have, so a loop may ignore the error. If the environment ends meanwhile, the
+    /// failure is neither logged nor counted, because [`close`](Self::close) publishes the counts.
     pub async fn publish(&self) -> Result<(), PublishError> {
         self.giving_way(self.publish_now(LONGEST_HOLD, Contents::Requested)).await.map_err(PublishError)
     }

@@ -67,7 +67,7 @@ pub struct PageError(#[from] Fault);
 
 #[derive(Debug, thiserror::Error)]
 enum Fault {
-    #[error("{} is needed", PageError::METHODS)]
+    #[error("allowed methods: {}", PageError::METHODS)]
     Method,
     #[error("the parameters are name[] and function, each with a value, and not {}", shortened(.parameter))]
     Query { parameter: String },
@@ -134,8 +134,8 @@ fn shortened(text: &str) -> String {
     }
 }
 
-/// Scraper of a stats table: answers requests by reading the table and rendering it as one page. It keeps structures for
-/// the next scrape, so keep the scraper as long as the process lives.
+/// Answers scrapes: reads the stats table and renders it as one page. A scraper keeps structures for the next scrape,
+/// so create one for the life of the process.
 #[derive(Debug)]
 pub struct Scraper<T = DynamoDbStatsTable> {
     table: T,

@@ -93,7 +93,7 @@ pub struct ErrorMetrics {
 impl ErrorMetrics {
     /// Registers the counter for the operations of one function.
     pub fn register(registry: &Registry, operations: &[Operation]) -> Result<Self, Error> {
-        let opts = Opts::new("sigil_error_total", "Requests that failed, by what was asked for and why it failed.");
+        let opts = Opts::new("sigil_error_total", "Failed requests and gc runs, by operation and reason.");
         let errors = registered(registry, IntCounterVec::new(opts, &["operation", "reason"]))?;
         for operation in operations {
             for reason in ErrorReason::VARIANTS.iter().filter(|reason| reason.can_befall(*operation)) {
