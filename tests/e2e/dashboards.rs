@@ -34,9 +34,9 @@ const DOCUMENTS: [&str; 5] = ["docs/metrics.md", "README.md", "ARCHITECTURE.md",
 type Mistake = (&'static str, &'static str, &'static str);
 
 /// Mistakes in rules, which the cases of `alerts_test.yml` and `alerts_hours_test.yml` must catch.
-const IN_RULES: [Mistake; 17] = [
+const IN_RULES: [Mistake; 19] = [
     // Another metric, label or label value.
-    ("alerts.yml", "prometheus_dynamodb_unreadable_items)", "prometheus_dynamodb_unreadable)"),
+    ("alerts.yml", "prometheus_dynamodb_unreadable_items[5m]", "prometheus_dynamodb_unreadable[5m]"),
     ("alerts.yml", r#"circuit_breaker_state{state="open"}"#, r#"circuit_breaker_state{status="open"}"#),
     (
         "alerts.yml",
@@ -65,13 +65,20 @@ const IN_RULES: [Mistake; 17] = [
         "min_over_time(prometheus_dynamodb_conflicts[1d])",
         "min_over_time(prometheus_dynamodb_conflicts[1h])",
     ),
+    // A gauge at this moment, which every failed scrape interrupts.
+    (
+        "alerts.yml",
+        "last_over_time(prometheus_dynamodb_scrape_duration_seconds[5m])",
+        "prometheus_dynamodb_scrape_duration_seconds",
+    ),
+    ("alerts.yml", r#" or avg_over_time(up{job="sigils"}[15m]) < 0.5"#, ""),
     // Another threshold or another duration.
     ("alerts.yml", "> 14.4 * 0.001", "> 144 * 0.001"),
     ("alerts.yml", "> 2.5 * 3600", "> 0.5 * 3600"),
     (
         "alerts.yml",
-        "max by (job, stack) (prometheus_dynamodb_scrape_duration_seconds) > 4",
-        "max by (job, stack) (prometheus_dynamodb_scrape_duration_seconds) > 2",
+        "(last_over_time(prometheus_dynamodb_scrape_duration_seconds[5m])) > 4",
+        "(last_over_time(prometheus_dynamodb_scrape_duration_seconds[5m])) > 2",
     ),
     ("alerts.yml", "for: 2h30m", "for: 10m"),
     // A missing or inverted part of a condition, without which an alert fires when it must not, or stays silent when it must

@@ -90,8 +90,9 @@ pub async fn compact<T: CompactStats>(
 ) -> (CompactReport, Result<(), Fault>) {
     let mut run = Run::new(table, settings, deadline, WRITERS_IN_ITEM);
     let ended = tokio::time::timeout_at((deadline - LAST_MOMENT).into(), run.all_shards()).await;
-    run.report.finished &= matches!(ended, Ok(Ok(())));
-    (run.report, ended.unwrap_or(Ok(())))
+    run.report.finished &= run.fault.is_none() && matches!(ended, Ok(Ok(())));
+    // The first fault is reported: those after it may only follow from it.
+    (run.report, run.fault.map_or(ended.unwrap_or(Ok(())), Err))
 }
 
 /// Compacts as [`compact`] does, but without a deadline, and with at most `writers_in_item` writers named in an item. For
@@ -103,7 +104,9 @@ pub(crate) async fn compact_whole<T: CompactStats>(
     writers_in_item: usize,
 ) -> Result<(), Fault> {
     let deadline = Instant::now() + Duration::from_secs(3600);
-    Run::new(table, settings, deadline, writers_in_item).all_shards().await
+    let mut run = Run::new(table, settings, deadline, writers_in_item);
+    let result = run.all_shards().await;
+    run.fault.map_or(result, Err)
 }
 
 struct Run<'a, T> {
@@ -113,19 +116,20 @@ struct Run<'a, T> {
     writers_in_item: usize,
     structures: Structures,
     report: CompactReport,
+    /// The first fault that concerned one shard.
+    fault: Option<Fault>,
 }
 
 impl<'a, T: CompactStats> Run<'a, T> {
     fn new(table: &'a T, settings: &'a TableSettings, deadline: Instant, writers_in_item: usize) -> Self {
         let report = CompactReport { finished: true, ..Default::default() };
-        Self { table, settings, deadline, writers_in_item, structures: Structures::default(), report }
+        Self { table, settings, deadline, writers_in_item, structures: Structures::default(), report, fault: None }
     }
 
     async fn all_shards(&mut self) -> Result<(), Fault> {
         let shards = self.table.shards().await?;
         // The first shard is left to chance, so that a shard that takes all the time does not starve the others.
         let first = WriterId::random().shard(shards);
-        let mut result = Ok(());
         for shard in (first..shards).chain(0..first) {
             if self.is_late() {
                 break;
@@ -134,12 +138,12 @@ impl<'a, T: CompactStats> Run<'a, T> {
                 Err(fault) if fault.concerns_one_shard() => {
                     let error: &dyn std::error::Error = &fault;
                     tracing::warn!(error, shard, "a shard of the stats table cannot be compacted");
-                    result = result.and(Err(fault));
+                    self.fault.get_or_insert(fault);
                 }
                 done => done?,
             }
         }
-        result
+        Ok(())
     }
 
     /// Returns whether the deadline is too near for a further step, and if so, notes that work is left.

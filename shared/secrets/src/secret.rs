@@ -168,6 +168,9 @@ impl<T> Shared<T> {
                 due.complain(skipped);
             }
             Err(error) => {
+                // Waiting for the next renewal gains nothing while they fail.
+                self.held.write().unwrap_or_else(PoisonError::into_inner).stale_from =
+                    DueTime::after(MAX_AGE_MEANWHILE);
                 renewal.failures.inc();
                 due.pause();
                 due.complain(vec![format!("{error}; the value before it stays in use")]);
@@ -257,6 +260,30 @@ mod tests {
             let (one, other) = tokio::join!(secret.get(), secret.get());
             assert_eq!((*one, *other), values, "{idle:?}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_renewals_fail_one_request_waits_for_each_and_no_other() {
+        let reads = Arc::new(AtomicU32::new(0));
+        let read = move |_held| {
+            let is_first = reads.fetch_add(1, Ordering::Relaxed) == 0;
+            async move {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                let arn = SecretArn::parse("arn:aws:secretsmanager:eu-central-1:1:secret:a").unwrap();
+                let failed = SecretError::Unavailable { arn, reason: "it is out of reach".into() };
+                if is_first { Ok(Reading { value: 0, skipped: Vec::new() }) } else { Err(failed) }
+            }
+        };
+        let secret = Secret::load(read, failures()).await.unwrap();
+        tokio::time::advance(MAX_AGE_MEANWHILE * 2).await;
+        secret.get().await;
+        tokio::time::advance(PAUSE_AFTER_FAILURE).await;
+        let waited = async || {
+            let start = tokio::time::Instant::now();
+            secret.get().await;
+            start.elapsed()
+        };
+        assert_eq!(tokio::join!(waited(), waited()), (Duration::from_millis(500), Duration::ZERO));
     }
 
     #[tokio::test(start_paused = true)]

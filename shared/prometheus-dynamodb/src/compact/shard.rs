@@ -301,3 +301,36 @@ fn standing_alone(snapshot: &Snapshot, structures: &Named) -> Result<Snapshot, B
     let families = wire::encode(&decode(snapshot, structures)?, 0)?;
     Ok(Snapshot { families, ..snapshot.clone() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::WRITERS_IN_ITEM;
+    use crate::settings::TableSettings;
+    use crate::table::MemoryStatsTable;
+
+    #[tokio::test]
+    async fn what_was_added_is_committed_every_ten_seconds() {
+        let ten_seconds_ago = Instant::now().checked_sub(COMMIT_EVERY).unwrap();
+        let mut progress = Progress {
+            since: ten_seconds_ago,
+            version: 0,
+            base: Content::default(),
+            parts: Vec::new(),
+            families: Families::new(),
+            writers: Vec::new(),
+        };
+        assert!(!progress.is_to_be_committed(), "there is nothing to commit");
+        progress.writers.push(WriterId::random());
+        assert!(progress.is_to_be_committed());
+
+        let (table, settings) = (MemoryStatsTable::default(), TableSettings::builder("stats").build().unwrap());
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut run = Run::new(&table, &settings, deadline, WRITERS_IN_ITEM);
+        assert!(run.commit(0, Folded::new(), &mut progress).await.unwrap());
+        progress.writers.push(WriterId::random());
+        assert!(!progress.is_to_be_committed(), "the next ten seconds have just begun");
+        progress.writers = vec![WriterId::random(); COMMIT_AFTER];
+        assert!(progress.is_to_be_committed());
+    }
+}

@@ -133,14 +133,15 @@ impl<T: PublishStats> Publisher<T> {
     ///
     /// If the publish failed: see [`PublishError`]. The failure is also logged and counted, and the next publish
     /// carries all that this one would have, so a loop may ignore the error. If the environment ends meanwhile, the
-    /// failure is neither logged nor counted, because [`close`](Self::close) publishes the counts.
+    /// failure is neither logged nor counted, because [`close`](Self::close) publishes the counts. After `close`, it is
+    /// refused.
     pub async fn publish(&self) -> Result<(), PublishError> {
         self.giving_way(self.publish_now(LONGEST_HOLD, Contents::Requested)).await.map_err(PublishError)
     }
 
     /// Publishes a last time and marks the snapshot as closed, since this environment ends. Call it on SIGTERM, which Lambda
     /// follows with SIGKILL after 500 ms: it takes 400 ms at most. An environment that has neither received a request nor
-    /// published is not worth an item, and publishes nothing.
+    /// published is not worth an item, and publishes nothing. Afterwards [`publish`](Self::publish) is refused.
     pub async fn close(&self) {
         self.set_closed(true);
         let metrics = &self.inner.metrics;

@@ -96,6 +96,20 @@ async fn answer<T: ReadStats>(
     event: &HttpEvent,
     context: &Context,
 ) -> HttpResponse {
+    let response = answer_with_body(scraper, access, event, context).await;
+    // The answer to HEAD is that to GET without its body (RFC 9110, section 9.3.2), also if it is a refusal.
+    if event.request_context.http.method == "HEAD" {
+        return HttpResponse { body: String::new(), is_base64_encoded: false, ..response };
+    }
+    response
+}
+
+async fn answer_with_body<T: ReadStats>(
+    scraper: &Scraper<T>,
+    access: &Access,
+    event: &HttpEvent,
+    context: &Context,
+) -> HttpResponse {
     let received_at = Instant::now();
     // Checked before the table is read, so that a refused request costs next to nothing.
     if !access.allows(event.header("authorization")) {
@@ -186,6 +200,10 @@ mod tests {
         let authorized = json!({ "authorization": "Bearer the-token" });
         let refused = ask("POST", "", authorized.clone()).await;
         assert_eq!((refused.status_code, refused.headers["allow"].as_str()), (405, "GET, HEAD"));
+        for headers in [&authorized, &json!({})] {
+            let refused = ask("HEAD", "nam=x", headers.clone()).await;
+            assert_eq!((refused.status_code == 200, refused.body.as_str()), (false, ""));
+        }
         let refused = ask("GET", "nam=x", authorized).await;
         assert!(refused.status_code == 400 && refused.body.contains("name[] and function"), "{}", refused.body);
     }
