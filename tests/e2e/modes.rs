@@ -11,7 +11,6 @@ use harness::kit::process::Process;
 use harness::kit::runtime_api::{Deadline, Outcome};
 use harness::kit::stats::Stats;
 use harness::kit::variables::DEFAULT_METRICS_TOKEN;
-use harness::kit::wait::{self, Setback, not_yet};
 use harness::kit::{functions, lambda_event};
 use serde_json::{Value, json};
 
@@ -23,16 +22,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const AT_ONCE: u32 = 16;
 
 const CONCURRENT: (&str, &str) = ("AWS_LAMBDA_MAX_CONCURRENCY", "16");
-
-/// Waits until the page has this count, which it must never exceed.
-async fn until_counted(stats: &Stats, counter: &str, number: f64) -> Result<()> {
-    wait::until(&format!("{counter} is {number}"), PATIENCE, async || match stats.counted(counter).await? {
-        found if found == number => Ok(()),
-        found if found > number => Err(Setback::Final(anyhow::anyhow!("it is {found}"))),
-        found => not_yet(format!("it is {found}")),
-    })
-    .await
-}
 
 /// Checks that no two environments shared an id, since they would then share an item. There may be more items than
 /// environments: an environment that did not hear of its first put in time, as on a busy machine, has fenced its id, and the
@@ -82,12 +71,12 @@ async fn every_function_handles_as_many_requests_at_once_as_lambda_says() -> Res
             token = body["sigil"]["token"].clone();
         }
         if name == "verify" {
-            until_counted(&running.stats, "sigil_verify_total", REQUESTS.into()).await?;
+            running.stats.until_counted("sigil_verify_total", REQUESTS.into(), PATIENCE).await?;
             let valid = last["body"].as_str().is_some_and(|body| body.contains("\"verdict\":\"valid\""));
             assert!(valid, "{last}");
         }
         if name != "metrics" {
-            until_counted(&running.stats, "lambda_invocations_total", REQUESTS.into()).await?;
+            running.stats.until_counted("lambda_invocations_total", REQUESTS.into(), PATIENCE).await?;
             running.environment.terminate().await?;
             assert_eq!(running.stats.counted("lambda_invocations_total").await?, f64::from(REQUESTS), "{name}");
         }
@@ -116,7 +105,7 @@ async fn several_requests_at_once_are_counted_exactly_and_a_long_one_holds_back_
     let all = f64::from(REQUESTS) + 1.0;
     api.invoke_all(&json!({ "seconds": 0.1 }), REQUESTS, AT_ONCE - 1).await?;
     for counter in ["jobs_total", "job_duration_seconds", "lambda_invocations_total"] {
-        until_counted(&stats, counter, all).await?;
+        stats.until_counted(counter, all, PATIENCE).await?;
     }
     assert!(!long.is_finished(), "the long one goes on");
     environment.terminate().await?;
@@ -144,7 +133,7 @@ async fn an_image_that_is_restored_a_hundred_times_multiplies_nothing() -> Resul
 
     let handled = f64::from(RESTORES * REQUESTS);
     for counter in ["handled_total", "lambda_invocations_total"] {
-        until_counted(&stats, counter, handled).await.with_context(|| image.log_tail(20))?;
+        stats.until_counted(counter, handled, PATIENCE).await.with_context(|| image.log_tail(20))?;
     }
     image.ensure_running()?;
     assert_eq!(stats.counted("warmed_up_total").await?, 1000.0, "by the one of which the image was taken");
@@ -169,7 +158,7 @@ async fn a_function_under_snapstart_counts_its_init_and_its_requests_once() -> R
     for _ in 0..REQUESTS {
         encode.request().await?;
     }
-    until_counted(&encode.stats, "sigil_encode_total", f64::from(REQUESTS)).await?;
+    encode.stats.until_counted("sigil_encode_total", f64::from(REQUESTS), PATIENCE).await?;
     // The environment of which the image was taken, and the restored one.
     let started = 2.0;
     assert_eq!(encode.stats.counted("lambda_cold_starts_total").await?, started);

@@ -10,6 +10,7 @@ use prometheus_dynamodb::{DynamoDbStatsTable, TableSettings};
 
 use crate::kit::tables;
 use crate::kit::variables::{DEFAULT_METRICS_TOKEN, FunctionVariables};
+use crate::kit::wait::{self, Setback, not_yet};
 
 /// A stats table in DynamoDB Local.
 #[derive(Debug)]
@@ -54,5 +55,15 @@ impl Stats {
             PageValue::Histogram { count, .. } => *count as f64,
         };
         Ok(family.map_or(0.0, |family| family.series.iter().map(|series| number(&series.value)).sum()))
+    }
+
+    /// Waits until [`counted`](Self::counted) returns this number. It must never return more.
+    pub async fn until_counted(&self, metric: &str, number: f64, patience: Duration) -> Result<()> {
+        wait::until(&format!("{metric} is {number}"), patience, async || match self.counted(metric).await? {
+            found if found == number => Ok(()),
+            found if found > number => Err(Setback::Final(anyhow::anyhow!("it is {found}"))),
+            found => not_yet(format!("it is {found}")),
+        })
+        .await
     }
 }

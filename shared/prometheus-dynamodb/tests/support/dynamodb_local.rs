@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
-use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+};
 use prometheus_dynamodb::DynamoDbStatsTable;
 
 /// Name of the stats table.
@@ -50,6 +52,7 @@ impl DynamoDbLocal {
         let mut this = Self { shell, port, folder };
         this.wait_until_it_answers().await;
         create_table(&this.client()).await;
+        warm_up(&this.client()).await;
         this
     }
 
@@ -98,6 +101,16 @@ impl Drop for DynamoDbLocal {
         drop(self.shell.stdin.take());
         let _ = self.shell.wait();
     }
+}
+
+/// Puts, reads and deletes an item. DynamoDB Local loads an operation's code at its first call, and on a busy machine that takes
+/// longer than a publish may.
+async fn warm_up(client: &Client) {
+    let value = || AttributeValue::S("warm-up".to_owned());
+    client.put_item().table_name(TABLE).item("pk", value()).item("sk", value()).send().await.unwrap();
+    let get = client.get_item().table_name(TABLE).key("pk", value()).key("sk", value());
+    get.consistent_read(true).send().await.unwrap();
+    client.delete_item().table_name(TABLE).key("pk", value()).key("sk", value()).send().await.unwrap();
 }
 
 /// Creates the stats table, as the crate's README says.
