@@ -86,8 +86,7 @@ async fn what_was_counted_before_a_time_out_is_published() -> Result<()> {
     // The handler takes longer than Lambda waits for it.
     api.set_deadline(Deadline::After(TIMEOUT));
     let invocation = tokio::spawn(async move { api.invoke(&job(60.0)).await });
-    // Nothing but the deadline makes the environment publish within the hour.
-    stats.until_counted("jobs_total", 21.0, PATIENCE).await?;
+    tokio::time::sleep(TIMEOUT).await;
     environment.kill().await?;
     proxy.quiet().await;
     ensure!(invocation.await?.is_err(), "the request ended too early");
@@ -103,7 +102,7 @@ async fn a_table_that_does_not_exist_is_named_in_the_log_and_does_not_flood_it()
     encode.closed_loop(Duration::from_secs(6)).await?;
     let log = encode.environment.process().output()?;
     let lines: Vec<_> = log.lines().filter(|line| line.contains("could not be published")).collect();
-    // Another line is that of a call that ran out of time, as on a busy machine.
-    assert_eq!(lines.iter().filter(|line| line.contains("ResourceNotFoundException")).count(), 1, "{log}");
+    assert_eq!(lines.len(), 1, "{log}");
+    assert!(lines[0].contains("ResourceNotFoundException"), "{log}");
     Ok(())
 }

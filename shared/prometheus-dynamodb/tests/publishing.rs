@@ -151,7 +151,7 @@ async fn a_publish_that_is_asked_for_after_the_last_one_is_refused() {
     let last = table.snapshots(0).await.unwrap();
     let error = environment.publisher.publish().await.unwrap_err();
     let source = std::error::Error::source(&error).unwrap().to_string();
-    assert_eq!(source, "the environment ends, and its last publish is the last one");
+    assert_eq!(source, "the environment ends, and from now on only close() publishes");
     assert_eq!(table.snapshots(0).await.unwrap(), last);
 }
 

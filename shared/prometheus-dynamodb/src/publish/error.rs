@@ -22,7 +22,7 @@ pub(crate) enum Fault {
     #[error("the publish was not done within {0:?}")]
     TimedOut(Duration),
     /// The environment ends, and its last publish goes first.
-    #[error("the environment ends, and its last publish is the last one")]
+    #[error("the environment ends, and from now on only close() publishes")]
     GaveWay,
     #[error(transparent)]
     Table(#[from] TableError),
