@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use harness::kit::bundle::{Bundle, Options};
 use harness::kit::client::{Client, Sigil};
-use harness::kit::prometheus::{self, Prometheus};
+use harness::kit::prometheus::Prometheus;
 use harness::kit::secrets_manager::{Answering, SecretsManager, arn};
 use harness::kit::wait::{self, not_yet};
 use harness::kit::{credentials, workspace};
@@ -41,9 +41,7 @@ async fn the_metrics_token_rotates_without_a_failed_scrape() -> Result<()> {
     let bundle = bundle("rotation-token", &secrets).await?;
     let client = bundle.client();
     let target = client.url().strip_prefix("http://").context("it has a scheme")?;
-    // No scrape may fail, and one that has only a second leaves half of it for reading the table.
-    let options = prometheus::Options { interval: "2s", ..prometheus::Options::over(target, FIRST_TOKEN) };
-    let prometheus = Prometheus::start_with(&options).await?;
+    let prometheus = Prometheus::start(target, FIRST_TOKEN).await?;
     scrapes(&prometheus, 3).await?;
 
     secrets.put(&arn("token"), "the-second-metrics-token");
