@@ -25,8 +25,8 @@ pub async fn create_stats(client: &Client, name: &str) -> Result<()> {
     warm_up(client, name).await
 }
 
-/// Calls every operation once, on an item that is deleted again. DynamoDB Local loads an operation's code at its first call,
-/// and on a busy machine that takes longer than a function gives a call.
+/// Calls every operation once, on an item that is deleted again. DynamoDB Local loads an operation's code at its first call:
+/// beside a build, the first UpdateItem took 312 ms and the second 24 ms. A function gives an attempt 500 ms.
 async fn warm_up(client: &Client, stats_table: &str) -> Result<()> {
     let value = || AttributeValue::S("warm-up".to_owned());
     let key = || HashMap::from([("pk".to_owned(), value()), ("sk".to_owned(), value())]);
