@@ -1,6 +1,6 @@
 //! Answers requests to encode and to revoke.
 
-use function_runtime::http::HttpRequest;
+use function_runtime::http::{HttpRequest, as_asked};
 use lambda_http::http::header::LOCATION;
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Response};
@@ -57,10 +57,11 @@ impl<S: InsertRecord + LoadRecord + RevokeRecord> Encode<S> {
             Ok(request) => self.handle(request).await,
             Err(error) => (Operation::Other, Err((*error).into())),
         };
-        result.unwrap_or_else(|error| {
+        let response = result.unwrap_or_else(|error| {
             self.errors.count(operation, error.reason());
             error.into_problem().into_response()
-        })
+        });
+        as_asked(&request, response)
     }
 
     async fn handle(&self, request: &HttpRequest) -> (Operation, Result<Response<Body>, ApiError>) {
@@ -317,5 +318,7 @@ mod tests {
         let refused = encode.answer(request("PUT", &format!("{}/x", path::SIGILS), "")).await;
         assert_eq!(refused.headers()[ALLOW], "DELETE");
         assert_eq!(encode.answer(request("POST", "/elsewhere", "")).await.status(), StatusCode::NOT_FOUND);
+        let refused = encode.answer(request("HEAD", path::SIGILS, "")).await;
+        assert_eq!((refused.status(), refused.body()), (StatusCode::METHOD_NOT_ALLOWED, &Body::Empty));
     }
 }

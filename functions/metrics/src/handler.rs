@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use function_runtime::deadline;
-use function_runtime::http::HttpRequest;
+use function_runtime::http::{HttpRequest, as_asked};
 use function_runtime::problem::Problem;
 use lambda_http::http::header::{ALLOW, HeaderName};
 use lambda_http::http::{HeaderValue, StatusCode};
@@ -43,12 +43,7 @@ impl<T: ReadStats> Metrics<T> {
                 Err(Problem::unsupported_event(error))
             }
         };
-        let mut response = page.unwrap_or_else(Problem::into_response);
-        // The answer to HEAD is that to GET without its body (RFC 9110, section 9.3.2), also if it is a refusal.
-        if request.is_ok_and(|request| request.method() == "HEAD") {
-            *response.body_mut() = Body::Empty;
-        }
-        response
+        as_asked(&request, page.unwrap_or_else(Problem::into_response))
     }
 
     async fn page(&self, request: &HttpRequest) -> Result<Response<Body>, Problem> {

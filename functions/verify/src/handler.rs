@@ -1,6 +1,6 @@
 //! Answers requests to verify a token, to show a record, and to get the public keys.
 
-use function_runtime::http::HttpRequest;
+use function_runtime::http::{HttpRequest, as_asked};
 use lambda_http::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Response};
@@ -57,15 +57,11 @@ impl<S: LoadRecord> Verify<S> {
             Ok(request) => self.handle(request).await,
             Err(error) => (Operation::Other, Err((*error).into())),
         };
-        let mut response = result.unwrap_or_else(|error| {
+        let response = result.unwrap_or_else(|error| {
             self.errors.count(operation, error.reason());
             error.into_problem().into_response()
         });
-        // The answer to HEAD is that to GET without its body (RFC 9110, section 9.3.2).
-        if request.is_ok_and(|request| request.method() == "HEAD") {
-            *response.body_mut() = Body::Empty;
-        }
-        response
+        as_asked(&request, response)
     }
 
     async fn handle(&self, request: &HttpRequest) -> (Operation, Result<Response<Body>, ApiError>) {

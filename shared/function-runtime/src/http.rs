@@ -15,6 +15,15 @@ use tower::{Service, service_fn};
 
 pub use request::{Caller, HttpRequest, UnsupportedEvent};
 
+/// Returns the response as the request's method asks for it: the answer to HEAD is that to GET without its body (RFC 9110,
+/// section 9.3.2), also if it is a refusal.
+pub fn as_asked(request: &Result<HttpRequest, UnsupportedEvent>, mut response: Response<Body>) -> Response<Body> {
+    if request.as_ref().is_ok_and(|request| request.method() == "HEAD") {
+        *response.body_mut() = Body::Empty;
+    }
+    response
+}
+
 /// Creates a runtime that answers every event with this handler. The handler is given the raw event, so that it can
 /// also answer and count an event that is not an HTTP request.
 pub fn runtime<F, R>(
