@@ -3,9 +3,12 @@
 use anyhow::{Context, Result, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use harness::kit::deployed::{Deployed, ask};
+use harness::kit::deployed::{Deployed, HttpAnswer, ask};
+use harness::kit::fault_proxy::{Fault, FaultProxy};
 use harness::kit::lambda_event::{http_request, scheduled};
+use harness::kit::runtime_api::Outcome;
 use harness::kit::secrets_manager::{Answering, arn};
+use harness::kit::tables;
 use serde_json::json;
 
 const SIGILS: &str = "/api/consciousness/sigils";
@@ -121,6 +124,52 @@ async fn what_secrets_manager_answers_is_not_logged() -> Result<()> {
         ensure!(ask(&verify, &http_request("GET", "/.well-known/jwks.json", &[], None)).await?.status == 200);
         for environment in [&verify, &metrics] {
             clean(&environment.process().output()?, &[SEED, METRICS_TOKEN, WRONG_TOKEN])?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_dynamodb_answers_is_not_logged() -> Result<()> {
+    let deployed = Deployed::start("logs-records", &json!({ "seed": SEED }).to_string(), METRICS_TOKEN).await?;
+    let proxy = FaultProxy::before(&deployed.dynamodb_valve.url()).await?;
+    for format in ["JSON", "Text"] {
+        let mut variables = deployed.variables();
+        variables.set("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url());
+        variables.set("AWS_LAMBDA_LOG_FORMAT", format);
+        variables.set("AWS_LAMBDA_LOG_LEVEL", "TRACE");
+        // A sigil that is revoked is due at once.
+        variables.set("SIGIL_RETENTION_SECONDS", "0");
+        let start = async |function: &'static str| {
+            deployed.function_with(function, &variables, &format!("{function}-{format}")).await
+        };
+        let (encode, verify, gc) = (start("encode").await?, start("verify").await?, start("gc").await?);
+        let body = json!({ "data": { "secret": DATA } });
+        let key = [("idempotency-key", format)];
+        let kept = ask(&encode, &http_request("POST", SIGILS, &key, Some(&body))).await?;
+        let due = ask(&encode, &http_request("POST", SIGILS, &[], Some(&body))).await?;
+        let path = |sigil: &HttpAnswer| format!("{SIGILS}/{}", sigil.body["sigil"]["id"].as_str().unwrap_or_default());
+        ensure!(ask(&encode, &http_request("DELETE", &path(&due), &[], None)).await?.status == 200);
+
+        proxy.set_outage(tables::SIGILS, Some(Fault::CutOff));
+        for (function, event) in [
+            (&encode, http_request("POST", SIGILS, &key, Some(&body))),
+            (&encode, http_request("DELETE", &path(&kept), &[], None)),
+            (&verify, http_request("GET", &path(&kept), &[], None)),
+        ] {
+            let failed = ask(function, &event).await?;
+            ensure!(failed.status == 503, "{event}: {failed:?}");
+        }
+        let run = gc.api().invoke(&scheduled()).await?;
+        ensure!(matches!(run, Outcome::Error(_)), "{run:?}");
+        proxy.set_outage(tables::SIGILS, None);
+        let tokens = [&kept, &due].map(|sigil| sigil.body["sigil"]["token"].as_str().unwrap_or("no token"));
+        for (environment, said) in [(encode, "a request failed"), (verify, "a request failed"), (gc, "a run failed")] {
+            environment.api().asks_for_event().await;
+            let log = environment.process().output()?;
+            ensure!(log.contains(said), "{log}");
+            clean(&log, &[SEED, DATA, tokens[0], tokens[1]])?;
+            environment.terminate().await?;
         }
     }
     Ok(())

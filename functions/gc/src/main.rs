@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use env_settings::EnvReader;
 use function_runtime::aws::{Aws, Budget};
 use function_runtime::deadline;
-use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
+use lambda_runtime::{Diagnostic, Error, LambdaEvent, Runtime, service_fn};
 use prometheus::Registry;
 use prometheus_dynamodb::{Compactor, DynamoDbStatsTable, GaugeMerge, Publisher, Sources};
 use serde::de::IgnoredAny;
@@ -53,7 +53,11 @@ async fn run(started_at: Instant) -> Result<(), Error> {
     let handler = service_fn(move |_event: LambdaEvent<IgnoredAny>| {
         let collector = Arc::clone(&collector);
         // Boxed, because the futures of both tasks, one inside the other, are nested deeper than the compiler follows.
-        Box::pin(async move { collector.collect(deadline::current_or(LIMIT)).await })
+        Box::pin(async move {
+            let result = collector.collect(deadline::current_or(LIMIT)).await;
+            // The runtime logs `{:?}` of an error, which for one of the SDK is the whole response: records and tokens.
+            result.map_err(Diagnostic::from)
+        })
     });
     function_runtime::serve(Runtime::new(handler), LIMIT, publisher).await
 }

@@ -31,6 +31,9 @@ const AWS_SIGNATURE_VALIDITY: Duration = Duration::from_secs(15 * 60);
 /// Longer than any call to DynamoDB Local takes on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Length from which a response is cut off, in bytes: more than an entry of an index has, and less than a record.
+const CUT_OFF_FROM: usize = 500;
+
 /// An observer of each request that reaches the database, and of each repetition by the proxy.
 pub trait Observer: Send + Sync + 'static {
     /// Called when the request is sent: from now on the database may have done it. `number` identifies the request.
@@ -209,6 +212,14 @@ impl Shared {
                 let _ = self.forward(&head, &body, &call).await;
                 Err(HangUp)
             }
+            Some(Fault::CutOff) => {
+                let (head, body) = self.forward(&head, &body, &call).await?.into_parts();
+                let mut body = body.collect().await.expect("it is in memory").to_bytes();
+                if body.len() > CUT_OFF_FROM {
+                    body.truncate(body.len() - 1);
+                }
+                Ok(Response::from_parts(head, Full::new(body)))
+            }
             Some(Fault::Repeat(delay)) => {
                 let answer = self.forward(&head, &body, &call).await;
                 let again = UnderWay::new(&self.under_way);
@@ -374,6 +385,7 @@ mod tests {
             (Some(Fault::Throttle), Some(400), 0),
             (Some(Fault::LoseResponse), None, 1),
             (Some(Fault::Repeat(soon)), Some(200), 2),
+            (Some(Fault::CutOff), Some(200), 1),
         ] {
             let (answered, bodies) = call(fault, 0, false).await;
             assert_eq!((answered.map(|status| status.as_u16()), bodies.len()), (status, arrivals), "{fault:?}");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use lambda_runtime::layers::TracingLayer;
-use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
+use lambda_runtime::{Diagnostic, Error, LambdaEvent, Runtime, service_fn};
 use prometheus::Registry;
 use serde::de::IgnoredAny;
 
@@ -54,7 +54,8 @@ pub async fn run_compactor() -> Result<(), Error> {
             tracing::info!(?report, "compacted");
             if let Err(error) = result {
                 tracing::error!(error = &error as &dyn std::error::Error, "a run failed");
-                return Err(Error::from(error));
+                // The runtime logs `{:?}` of an error, which for one of the SDK is the whole response of DynamoDB.
+                return Err(Diagnostic { error_type: "CompactFailed".to_owned(), error_message: error.to_string() });
             }
             Ok(report)
         })

@@ -21,6 +21,9 @@ pub enum Fault {
     LoseResponse,
     /// The call is carried out, and arrives a second time after this delay.
     Repeat(Duration),
+    /// The call is carried out, and the response's body lacks its end without saying so, if it is as long as one with a
+    /// record in it.
+    CutOff,
 }
 
 impl Fault {
@@ -33,6 +36,7 @@ impl Fault {
             Self::Throttle => "throttle",
             Self::LoseResponse => "lost response",
             Self::Repeat(_) => "repeat",
+            Self::CutOff => "cut off response",
         }
     }
 }
