@@ -37,6 +37,6 @@ where
 {
     Runtime::new(service_fn(move |event: LambdaEvent<Box<RawValue>>| {
         let response = handler(event.payload);
-        async move { Ok::<_, lambda_runtime::Error>(response::to_payload(response.await)) }
+        async move { Ok::<_, lambda_runtime::Error>(response::Payload::from(response.await)) }
     }))
 }
