@@ -10,7 +10,7 @@ use function_runtime::http::request::NoText;
 use function_runtime::problem::Faults;
 use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use sigil::canonical::{CanonicalJson, push_token};
+use sigil::canonical::{CanonicalError, CanonicalJson, push_token};
 use sigil::store::MAX_RECORD_BYTES;
 
 use crate::error::{ApiError, canonical_faults};
@@ -39,6 +39,8 @@ pub struct JsonObject<'a> {
     members: BTreeMap<&'static str, &'a RawValue>,
     faults: Faults,
     unknown: Faults,
+    /// A member that no record could hold.
+    too_large: Option<&'static str>,
 }
 
 impl<'a> JsonObject<'a> {
@@ -77,14 +79,13 @@ impl<'a> JsonObject<'a> {
     }
 
     /// Parses a member as canonical JSON.
-    pub fn canonical(&mut self, name: &str, raw: &RawValue) -> Option<CanonicalJson> {
+    pub fn canonical(&mut self, name: &'static str, raw: &RawValue) -> Option<CanonicalJson> {
         match CanonicalJson::from_raw(raw) {
-            Ok(canonical) => Some(canonical),
-            Err(error) => {
-                self.faults.append(canonical_faults(name, error));
-                None
-            }
+            Ok(canonical) => return Some(canonical),
+            Err(CanonicalError::TooLong) => self.too_large = Some(name),
+            Err(error) => self.faults.append(canonical_faults(name, error)),
         }
+        None
     }
 
     /// Parses a member as a `T`. `expected` says what is allowed, for the fault.
@@ -101,17 +102,19 @@ impl<'a> JsonObject<'a> {
         self.faults.push(field.into(), detail);
     }
 
-    /// Returns the value that `build` makes of the members, or all faults.
+    /// Returns the value that `build` makes of the members, or all faults, or else that a member is too large.
     ///
     /// # Panics
     ///
-    /// If `build` returns `None` although no fault was recorded.
+    /// If `build` returns `None` although no fault was recorded and no member is too large.
     pub fn finish<T>(mut self, build: impl FnOnce() -> Option<T>) -> Result<T, ApiError> {
         self.faults.append(self.unknown);
-        if self.faults.is_empty() {
-            Ok(build().expect("a member is absent only when a fault was noted"))
-        } else {
-            Err(ApiError::Invalid(self.faults))
+        if !self.faults.is_empty() {
+            return Err(ApiError::Invalid(self.faults));
+        }
+        match self.too_large {
+            Some(name) => Err(ApiError::MemberTooLarge(name)),
+            None => Ok(build().expect("a member is absent only when a fault was noted")),
         }
     }
 }

@@ -6,7 +6,7 @@ use function_runtime::http::UnsupportedEvent;
 use function_runtime::http::request::NoText;
 use function_runtime::problem::{Faults, Problem};
 use lambda_http::http::StatusCode;
-use sigil::canonical::CanonicalError;
+use sigil::canonical::{CanonicalError, MAX_BYTES};
 use sigil::encode::EncodeError;
 use sigil::metrics::ErrorReason;
 use sigil::revoke::RevokeError;
@@ -51,6 +51,9 @@ pub enum ApiError {
         /// Length of the longest body that is read, in bytes.
         limit: usize,
     },
+    /// A member of the request has a canonical form that is longer than any record.
+    #[error("{0:?} has more than the {MAX_BYTES} bytes that are allowed, in its canonical form (RFC 8785)")]
+    MemberTooLarge(&'static str),
     /// Members of the request are missing, unknown or not valid.
     #[error("the request is invalid; see `faults`")]
     Invalid(Faults),
@@ -81,7 +84,9 @@ impl ApiError {
             Self::Conflict => StatusCode::CONFLICT,
             // Not 503: the store would refuse the same request again, so the client is not to repeat it.
             Self::Damaged | Self::Storage(StorageError::Refused(_)) => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::TooLarge { .. } | Self::Storage(StorageError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge { .. } | Self::MemberTooLarge(_) | Self::Storage(StorageError::TooLarge { .. }) => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
             Self::Storage(StorageError::Throttled(_)) => StatusCode::TOO_MANY_REQUESTS,
             Self::Storage(
                 StorageError::CircuitOpen { .. }
@@ -100,7 +105,7 @@ impl ApiError {
             Self::NotFound(_) => ErrorReason::NotFound,
             Self::MethodNotAllowed { .. } => ErrorReason::MethodNotAllowed,
             Self::Malformed { .. } | Self::NoText(_) => ErrorReason::Malformed,
-            Self::TooLarge { .. } => ErrorReason::TooLarge,
+            Self::TooLarge { .. } | Self::MemberTooLarge(_) => ErrorReason::TooLarge,
             Self::Invalid(_) => ErrorReason::Invalid,
             Self::Unknown => ErrorReason::Unknown,
             Self::Conflict => ErrorReason::Conflict,
@@ -177,7 +182,7 @@ pub fn canonical_faults(name: &str, error: CanonicalError) -> Faults {
             }
             noted.push_unnamed(more);
         }
-        CanonicalError::Syntax(position) => noted.push(format!("/{name}"), position.to_string()),
+        CanonicalError::Syntax(_) | CanonicalError::TooLong => noted.push(format!("/{name}"), error.to_string()),
     }
     noted
 }
@@ -203,9 +208,17 @@ mod tests {
         let answer = |error| ApiError::Storage(error).into_problem().into_response();
         let refused = answer(StorageError::Refused("it is not valid".into()));
         assert_eq!(refused.status(), StatusCode::INTERNAL_SERVER_ERROR);
-        assert!(!refused.headers().contains_key(header::RETRY_AFTER));
-        let failed = answer(StorageError::Unavailable("it is gone".into()));
-        assert_eq!(failed.status(), StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(failed.headers()[header::RETRY_AFTER], "1");
+        assert_eq!(refused.headers().get(header::RETRY_AFTER), None);
+        for (error, status, seconds) in [
+            (StorageError::Unavailable("it is gone".into()), StatusCode::SERVICE_UNAVAILABLE, "1"),
+            (StorageError::TimedOut("it is silent".into()), StatusCode::SERVICE_UNAVAILABLE, "1"),
+            (StorageError::NotSent("no time is left".into()), StatusCode::SERVICE_UNAVAILABLE, "1"),
+            (StorageError::Throttled("slow down".into()), StatusCode::TOO_MANY_REQUESTS, "1"),
+            (StorageError::CircuitOpen { retry_after: RETRY_AFTER * 4 }, StatusCode::SERVICE_UNAVAILABLE, "4"),
+        ] {
+            let failed = answer(error);
+            assert_eq!(failed.status(), status);
+            assert_eq!(failed.headers()[header::RETRY_AFTER], seconds);
+        }
     }
 }

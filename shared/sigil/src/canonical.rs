@@ -11,6 +11,10 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
+/// Length of the longest canonical text, in bytes: DynamoDB takes no larger item (see
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>), so no record holds a longer one.
+pub const MAX_BYTES: usize = 400 * 1024;
+
 /// Maximum depth to which arrays and objects may be nested.
 pub const MAX_DEPTH: usize = 64;
 
@@ -37,11 +41,13 @@ impl CanonicalJson {
     /// Parses a document that is known to be JSON.
     pub fn from_raw(raw: &RawValue) -> Result<Self, CanonicalError> {
         let written = writer::write(raw);
-        if written.faults.is_empty() {
-            Ok(Self(written.text))
-        } else {
-            Err(CanonicalError::NotIJson { faults: written.faults, more: written.more })
+        if !written.faults.is_empty() {
+            return Err(CanonicalError::NotIJson { faults: written.faults, more: written.more });
         }
+        if written.text.len() > MAX_BYTES {
+            return Err(CanonicalError::TooLong);
+        }
+        Ok(Self(written.text))
     }
 
     /// Returns the canonical text.
@@ -76,6 +82,9 @@ pub enum CanonicalError {
         /// The number of further faults.
         more: usize,
     },
+    /// Its canonical text is longer than [`MAX_BYTES`]. What follows after so much text has not been read.
+    #[error("its canonical form has more than {MAX_BYTES} bytes")]
+    TooLong,
 }
 
 fn sentence(faults: &[CanonicalFault], more: usize) -> String {
@@ -295,6 +304,18 @@ mod tests {
         };
         assert_eq!((faults.len(), more), (MAX_FAULTS, 50_000 - MAX_FAULTS));
         assert!(faults.iter().all(|fault| fault.pointer.chars().count() <= 2 * (MAX_POINTER_CHARACTERS + 1)));
+    }
+
+    #[test]
+    fn what_no_record_can_hold_is_not_read_to_its_end() {
+        let text = |bytes: usize| format!("\"{}\"", "x".repeat(bytes - 2));
+        assert_eq!(canonical(&text(MAX_BYTES)).len(), MAX_BYTES);
+        assert_eq!(CanonicalJson::from_json(&text(MAX_BYTES + 1)), Err(CanonicalError::TooLong));
+        let list = |before: &str| format!("[{before}{}1e400]", "0,".repeat(MAX_BYTES));
+        assert_eq!(CanonicalJson::from_json(&list("")), Err(CanonicalError::TooLong), "the fault is behind the limit");
+        assert_eq!(faults(&list("1e400,")).len(), 2, "after a fault there is no text that could be too long");
+        let members = format!("{{\"b\":{},\"a\":{}}}", text(MAX_BYTES / 2), text(MAX_BYTES / 2));
+        assert_eq!(CanonicalJson::from_json(&members), Err(CanonicalError::TooLong));
     }
 
     #[test]

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use strum::{AsRefStr, VariantArray};
 
+use crate::canonical;
 use crate::record::{SigilId, SigilRecord};
 use crate::timestamp::Timestamp;
 
@@ -29,9 +30,8 @@ use crate::timestamp::Timestamp;
 /// one key.
 pub const GC_SHARDS: u8 = 8;
 
-/// Size of the largest record that DynamoDB takes, in bytes: see
-/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>.
-pub const MAX_RECORD_BYTES: usize = 400 * 1024;
+/// Size of the largest record that DynamoDB takes, in bytes.
+pub const MAX_RECORD_BYTES: usize = canonical::MAX_BYTES;
 
 /// Time from when a record is due until DynamoDB itself deletes it if gc has not, in seconds. It is long enough for gc
 /// to come first nearly always, because only gc counts what it deletes.

@@ -14,8 +14,9 @@ const SPELLED_DIGITS: usize = 17;
 /// Returns the canonical spelling of a JSON number, if that has the same decimal value.
 pub(super) fn canonical(spelling: &str) -> Option<Cow<'_, str>> {
     let digits = spelling.strip_prefix('-').unwrap_or(spelling);
-    if digits.len() <= EXACT_DIGITS && digits != "0" && digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Some(Cow::Borrowed(spelling));
+    if digits.len() <= EXACT_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        // Zero has no sign.
+        return Some(Cow::Borrowed(if digits == "0" { digits } else { spelling }));
     }
     let decimal = Decimal::of(spelling)?;
     let number = decimal.to_double()?;

@@ -8,11 +8,14 @@ use std::cmp::Ordering;
 
 use serde_json::value::RawValue;
 
-use super::{CanonicalFault, CanonicalReason, MAX_DEPTH, MAX_FAULTS, MAX_POINTER_CHARACTERS, number, push_token};
+use super::{
+    CanonicalFault, CanonicalReason, MAX_BYTES, MAX_DEPTH, MAX_FAULTS, MAX_POINTER_CHARACTERS, number, push_token,
+};
 
 /// Result of writing a document.
 pub(super) struct Written {
-    /// Canonical text, if there are no faults.
+    /// Canonical text, if there are no faults. Longer than [`MAX_BYTES`] if the document is too long; the rest of it has not
+    /// been read.
     pub text: String,
     /// The first faults.
     pub faults: Vec<CanonicalFault>,
@@ -20,19 +23,20 @@ pub(super) struct Written {
     pub more: usize,
 }
 
-/// Reads a document and writes its canonical text. After a fault the text is not usable, but reading continues to find
+/// Reads a document and writes its canonical text. After a fault no more text is written, but reading continues to find
 /// further faults.
 pub(super) fn write(raw: &RawValue) -> Written {
     let mut writer = Writer {
         input: raw.get(),
         at: 0,
-        text: String::with_capacity(raw.get().len()),
+        text: String::with_capacity(raw.get().len().min(MAX_BYTES)),
         members: Vec::new(),
         path: Vec::new(),
         faults: Vec::new(),
         more: 0,
     };
-    // Reading stops at a value that is nested too deeply, which has been recorded as a fault.
+    // The writer knows why it stopped: a value that is nested too deeply is a fault, and a text that is too long has its
+    // length.
     let _ = writer.value();
     Written { text: writer.text, faults: writer.faults, more: writer.more }
 }
@@ -64,12 +68,12 @@ enum Step {
     Member(usize),
 }
 
-/// Error of arrays and objects that are nested too deeply.
-struct TooDeep;
+/// Error of documents whose rest is not read: they are nested too deeply, or too long.
+struct Stopped;
 
 /// The input is known to be JSON, so nothing here checks the syntax.
 impl<'a> Writer<'a> {
-    fn value(&mut self) -> Result<(), TooDeep> {
+    fn value(&mut self) -> Result<(), Stopped> {
         self.skip_blanks();
         match self.peek() {
             b'{' => self.nested(Self::object)?,
@@ -80,23 +84,31 @@ impl<'a> Writer<'a> {
             b'-' | b'0'..=b'9' => self.number(),
             _ => {
                 let literal = self.take_while(|byte| byte.is_ascii_alphabetic());
-                self.text.push_str(literal);
+                self.push(literal);
             }
         }
-        Ok(())
+        // Checked after every value, so a hostile document costs no more than the longest one that is good for anything.
+        if self.text.len() > MAX_BYTES { Err(Stopped) } else { Ok(()) }
     }
 
-    fn nested(&mut self, read: impl FnOnce(&mut Self) -> Result<(), TooDeep>) -> Result<(), TooDeep> {
+    /// Appends to the canonical text, unless a fault has made it useless.
+    fn push(&mut self, text: &str) {
+        if self.faults.is_empty() {
+            self.text.push_str(text);
+        }
+    }
+
+    fn nested(&mut self, read: impl FnOnce(&mut Self) -> Result<(), Stopped>) -> Result<(), Stopped> {
         if self.path.len() == MAX_DEPTH {
             self.refuse(CanonicalReason::TooDeep);
-            return Err(TooDeep);
+            return Err(Stopped);
         }
         self.at += 1;
         read(self)
     }
 
-    fn array(&mut self) -> Result<(), TooDeep> {
-        self.text.push('[');
+    fn array(&mut self) -> Result<(), Stopped> {
+        self.push("[");
         if !self.ends(b']') {
             for index in 0.. {
                 self.path.push(Step::Element(index));
@@ -106,16 +118,16 @@ impl<'a> Writer<'a> {
                     break;
                 }
                 self.at += 1;
-                self.text.push(',');
+                self.push(",");
             }
         }
-        self.text.push(']');
+        self.push("]");
         Ok(())
     }
 
-    fn object(&mut self) -> Result<(), TooDeep> {
+    fn object(&mut self) -> Result<(), Stopped> {
         let (first, start) = (self.members.len(), self.text.len());
-        self.text.push('{');
+        self.push("{");
         if !self.ends(b'}') {
             loop {
                 self.member()?;
@@ -123,22 +135,22 @@ impl<'a> Writer<'a> {
                     break;
                 }
                 self.at += 1;
-                self.text.push(',');
+                self.push(",");
             }
         }
-        self.text.push('}');
+        self.push("}");
         self.put_in_order(first, start);
         self.members.truncate(first);
         Ok(())
     }
 
-    fn member(&mut self) -> Result<(), TooDeep> {
+    fn member(&mut self) -> Result<(), Stopped> {
         self.skip_blanks();
         let start = self.text.len();
         let name = self.string();
         self.skip_blanks();
         self.at += 1;
-        self.text.push(':');
+        self.push(":");
         let index = self.members.len();
         self.members.push(Member { name, start, end: start });
         self.path.push(Step::Member(index));
@@ -155,13 +167,15 @@ impl<'a> Writer<'a> {
             return;
         }
         members.sort_by(|one, other| by_utf16(&one.name, &other.name));
-        let mut sorted = String::with_capacity(self.text.len() - start);
-        for member in members {
-            sorted.push(if sorted.is_empty() { '{' } else { ',' });
-            sorted.push_str(&self.text[member.start..member.end]);
+        if self.faults.is_empty() {
+            let mut sorted = String::with_capacity(self.text.len() - start);
+            for member in members {
+                sorted.push(if sorted.is_empty() { '{' } else { ',' });
+                sorted.push_str(&self.text[member.start..member.end]);
+            }
+            sorted.push('}');
+            self.text.replace_range(start.., &sorted);
         }
-        sorted.push('}');
-        self.text.replace_range(start.., &sorted);
         for index in first + 1..self.members.len() {
             if self.members[index - 1].name == self.members[index].name {
                 self.path.push(Step::Member(index));
@@ -188,16 +202,15 @@ impl<'a> Writer<'a> {
         if !has_escapes {
             // Every character that the canonical form escapes must be escaped in any JSON string, so the spelling is
             // canonical.
-            self.text.push_str(spelling);
+            self.push(spelling);
             return Cow::Borrowed(content);
         }
         match serde_json::from_str::<String>(spelling) {
             Ok(content) => {
-                self.text.push_str(&serde_json::to_string(&content).expect("a text is always JSON"));
+                self.push(&serde_json::to_string(&content).expect("a text is always JSON"));
                 Cow::Owned(content)
             }
             Err(_) => {
-                self.text.push_str("\"\"");
                 self.refuse(CanonicalReason::LoneSurrogate);
                 Cow::Borrowed(content)
             }
@@ -207,11 +220,8 @@ impl<'a> Writer<'a> {
     fn number(&mut self) {
         let spelling = self.take_while(|byte| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E'));
         match number::canonical(spelling) {
-            Some(canonical) => self.text.push_str(&canonical),
-            None => {
-                self.text.push('0');
-                self.refuse(CanonicalReason::InexactNumber);
-            }
+            Some(canonical) => self.push(&canonical),
+            None => self.refuse(CanonicalReason::InexactNumber),
         }
     }
 
