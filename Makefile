@@ -28,7 +28,7 @@ bench: ## measure the costs of this project and of the usual alternatives (PARTS
 bench-document: ## write BENCHMARKS.md from the results of make bench
 	@scripts/bench-document --write
 
-fuzz: ## fuzz the decoding of the stats table's items, events and tokens, guided by coverage (FUZZ_SECONDS=60 each)
+fuzz: ## fuzz the decoding of the stats table's items, events and tokens, guided by coverage (FUZZ_RUNS=1000000 each)
 	@scripts/fuzz
 
 mutants: ## mutate the code that exactness depends on, and see that a test fails for each mutant (hours)
