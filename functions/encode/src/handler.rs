@@ -101,21 +101,55 @@ impl<S: InsertRecord + LoadRecord + RevokeRecord> Encode<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use lambda_http::http::header::{ALLOW, CONTENT_TYPE};
     use prometheus::Registry;
     use secrets::Secret;
     use serde_json::{Value, json};
     use sigil::encode::Lifetimes;
     use sigil::keys::{self, SigningKeys};
-    use sigil::store::MemoryStore;
+    use sigil::record::SigilRecord;
+    use sigil::store::{Insertion, Loaded, MemoryStore, Revoking, StorageError};
 
     use super::*;
 
+    /// A store that takes its time, and whose every item was changed by someone else.
+    #[derive(Clone)]
+    struct SlowAndDamaged;
+
+    const SLOWNESS: Duration = Duration::from_millis(20);
+
+    impl InsertRecord for SlowAndDamaged {
+        async fn insert(&self, _: &SigilRecord) -> Result<Insertion, StorageError> {
+            tokio::time::sleep(SLOWNESS).await;
+            Ok(Insertion::Existing(Loaded::Damaged))
+        }
+    }
+
+    impl LoadRecord for SlowAndDamaged {
+        async fn load(&self, _: SigilId) -> Result<Option<Loaded>, StorageError> {
+            Ok(Some(Loaded::Damaged))
+        }
+    }
+
+    impl RevokeRecord for SlowAndDamaged {
+        async fn revoke(&self, _: &SigilRecord, _: &str) -> Result<Revoking, StorageError> {
+            unreachable!("a damaged record is not revoked")
+        }
+    }
+
     fn function() -> (Encode<MemoryStore>, Registry) {
+        function_with(MemoryStore::default())
+    }
+
+    fn function_with<S>(store: S) -> (Encode<S>, Registry)
+    where
+        S: InsertRecord + LoadRecord + RevokeRecord + Clone,
+    {
         let registry = Registry::new();
         let keys = Secret::fixed(SigningKeys::parse(&keys::generate("a")).unwrap());
         let lifetimes = Lifetimes { max_ttl_seconds: 3600, retention_seconds: 60 };
-        let store = MemoryStore::default();
         let encode = Encode::new(
             Encoder::new(store.clone(), keys.clone(), lifetimes),
             Revoker::new(store, keys, lifetimes.retention_seconds),
@@ -198,6 +232,51 @@ mod tests {
         assert_eq!((other.status(), &body(&other)["error"]), (StatusCode::CONFLICT, &json!("conflict")));
         assert_eq!(counter(&registry, "sigil_encode_total"), 1.0, "sigils that were created");
         assert_eq!(counter(&registry, "sigil_encode_repeats_total"), 1.0);
+    }
+
+    #[tokio::test]
+    async fn a_damaged_record_is_neither_repeated_nor_revoked() {
+        let (encode, registry) = function_with(SlowAndDamaged);
+        let path = format!("{}/00000000-0000-4000-8000-000000000000", path::SIGILS);
+        for event in [with_key(r#"{"data":1}"#, "key"), request("DELETE", &path, "")] {
+            let refused = encode.answer(event).await;
+            assert_eq!(
+                (refused.status(), &body(&refused)["error"]),
+                (StatusCode::INTERNAL_SERVER_ERROR, &json!("damaged"))
+            );
+        }
+        assert_eq!(counter(&registry, "sigil_error_total"), 2.0);
+        assert_eq!(counter(&registry, "sigil_encode_repeats_total"), 0.0);
+        assert_eq!(counter(&registry, "sigil_revoke_total"), 0.0);
+    }
+
+    #[tokio::test]
+    async fn the_duration_includes_the_calls_to_the_store() {
+        let (encode, registry) = function_with(SlowAndDamaged);
+        encode.answer(post(r#"{"data":1}"#)).await;
+        let families = registry.gather();
+        let family = families.iter().find(|family| family.name() == "sigil_encode_duration_seconds").unwrap();
+        let histogram = family.get_metric()[0].get_histogram();
+        assert_eq!(histogram.get_sample_count(), 1);
+        assert!(histogram.get_sample_sum() >= SLOWNESS.as_secs_f64(), "{histogram:?}");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_say_that_it_is_json_is_refused() {
+        let (encode, registry) = function();
+        for content_type in [json!("text/plain"), json!("application/x-www-form-urlencoded"), json!("")] {
+            let sent = event("POST", path::SIGILS, r#"{"data":1}"#, |event| {
+                event["headers"]["content-type"] = content_type;
+            });
+            let refused = encode.answer(sent).await;
+            assert_eq!(
+                (refused.status(), &body(&refused)["error"]),
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, &json!("unsupported_media_type"))
+            );
+        }
+        let without = event("POST", path::SIGILS, r#"{"data":1}"#, |event| event["headers"] = json!({}));
+        assert_eq!(encode.answer(without).await.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        assert_eq!(counter(&registry, "sigil_encode_total"), 0.0);
     }
 
     #[tokio::test]

@@ -103,50 +103,110 @@ mod tests {
     use prometheus_dynamodb::aws_sdk_dynamodb::Client;
     use prometheus_dynamodb::aws_sdk_dynamodb::config::retry::RetryConfig;
     use prometheus_dynamodb::{DynamoDbStatsTable, MemoryStatsTable, TableSettings};
+    use secrets::Secret;
+    use sigil::canonical::CanonicalJson;
+    use sigil::encode::{EncodeRequest, Encoder, Lifetimes};
+    use sigil::keys::{self, SigningKeys};
     use sigil::metrics::LAST_SUCCESS;
-    use sigil::store::{DynamoDbStore, MemoryStore};
+    use sigil::record::SigilId;
+    use sigil::revoke::Revoker;
+    use sigil::store::{Deletion, DuePage, DynamoDbStore, MemoryStore};
 
     /// Both tables: the proxy lets all calls to one table meet a fault.
     const TABLE: &str = "table";
 
-    /// Makes a run in which every call meets this fault. Returns its result, and the counted errors by their reason.
-    async fn run_with(fault: Fault) -> (Result<Summary, CollectError>, Vec<(String, u64)>) {
+    fn collector<S, T: CompactStats>(store: S, table: T, registry: &Registry) -> Collector<S, T> {
+        let settings = TableSettings::builder(TABLE).build().unwrap();
+        Collector {
+            store,
+            compactor: Compactor::new(table, settings, registry).unwrap(),
+            metrics: GcMetrics::register(registry).unwrap(),
+            errors: ErrorMetrics::register(registry, &[Operation::Gc]).unwrap(),
+        }
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(30)
+    }
+
+    /// Returns the counts by reason that are not 0.
+    fn by_reason(registry: &Registry, name: &str) -> Vec<(String, u64)> {
+        let families = registry.gather();
+        let family = families.iter().find(|family| family.name() == name).unwrap();
+        let counted = family.get_metric().iter().filter_map(|metric| {
+            let reason = metric.get_label().iter().find(|label| label.name() == "reason")?.value().to_owned();
+            let count = metric.get_counter().get_value() as u64;
+            (count > 0).then_some((reason, count))
+        });
+        counted.collect()
+    }
+
+    /// Returns a client of a DynamoDB whose every call meets this fault.
+    async fn faulty(fault: Fault) -> (FaultProxy, Client) {
         // No call reaches the target.
         let proxy = FaultProxy::before("http://127.0.0.1:9").await.unwrap();
         proxy.set_outage(TABLE, Some(fault));
         let client = DynamoDbLocal::client_of(&proxy.url());
         let client = Client::from_conf(client.config().to_builder().retry_config(RetryConfig::disabled()).build());
-        let registry = Registry::new();
-        let stats_table = DynamoDbStatsTable::new(client.clone(), TABLE);
-        let settings = TableSettings::builder(TABLE).build().unwrap();
-        let collector = Collector {
-            store: DynamoDbStore::new(client, TABLE),
-            compactor: Compactor::new(stats_table, settings, &registry).unwrap(),
-            metrics: GcMetrics::register(&registry).unwrap(),
-            errors: ErrorMetrics::register(&registry, &[Operation::Gc]).unwrap(),
-        };
-        let result = collector.collect(Instant::now() + Duration::from_secs(30)).await;
+        (proxy, client)
+    }
 
+    /// A store that takes its time.
+    struct Slow(MemoryStore);
+
+    const SLOWNESS: Duration = Duration::from_millis(20);
+
+    impl ListDue for Slow {
+        type PageStart = <MemoryStore as ListDue>::PageStart;
+
+        async fn list_due(
+            &self,
+            shard: u8,
+            now: Timestamp,
+            from: Option<Self::PageStart>,
+        ) -> Result<DuePage<Self::PageStart>, StorageError> {
+            tokio::time::sleep(SLOWNESS).await;
+            self.0.list_due(shard, now, from).await
+        }
+    }
+
+    impl DeleteDue for Slow {
+        async fn delete_due(&self, id: SigilId, now: Timestamp) -> Result<Option<Deletion>, StorageError> {
+            self.0.delete_due(id, now).await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_run_counts_what_it_deletes_and_how_long_it_takes() {
+        let store = MemoryStore::default();
+        let keys = Secret::fixed(SigningKeys::parse(&keys::generate("a")).unwrap());
+        let lifetimes = Lifetimes { max_ttl_seconds: 60, retention_seconds: 1 };
+        let long_ago = Timestamp::from_seconds(Timestamp::now().seconds() - 1000).unwrap();
+        let encoder = Encoder::new(store.clone(), keys.clone(), lifetimes);
+        let mut ids = Vec::new();
+        for _ in 0..3 {
+            let data = CanonicalJson::from_json("1").unwrap();
+            let request = EncodeRequest { data, metadata: None, ttl_seconds: None, idempotency_key: None };
+            ids.push(encoder.encode(request, long_ago).await.unwrap().record.id);
+        }
+        Revoker::new(store.clone(), keys, 1).revoke(ids[0], long_ago).await.unwrap();
+
+        let registry = Registry::new();
+        collector(Slow(store), MemoryStatsTable::default(), &registry).collect(soon()).await.unwrap();
+        let mut deleted = by_reason(&registry, "sigil_gc_deleted_total");
+        deleted.sort();
+        assert_eq!(deleted, [("expired".to_owned(), 2), ("revoked".to_owned(), 1)]);
         let families = registry.gather();
-        let errors = families.iter().find(|family| family.name() == "sigil_error_total").unwrap();
-        let counted = errors.get_metric().iter().filter_map(|metric| {
-            let reason = metric.get_label().iter().find(|label| label.name() == "reason")?.value().to_owned();
-            let count = metric.get_counter().get_value() as u64;
-            (count > 0).then_some((reason, count))
-        });
-        (result, counted.collect())
+        let family = families.iter().find(|family| family.name() == "sigil_gc_duration_seconds").unwrap();
+        let histogram = family.get_metric()[0].get_histogram();
+        assert_eq!(histogram.get_sample_count(), 1);
+        assert!(histogram.get_sample_sum() >= SLOWNESS.as_secs_f64(), "{histogram:?}");
     }
 
     #[tokio::test]
     async fn a_run_that_leaves_something_is_no_success() {
         let registry = Registry::new();
-        let settings = TableSettings::builder(TABLE).build().unwrap();
-        let collector = Collector {
-            store: MemoryStore::default(),
-            compactor: Compactor::new(MemoryStatsTable::default(), settings, &registry).unwrap(),
-            metrics: GcMetrics::register(&registry).unwrap(),
-            errors: ErrorMetrics::register(&registry, &[Operation::Gc]).unwrap(),
-        };
+        let collector = collector(MemoryStore::default(), MemoryStatsTable::default(), &registry);
         let last_success = || {
             let families = registry.gather();
             let family = families.iter().find(|family| family.name() == LAST_SUCCESS).unwrap();
@@ -157,16 +217,24 @@ mod tests {
         assert_eq!(last_success(), 0.0);
 
         let started_at = Timestamp::now().seconds() as f64;
-        collector.collect(Instant::now() + Duration::from_secs(30)).await.unwrap();
+        collector.collect(soon()).await.unwrap();
         assert!(last_success() >= started_at);
     }
 
     #[tokio::test]
-    async fn both_failures_of_a_run_are_counted_by_their_reason() {
+    async fn the_failures_of_a_run_are_counted_by_their_reason_and_the_error_names_the_step() {
         for (fault, reason) in [(Fault::Throttle, "throttled"), (Fault::InternalError, "unavailable")] {
-            let (result, counted) = run_with(fault).await;
-            assert!(matches!(result, Err(CollectError::Sweep(_))), "{result:?}");
-            assert_eq!(counted, [(reason.to_owned(), 2)], "{fault:?}");
+            let (_proxy, client) = faulty(fault).await;
+            let table = DynamoDbStatsTable::new(client.clone(), TABLE);
+            let registry = Registry::new();
+            let both = collector(DynamoDbStore::new(client, TABLE), table.clone(), &registry).collect(soon()).await;
+            assert_eq!(by_reason(&registry, "sigil_error_total"), [(reason.to_owned(), 2)], "{fault:?}");
+            assert_eq!(Diagnostic::from(both.unwrap_err()).error_type, "SweepFailed");
+
+            let registry = Registry::new();
+            let one = collector(MemoryStore::default(), table, &registry).collect(soon()).await;
+            assert_eq!(by_reason(&registry, "sigil_error_total"), [(reason.to_owned(), 1)], "{fault:?}");
+            assert_eq!(Diagnostic::from(one.unwrap_err()).error_type, "CompactFailed");
         }
     }
 }

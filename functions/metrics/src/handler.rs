@@ -222,6 +222,7 @@ mod tests {
             let response = metrics.answer(event("GET", "/metrics", headers)).await;
             let (took, paused_took) = (start.elapsed(), paused_start.elapsed());
             assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(response.headers()["retry-after"], "5");
             // The paused clock advances by what is left of the limit by the real clock, rounded to milliseconds.
             assert!(paused_took <= limit && paused_took + took >= limit, "{paused_took:?}, {took:?}, {limit:?}");
         }

@@ -123,6 +123,8 @@ impl<S: LoadRecord> Verify<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use lambda_http::http::header::ALLOW;
     use prometheus::Registry;
     use secrets::Secret;
@@ -131,24 +133,52 @@ mod tests {
     use sigil::encode::{EncodeRequest, Encoder, Lifetimes};
     use sigil::keys::{self, SigningKeys};
     use sigil::record::SigilRecord;
-    use sigil::store::MemoryStore;
+    use sigil::store::{MemoryStore, StorageError};
 
     use super::*;
 
+    /// A store that takes its time.
+    struct Slow(MemoryStore);
+
+    const SLOWNESS: Duration = Duration::from_millis(20);
+
+    impl LoadRecord for Slow {
+        async fn load(&self, id: SigilId) -> Result<Option<Loaded>, StorageError> {
+            tokio::time::sleep(SLOWNESS).await;
+            self.0.load(id).await
+        }
+    }
+
+    /// A store whose every item was changed by someone else.
+    struct Damaged;
+
+    impl LoadRecord for Damaged {
+        async fn load(&self, _: SigilId) -> Result<Option<Loaded>, StorageError> {
+            Ok(Some(Loaded::Damaged))
+        }
+    }
+
     /// Returns the function, and a record that is in its store.
     async fn function() -> (Verify<MemoryStore>, SigilRecord) {
+        function_with(|store| store, &Registry::new()).await
+    }
+
+    /// Returns the function on a store that is made of one with a record, and that record.
+    async fn function_with<S: LoadRecord>(
+        make: impl FnOnce(MemoryStore) -> S,
+        registry: &Registry,
+    ) -> (Verify<S>, SigilRecord) {
         let store = MemoryStore::default();
         let keys = SigningKeys::parse(&keys::generate("a")).unwrap();
-        let verifier = Verifier::new(store.clone(), Secret::fixed(keys.verifying().clone()));
+        let verifier = Verifier::new(make(store.clone()), Secret::fixed(keys.verifying().clone()));
         let encoder =
             Encoder::new(store, Secret::fixed(keys), Lifetimes { max_ttl_seconds: 3600, retention_seconds: 60 });
         let raw = serde_json::value::RawValue::from_string(r#"{"a":1}"#.into()).unwrap();
         let data = CanonicalJson::from_raw(&raw).unwrap();
         let request = EncodeRequest { data, metadata: None, ttl_seconds: Some(60), idempotency_key: None };
         let record = encoder.encode(request, Timestamp::now()).await.unwrap().record;
-        let registry = Registry::new();
-        let metrics = VerifyMetrics::register(&registry).unwrap();
-        let errors = ErrorMetrics::register(&registry, &OPERATIONS).unwrap();
+        let metrics = VerifyMetrics::register(registry).unwrap();
+        let errors = ErrorMetrics::register(registry, &OPERATIONS).unwrap();
         (Verify::new(verifier, metrics, errors), record)
     }
 
@@ -188,6 +218,42 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn whoever_has_only_the_token_is_shown_the_state_and_not_the_data() {
+        let (verify, record) = function().await;
+        let path = format!("{}/verify", path::SIGILS);
+        let answer = verify.answer(request("POST", &path, &json!({ "token": record.token }).to_string())).await;
+        let shown = &body(&answer)["sigil"];
+        assert_eq!((&shown["id"], &shown["state"]), (&json!(record.id.to_string()), &json!("active")));
+        for kept in ["data", "metadata", "token"] {
+            assert_eq!(shown.get(kept), None, "{shown}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_damaged_record_is_not_shown_and_its_token_not_valid() {
+        let registry = Registry::new();
+        let (verify, record) = function_with(|_| Damaged, &registry).await;
+        let shown = verify.answer(request("GET", &format!("{}/{}", path::SIGILS, record.id), "")).await;
+        assert_eq!((shown.status(), &body(&shown)["error"]), (StatusCode::INTERNAL_SERVER_ERROR, &json!("damaged")));
+        let sent = json!({ "token": record.token }).to_string();
+        let verified = verify.answer(request("POST", &format!("{}/verify", path::SIGILS), &sent)).await;
+        assert_eq!(body(&verified), json!({ "valid": false, "verdict": "tampered" }));
+    }
+
+    #[tokio::test]
+    async fn the_duration_includes_the_calls_to_the_store() {
+        let registry = Registry::new();
+        let (verify, record) = function_with(Slow, &registry).await;
+        let sent = json!({ "token": record.token }).to_string();
+        verify.answer(request("POST", &format!("{}/verify", path::SIGILS), &sent)).await;
+        let families = registry.gather();
+        let family = families.iter().find(|family| family.name() == "sigil_verify_duration_seconds").unwrap();
+        let histogram = family.get_metric()[0].get_histogram();
+        assert_eq!(histogram.get_sample_count(), 1);
+        assert!(histogram.get_sample_sum() >= SLOWNESS.as_secs_f64(), "{histogram:?}");
+    }
+
+    #[tokio::test]
     async fn data_are_looked_at_only_when_the_token_is_signed() {
         let (verify, record) = function().await;
         let path = format!("{}/verify", path::SIGILS);
@@ -218,6 +284,7 @@ mod tests {
         let keys = verify.answer(request("GET", JWKS, "")).await;
         assert_eq!(body(&keys)["keys"][0]["kid"], "a");
         assert_eq!(keys.headers()[CACHE_CONTROL], "public, max-age=300");
+        assert_eq!(keys.headers()[CONTENT_TYPE], "application/jwk-set+json");
         let refused = verify.answer(request("POST", JWKS, "")).await;
         assert_eq!(
             (refused.status(), &refused.headers()[ALLOW]),

@@ -185,26 +185,52 @@ mod tests {
     use aws_sdk_dynamodb::config::{Credentials, Region};
     use aws_sdk_dynamodb::error::SdkError;
     use aws_sdk_dynamodb::operation::get_item::GetItemError;
+    use aws_sdk_dynamodb::operation::get_item::builders::GetItemFluentBuilder;
     use aws_sdk_dynamodb::types::AttributeValue;
     use tokio::net::TcpListener;
 
     use super::*;
 
-    /// Calls a silent DynamoDB under a deadline in `left`. Returns the error, and the time until it came.
-    async fn call(budget: Budget, left: Duration) -> (SdkError<GetItemError>, Duration) {
-        // The kernel accepts connections, but nothing answers.
-        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    /// Returns a call to the DynamoDB that listens there.
+    async fn call_to(listener: &TcpListener, budget: Budget) -> GetItemFluentBuilder {
         let config = Aws::loader()
-            .endpoint_url(format!("http://{}", silent.local_addr().unwrap()))
+            .endpoint_url(format!("http://{}", listener.local_addr().unwrap()))
             .credentials_provider(Credentials::new("test", "test", None, None, "test"))
             .region(Region::from_static("us-east-1"))
             .load()
             .await;
-        let get =
-            Aws { config }.dynamodb(budget).get_item().table_name("t").key("id", AttributeValue::S("a".to_owned()));
+        Aws { config }.dynamodb(budget).get_item().table_name("t").key("id", AttributeValue::S("a".to_owned()))
+    }
+
+    /// Calls a silent DynamoDB under a deadline in `left`. Returns the error, and the time until it came.
+    async fn call(budget: Budget, left: Duration) -> (SdkError<GetItemError>, Duration) {
+        // The kernel accepts connections, but nothing answers.
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let get = call_to(&silent, budget).await;
         let started = Instant::now();
         let error = deadline::scope(started + left, get.send()).await.unwrap_err();
         (error, started.elapsed())
+    }
+
+    #[tokio::test]
+    async fn a_call_that_fails_is_repeated_as_often_as_its_budget_says() {
+        for (budget, attempts) in [(Budget::REQUEST, 3), (Budget::PUBLISH, 2), (Budget::SECRET, 2), (Budget::BATCH, 4)]
+        {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let get = call_to(&listener, budget).await;
+            let mut connections = 0;
+            let hang_up = async {
+                loop {
+                    drop(listener.accept().await.unwrap());
+                    connections += 1;
+                }
+            };
+            tokio::select! {
+                result = get.send() => assert!(result.is_err(), "{result:?}"),
+                () = hang_up => {}
+            }
+            assert_eq!(connections, attempts, "{budget:?}");
+        }
     }
 
     #[tokio::test]

@@ -176,4 +176,29 @@ mod tests {
         assert!(!report.finished);
         assert_eq!(store.0.into_inner().unwrap().len(), usize::from(GC_SHARDS));
     }
+
+    /// A store in which one record of each shard is due, but that lets nobody delete it.
+    struct ReadOnly;
+
+    impl ListDue for ReadOnly {
+        type PageStart = ();
+
+        async fn list_due(&self, _: u8, _: Timestamp, _: Option<()>) -> Result<DuePage<()>, StorageError> {
+            Ok(DuePage { ids: vec![SigilId::random()], next: None, read_capacity_units: 0.5 })
+        }
+    }
+
+    impl DeleteDue for ReadOnly {
+        async fn delete_due(&self, _: SigilId, _: Timestamp) -> Result<Option<Deletion>, StorageError> {
+            Err(StorageError::Unavailable("it is not allowed".into()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_sweep_that_can_delete_nothing_fails() {
+        let (report, result) = sweep(&ReadOnly, Timestamp::now(), Instant::now() + Duration::from_secs(60)).await;
+        assert!(matches!(result, Err(StorageError::Unavailable(_))), "{result:?}");
+        let expected = SweepReport { found: GC_SHARDS.into(), read_capacity_units: 4.0, ..SweepReport::default() };
+        assert_eq!(report, expected);
+    }
 }

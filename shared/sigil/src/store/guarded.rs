@@ -154,6 +154,10 @@ mod tests {
         StorageError::Unavailable("it is gone".into())
     }
 
+    fn timed_out() -> StorageError {
+        StorageError::TimedOut("it is silent".into())
+    }
+
     /// Returns the errors that arise before anything is sent.
     fn local() -> [StorageError; 3] {
         [
@@ -192,6 +196,30 @@ mod tests {
         let refused = store.guard(async { panic!("the store is not to be asked") }).await;
         let Err(StorageError::CircuitOpen { retry_after }) = refused.map(|(): ()| ()) else { panic!("it was asked") };
         assert!(retry_after <= SHORT);
+    }
+
+    #[tokio::test]
+    async fn a_store_that_hangs_opens_it_and_keeps_it_open() {
+        let store = Guarded::open_for((), SHORT);
+        for _ in 0..5 {
+            assert_eq!(store.breaker().state(), BreakerState::Closed);
+            ends_with(&store, Err(timed_out())).await;
+        }
+        assert_eq!(store.breaker().state(), BreakerState::Open, "the fifth failure in a row opens it");
+        let store = half_open().await;
+        ends_with(&store, Err(timed_out())).await;
+        assert_eq!(store.breaker().state(), BreakerState::Open);
+    }
+
+    #[tokio::test]
+    async fn it_stays_open_for_five_seconds() {
+        let store = Guarded::new(());
+        for _ in 0..5 {
+            ends_with(&store, Err(unavailable())).await;
+        }
+        let refused = store.guard(async { Ok(()) }).await;
+        let Err(StorageError::CircuitOpen { retry_after }) = refused else { panic!("{refused:?}") };
+        assert!(retry_after <= Duration::from_secs(5) && retry_after > Duration::from_secs(1), "{retry_after:?}");
     }
 
     #[tokio::test]
