@@ -154,7 +154,7 @@ pub enum StorageError {
     /// DynamoDB refused the request as not valid, and would refuse it again.
     #[error("the store refused the request")]
     Refused(#[source] Box<dyn Error + Send + Sync>),
-    /// The call could not be made: no time was left for it, or the request could not be built or signed.
+    /// The call was not made: no time was left for it, or the request could not be built.
     #[error("the store was not asked")]
     NotSent(#[source] Box<dyn Error + Send + Sync>),
     /// The store failed several times in a row, so the call was not made.

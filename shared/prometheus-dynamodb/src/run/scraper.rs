@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use lambda_runtime::layers::TracingLayer;
 use lambda_runtime::{Context, Error, LambdaEvent, Runtime, service_fn};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::access::Access;
@@ -44,12 +45,21 @@ pub async fn run_scraper() -> Result<(), Error> {
     }
     let table = DynamoDbStatsTable::new(client::for_batches().await, settings.table());
     let scraper = Arc::new(Scraper::new(table, settings));
-    let handler = service_fn(move |event: LambdaEvent<HttpEvent>| {
+    let handler = service_fn(move |event: LambdaEvent<Event>| {
         let (scraper, access) = (Arc::clone(&scraper), Arc::clone(&access));
         // Boxed, since the future is nested deeper than the compiler follows.
         Box::pin(async move { Ok::<_, Error>(answer(&scraper, &access, &event.payload, &event.context).await) })
     });
     Runtime::new(handler).layer(TracingLayer::new()).run_concurrent().await
+}
+
+/// Whatever invokes the function. An event that is not a request is answered as well: to whoever sent it, an invocation that
+/// ends in an error says nothing.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Event {
+    Http(HttpEvent),
+    Other(IgnoredAny),
 }
 
 /// A request as HTTP APIs and function URLs hand it over: payload format 2.0, as far as the page needs it. See
@@ -90,12 +100,11 @@ struct HttpResponse {
     is_base64_encoded: bool,
 }
 
-async fn answer<T: ReadStats>(
-    scraper: &Scraper<T>,
-    access: &Access,
-    event: &HttpEvent,
-    context: &Context,
-) -> HttpResponse {
+async fn answer<T: ReadStats>(scraper: &Scraper<T>, access: &Access, event: &Event, context: &Context) -> HttpResponse {
+    let Event::Http(event) = event else {
+        tracing::warn!("an event is not a request");
+        return text(400, "the event is not a request in payload format 2.0 of an HTTP API or a function URL");
+    };
     let response = answer_with_body(scraper, access, event, context).await;
     // The answer to HEAD is that to GET without its body (RFC 9110, section 9.3.2), also if it is a refusal.
     if event.request_context.http.method == "HEAD" {
@@ -169,10 +178,14 @@ mod tests {
     use serde_json::json;
 
     async fn ask(method: &str, query: &str, headers: serde_json::Value) -> HttpResponse {
-        let event = json!({
+        answer_to(json!({
             "version": "2.0", "rawPath": "/metrics", "rawQueryString": query, "headers": headers,
             "requestContext": { "http": { "method": method, "path": "/metrics" } },
-        });
+        }))
+        .await
+    }
+
+    async fn answer_to(event: serde_json::Value) -> HttpResponse {
         let settings = TableSettings::builder("stats").build().unwrap();
         let scraper = Scraper::new(MemoryStatsTable::default(), settings);
         let token = |name: &str| (name == "METRICS_TOKEN").then(|| "the-token".to_owned());
@@ -188,6 +201,16 @@ mod tests {
         assert!(page.body.contains("prometheus_dynamodb_writers{state=\"live\"} 0\n"), "{}", page.body);
         let gzip = ask("GET", "", json!({ "authorization": "Bearer the-token", "accept-encoding": "gzip" })).await;
         assert!(gzip.is_base64_encoded && gzip.headers["content-encoding"] == "gzip");
+    }
+
+    #[tokio::test]
+    async fn an_event_that_is_no_request_is_answered() {
+        let rest = json!({ "httpMethod": "GET", "path": "/metrics", "requestContext": { "stage": "prod" } });
+        let balanced = json!({ "requestContext": { "elb": {} }, "httpMethod": "GET", "headers": {} });
+        for event in [rest, balanced, json!(null), json!([1]), json!({ "source": "aws.events" })] {
+            let refused = answer_to(event).await;
+            assert!(refused.status_code == 400 && refused.body.contains("payload format 2.0"), "{}", refused.body);
+        }
     }
 
     #[tokio::test]
