@@ -209,6 +209,31 @@ const BREAKS: &[(&str, &str, &str)] = &[
     // Alarms on other metrics.
     ("MetricName: Throttles", "MetricName: Errors", "alarms watch"),
     ("MetricName: \"5xx\"", "MetricName: \"4xx\"", "alarms watch"),
+    // An alarm that cannot fire, one that always does, and one that has no data until both metrics have some.
+    ("Namespace: AWS/Lambda", "Namespace: AWS/Lamda", "EncodeErrorsAlarm is"),
+    ("Threshold: 5", "Threshold: 50", "ApiServerErrorsAlarm is"),
+    ("Statistic: Maximum", "Statistic: Minimum", "GcDeadLettersAlarm is"),
+    ("Expression: FILL(reads, 0) + FILL(writes, 0)\n", "Expression: reads + writes\n", "StatsTableThrottledAlarm is"),
+    // Events in the format that the functions refuse, and functions that nobody or anybody may invoke.
+    ("PayloadFormatVersion: \"2.0\"", "PayloadFormatVersion: \"1.0\"", "EncodeIntegration/Properties is"),
+    ("Principal: events.amazonaws.com", "Principal: sns.amazonaws.com", "GcSchedulePermission/Properties is"),
+    (
+        "      SourceArn: !Sub arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${Api}/*\n",
+        "",
+        "EncodeApiPermission/Properties is",
+    ),
+    ("aws:SourceArn: !GetAtt GcSchedule.Arn", "aws:SourceArn: \"*\"", "GcDeadLettersPolicy/Properties is"),
+    // A condition the other way round, and a default that is not safe.
+    (
+        "ProtectsData: !Equals [!Ref ProtectData, \"true\"]",
+        "ProtectsData: !Equals [!Ref ProtectData, \"false\"]",
+        "the condition ProtectsData is",
+    ),
+    (
+        "  ProtectData:\n    Type: String\n    Default: \"true\"",
+        "  ProtectData:\n    Type: String\n    Default: \"false\"",
+        "the defaults are",
+    ),
     // Data that are deleted with the stack.
     (
         "DeletionPolicy: !If [ProtectsData, Retain, Delete]",

@@ -2,5 +2,6 @@
 
 pub mod cloudformation;
 pub mod complaints;
+mod expected;
 pub mod permissions;
 pub mod recorder;

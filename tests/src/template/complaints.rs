@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::kit::{functions, workspace};
 use crate::template::cloudformation::{Expanded, capitalised};
+use crate::template::expected;
 use crate::template::permissions::{by_lambda, called, granted, strangers};
 
 /// Variables that each function requires.
@@ -42,6 +43,7 @@ pub fn complaints(source: &str) -> Result<Vec<String>> {
     this.about_secrets();
     this.about_routes()?;
     this.about_schedule();
+    this.about_wiring();
     this.about_alarms();
     this.about_parameters();
     Ok(this.all)
@@ -328,7 +330,24 @@ impl Complaints<'_> {
         }
     }
 
+    fn about_wiring(&mut self) {
+        for (name, properties) in expected::wiring() {
+            self.expect_at(&name, "/Properties", &properties);
+        }
+        for (name, condition) in expected::conditions() {
+            let found = &self.template.json()["Conditions"][name];
+            self.expect(*found == condition, format!("the condition {name} is {found}, not {condition}"));
+        }
+    }
+
     fn about_alarms(&mut self) {
+        for (name, expected) in expected::alarms() {
+            let mut found = self.template.resource(&name).map_or(Value::Null, |alarm| alarm["Properties"].clone());
+            if let Some(properties) = found.as_object_mut() {
+                properties.remove("AlarmDescription");
+            }
+            self.expect(found == expected, format!("{name} is {found}, not {expected}"));
+        }
         let mut metrics = BTreeSet::new();
         for (name, alarm) in self.template.resources("AWS::CloudWatch::Alarm") {
             let properties = &alarm["Properties"];
@@ -361,6 +380,10 @@ impl Complaints<'_> {
     }
 
     fn about_parameters(&mut self) {
+        let found: BTreeMap<_, _> = self.template.json()["Parameters"].as_object().into_iter().flatten().collect();
+        let found = found.into_iter().map(|(name, parameter)| (name.clone(), parameter["Default"].clone()));
+        let (found, expected) = (Value::from_iter(found), expected::defaults());
+        self.expect(found == expected, format!("the defaults are {found}, not {expected}"));
         for (name, parameter) in self.template.json()["Parameters"].as_object().into_iter().flatten() {
             let has = |member: &str| !parameter[member].is_null();
             self.expect(has("Description"), format!("the parameter {name} has no description"));
