@@ -76,6 +76,12 @@ async fn nothing_takes_longer_than_its_deadline_while_both_stores_are_silent() -
     verified.context("verify")?;
     scraped.context("metrics")?;
     collected.context("gc")?;
+    for (environment, said) in
+        [(&encoder, "a request failed"), (&verifier, "a request failed"), (&metrics, "a scrape failed")]
+    {
+        let log = environment.process().output()?;
+        ensure!(log.lines().any(|line| line.contains("ERROR") && line.contains(said)), "{log}");
+    }
 
     // While the secret cannot be read, the value in memory stays in use, and no further request waits for a renewal.
     deployed.dynamodb_valve.set_shut(false);

@@ -1,9 +1,11 @@
 //! Shows that no log holds a secret, at any level and with any answer of Secrets Manager.
 
 use anyhow::{Context, Result, ensure};
+use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use harness::kit::deployed::{Deployed, HttpAnswer, ask};
+use harness::kit::dynamodb_local::DynamoDbLocal;
 use harness::kit::fault_proxy::{Fault, FaultProxy};
 use harness::kit::lambda_event::{http_request, scheduled};
 use harness::kit::runtime_api::Outcome;
@@ -126,6 +128,9 @@ async fn what_secrets_manager_answers_is_not_logged() -> Result<()> {
             clean(&environment.process().output()?, &[SEED, METRICS_TOKEN, WRONG_TOKEN])?;
         }
     }
+    // It has no other sign of a renewal that failed.
+    let said = metrics.process().output()?;
+    ensure!(said.contains("stays in use"), "{said}");
     Ok(())
 }
 
@@ -170,6 +175,38 @@ async fn what_dynamodb_answers_is_not_logged() -> Result<()> {
             ensure!(log.contains(said), "{log}");
             clean(&log, &[SEED, DATA, tokens[0], tokens[1]])?;
             environment.terminate().await?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_record_is_an_error_that_names_it() -> Result<()> {
+    let deployed = Deployed::start("logs-damaged", &json!({ "seed": SEED }).to_string(), METRICS_TOKEN).await?;
+    let (encode, verify) = (deployed.function("encode", "encode").await?, deployed.function("verify", "verify").await?);
+    let body = json!({ "data": DATA });
+    let table = DynamoDbLocal::client_of(&deployed.dynamodb_valve.url());
+    // A changed record, and an item that is none.
+    for (attribute, log) in [("created_at", "its signature is not valid"), ("note", "writes such an item")] {
+        let key = [("idempotency-key", attribute)];
+        let sigil = ask(&encode, &http_request("POST", SIGILS, &key, Some(&body))).await?;
+        let id = sigil.body["sigil"]["id"].as_str().with_context(|| format!("{sigil:?}"))?;
+        let change = table.update_item().table_name(tables::SIGILS).key("id", AttributeValue::S(id.to_owned()));
+        let change =
+            change.update_expression("SET #changed = :value").expression_attribute_names("#changed", attribute);
+        change.expression_attribute_values(":value", AttributeValue::N("4000000000".to_owned())).send().await?;
+        for (function, event) in [
+            (&encode, http_request("POST", SIGILS, &key, Some(&body))),
+            (&encode, http_request("DELETE", &format!("{SIGILS}/{id}"), &[], None)),
+            (&verify, http_request("GET", &format!("{SIGILS}/{id}"), &[], None)),
+        ] {
+            let before = function.process().output()?.len();
+            let failed = ask(function, &event).await?;
+            ensure!(failed.status == 500 && failed.body["error"] == "damaged", "{event}: {failed:?}");
+            let said = function.process().output()?.split_off(before);
+            let named = said.lines().any(|line| line.contains("ERROR") && line.contains(id) && line.contains(log));
+            ensure!(named, "{event}: {said}");
+            clean(&said, &[DATA])?;
         }
     }
     Ok(())

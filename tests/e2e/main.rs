@@ -12,6 +12,7 @@ mod documents;
 mod errors;
 mod examples;
 mod fleet;
+mod gc;
 mod hostile_requests;
 mod jose;
 mod logs;

@@ -33,8 +33,9 @@ async fn an_outage_is_answered_at_once_and_loses_nothing() -> Result<()> {
     .with("AWS_ENDPOINT_URL_DYNAMODB", proxy.url());
     let mut bundle = Bundle::start(&options).await?;
     let client = bundle.client().clone();
+    let mut acknowledged = Vec::new();
     for number in 0..3 {
-        client.encode(&json!({ "before": number })).await?;
+        acknowledged.push(client.encode(&json!({ "before": number })).await?);
     }
     let before = wait::until("the encodes are counted", PATIENCE, async || {
         let page = client.metrics().await?;
@@ -80,6 +81,9 @@ async fn an_outage_is_answered_at_once_and_loses_nothing() -> Result<()> {
     })
     .await?;
     assert_eq!(client.verdict(recovered.text_at("/sigil/token")?, None).await?, "valid");
+    for (number, sigil) in acknowledged.iter().enumerate() {
+        assert_eq!(client.verdict(&sigil.token, Some(&json!({ "before": number }))).await?, "valid");
+    }
     wait::until("the page shows every breaker closed", PATIENCE, async || {
         let page = client.metrics().await?;
         match environments(&page, "open") + environments(&page, "half_open") {

@@ -13,13 +13,17 @@ use lambda_runtime::{LambdaEvent, LambdaInvocation, Runtime};
 use serde_json::value::RawValue;
 use tower::{Service, service_fn};
 
+use response::{Payload, WithoutCookies};
+
 pub use request::{Caller, HttpRequest, UnsupportedEvent};
 
-/// Returns the response as the request's method asks for it: the answer to HEAD is that to GET without its body (RFC 9110,
-/// section 9.3.2), also if it is a refusal.
+/// Returns the response in the form that the event asks for. The answer to HEAD is that to GET without its body (RFC 9110,
+/// section 9.3.2), also if it is a refusal. The answer to an event that is no request may go to a REST API.
 pub fn as_asked(request: &Result<HttpRequest, UnsupportedEvent>, mut response: Response<Body>) -> Response<Body> {
-    if request.as_ref().is_ok_and(|request| request.method() == "HEAD") {
-        *response.body_mut() = Body::Empty;
+    match request {
+        Ok(request) if request.method() == "HEAD" => *response.body_mut() = Body::Empty,
+        Ok(_) => {}
+        Err(_) => drop(response.extensions_mut().insert(WithoutCookies)),
     }
     response
 }
@@ -37,6 +41,6 @@ where
 {
     Runtime::new(service_fn(move |event: LambdaEvent<Box<RawValue>>| {
         let response = handler(event.payload);
-        async move { Ok::<_, lambda_runtime::Error>(response::Payload::from(response.await)) }
+        async move { Ok::<_, lambda_runtime::Error>(Payload::from(response.await)) }
     }))
 }
