@@ -10,6 +10,7 @@ use harness::bench::measurement::{peak_memory, processor_time};
 use harness::kit::bundle::logs_of_test;
 use harness::kit::dynamodb_local::DynamoDbLocal;
 use harness::kit::execution_environment::{ExecutionEnvironment, Function};
+use harness::kit::hostile_bodies::{self, LENGTHS};
 use harness::kit::runtime_api::Outcome;
 use harness::kit::variables::FunctionVariables;
 use harness::kit::{functions, lambda_event, tables};
@@ -21,10 +22,6 @@ const MAX_MEMORY: u64 = 64 * 1024 * 1024;
 /// Most processor time that one request may take. Without optimization, the most expensive body takes a third of this; work
 /// that grows faster than the body's length would take many times as long.
 const MAX_TIME: Duration = Duration::from_secs(5);
-
-/// Lengths of the bodies, in bytes: the longest that is still read, and about the longest that fits into Lambda's 6 MB for an
-/// event.
-const LENGTHS: [usize; 2] = [3 * 400 * 1024, 5_900_000];
 
 const SIGILS: &str = "/api/consciousness/sigils";
 
@@ -45,7 +42,7 @@ async fn every_body_is_answered_with_little_time_and_memory() -> Result<()> {
     let token = made["sigil"]["token"].as_str().context("there is a token")?;
 
     for length in LENGTHS {
-        for (name, data) in hostile(length - 1000) {
+        for (name, data) in hostile_bodies::all(length - 1000) {
             let (to_encode, to_verify) =
                 (format!(r#"{{"data":{data}}}"#), format!(r#"{{"token":"{token}","data":{data}}}"#));
             let event = request("POST", SIGILS, &to_encode, false);
@@ -67,39 +64,6 @@ async fn every_body_is_answered_with_little_time_and_memory() -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Returns named data of about this length, each of which is expensive for a careless parser.
-fn hostile(length: usize) -> Vec<(&'static str, String)> {
-    let list = |element: &str| {
-        let elements = vec![element; (length - 2) / (element.len() + 1)];
-        format!("[{}]", elements.join(","))
-    };
-    let members = |name: &dyn Fn(usize) -> String, each: usize| {
-        let members: Vec<_> = (0..(length - 2) / each).map(|number| format!("\"{}\":0", name(number))).collect();
-        format!("{{{}}}", members.join(","))
-    };
-    let nested = |open: &str, inner: &str, close: &str, depth: usize| {
-        format!("{}{inner}{}", open.repeat(depth), close.repeat(depth))
-    };
-    vec![
-        ("small objects", list("{}")),
-        ("zeros in nested arrays", nested("[0,", &list("0"), "]", 60)),
-        ("blanks", format!("{}1", " ".repeat(length - 1))),
-        ("escapes", format!("\"{}\"", "\\n".repeat((length - 2) / 3))),
-        ("backslashes in Unicode", format!("\"{}\"", "\\u005c".repeat((length - 2) / 7))),
-        ("a deep nest", nested("[", "", "]", length / 2)),
-        ("a deep nest of objects", nested("{\"a\":", "0", "}", length / 8)),
-        ("many members, the other way round", members(&|number| format!("{:07}", 9_999_999 - number), 12)),
-        ("the same member", members(&|_| "a".to_owned(), 6)),
-        ("members that begin alike", members(&|number| format!("{}{:07}", "é".repeat(500), 9_999_999 - number), 1012)),
-        ("members within members", nested("{\"b\":0,\"a\":", &list("{}"), "}", 60)),
-        ("a long number", "1".repeat(length)),
-        ("small numbers", list("1.5e-300")),
-        ("numbers between two doubles", list("1.00000000000000011102230246251565404e-300")),
-        ("long zeros", list(&format!("0.{}1", "0".repeat(300)))),
-        ("numbers with many zeros", list(&format!("1{}", "0".repeat(290)))),
-    ]
 }
 
 fn request(method: &str, path: &str, body: &str, is_base64: bool) -> Value {

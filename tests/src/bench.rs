@@ -5,6 +5,7 @@
 //! units, live                    the units that DynamoDB Local reports, and a large table
 //! scrape, growth                 merging, beside Python's and Node's clients
 //! publish, sigils                single steps, beside the libraries on which they are built
+//! bodies                         the release artifacts, and requests that are as expensive as any
 //!   ├ subject, work              the programs, their requests, and checks of their responses
 //!   ├ population, peer           environments by the thousand, and the alternatives
 //!   └ measurement, report        clocks and samples, and results as data
@@ -14,6 +15,7 @@
 pub mod counted;
 pub mod measurement;
 
+mod bodies;
 mod functions;
 mod growth;
 mod live;
@@ -45,7 +47,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use report::Report;
 
 /// Parts, in the order in which they run if none is chosen.
-const PARTS: [&str; 9] = ["scrape", "publish", "sigils", "functions", "service", "overhead", "units", "live", "growth"];
+const PARTS: [&str; 10] =
+    ["scrape", "publish", "sigils", "bodies", "functions", "service", "overhead", "units", "live", "growth"];
 
 /// Longest time that a part may take on a busy machine.
 const LIMIT: Duration = Duration::from_secs(600);
@@ -97,6 +100,7 @@ async fn run_part(part: &str) -> Result<Report> {
         "scrape" => scrape::run().await,
         "publish" => publish::run().await,
         "sigils" => sigils::run().await,
+        "bodies" => bodies::run().await,
         "functions" => functions::run().await,
         "service" => service::run().await,
         "overhead" => overhead::run().await,

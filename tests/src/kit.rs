@@ -8,6 +8,7 @@
 //! prometheus, alertmanager    servers that scrape a bundle and send notifications
 //! execution_environment ─ runtime_api ─ lambda_event    one process as Lambda would run it
 //!   └ stats                   the counts that it has published
+//! hostile_bodies              data that are expensive to read
 //! deployed ─ secrets_manager  functions as they are deployed; a stand-in for a service that has no emulator
 //! fault_proxy, valve          proxies between a function and the services, which fail or hang
 //! process, port, http_server, wait, workspace, credentials, keys   the foundation of all of them
@@ -24,6 +25,7 @@ pub mod execution_environment;
 pub mod exposition;
 pub mod fault_proxy;
 pub mod functions;
+pub mod hostile_bodies;
 pub mod http_server;
 pub mod keys;
 pub mod lambda_event;
