@@ -200,6 +200,36 @@ mod tests {
         assert_eq!(series(), [320], "with the smaller family, too, it is too much");
     }
 
+    /// Two registries can have one metric, each with a help text of its own.
+    #[test]
+    fn a_help_text_that_is_too_long_costs_its_own_series_and_no_others() {
+        let mut random = fastrand::Rng::with_seed(1);
+        let long: String = std::iter::repeat_with(|| long(&mut random)).take(700).collect();
+        for is_there_from_the_beginning in [false, true] {
+            let (first, second) = (Registry::new(), Registry::new());
+            let vec = |registry: &Registry, help: &str| {
+                let vec = IntCounterVec::new(Opts::new("a_total", help), &["user"]).unwrap();
+                registry.register(Box::new(vec.clone())).unwrap();
+                vec
+            };
+            let (good, bad) = (vec(&first, "A."), vec(&second, &long));
+            let sources = Sources::new(first).and(second);
+            let mut ledger = Ledger::new(10, &[]);
+            good.with_label_values(&["m"]).inc();
+            if is_there_from_the_beginning {
+                bad.with_label_values(&["n"]).inc();
+            }
+            content(&sources, &mut ledger, &Families::new(), 1, 2).unwrap();
+            bad.with_label_values(&["n"]).inc();
+            let content = content(&sources, &mut ledger, &Families::new(), 1, 2).unwrap();
+            let families = content.families();
+            wire::encode(&families, 0).unwrap();
+            let users: Vec<_> = families.values().flat_map(|family| family.series.keys()).collect();
+            assert_eq!(users, [&["m"]], "the good series");
+            assert_eq!(ledger.refusals().series(Refusal::TooLarge), 1);
+        }
+    }
+
     #[test]
     fn a_series_grows_by_what_its_numbers_may_need() {
         use crate::families::{Bounds, Family, Series, Value};
