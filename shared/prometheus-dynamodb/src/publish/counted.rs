@@ -18,6 +18,15 @@ pub(crate) struct Reading<'a> {
     pub sum: f64,
 }
 
+impl Reading<'_> {
+    /// Returns whether the sum can be added to those of all environments. A counter that is below zero would make the page's
+    /// fall. A histogram's sum may be, since observations may.
+    pub(crate) fn is_summable(&self) -> bool {
+        let is_counter = self.counts.is_empty();
+        is_summable(self.sum) && !(is_counter && self.sum < 0.0)
+    }
+}
+
 /// One series of a counter or histogram.
 #[derive(Debug, Clone)]
 pub(super) struct Counted {
@@ -42,13 +51,13 @@ impl Counted {
 
     /// Takes a reading. Returns whether anything has changed since the last one.
     ///
-    /// A sum that is not finite stays so unless the program resets it. Until then the sum of the series stands still.
+    /// A sum that cannot be added stays so unless the program resets it. Until then the sum of the series stands still.
     pub(super) fn see(&mut self, reading: Reading<'_>) -> bool {
         if self.is_reset_by(reading) {
             self.reset();
         }
         let mut sum = reading.sum;
-        if !is_summable(sum) {
+        if !reading.is_summable() {
             self.sum_before.add(self.last_sum);
             (self.last_sum, sum) = (0.0, 0.0);
         }
@@ -123,6 +132,15 @@ mod tests {
     fn a_counter_that_is_not_finite_stands_still_until_it_is_reset() {
         assert_eq!(total(&[3.0, f64::NAN, f64::NAN]), 3.0);
         assert_eq!(total(&[3.0, f64::INFINITY, 4.0]), 7.0);
+    }
+
+    /// `prometheus` lets no counter fall below zero. A hand-written collector can.
+    #[test]
+    fn a_counter_that_is_negative_stands_still_until_it_is_reset() {
+        assert_eq!(total(&[-5.0]), 0.0);
+        assert_eq!(total(&[5.0, -1.0, -2.0]), 5.0);
+        assert_eq!(total(&[5.0, -1.0, 4.0]), 9.0);
+        assert_eq!(total(&[-5.0, -0.0, 4.0]), 4.0);
     }
 
     #[test]

@@ -327,7 +327,7 @@ mod tests {
         fn what_lists_the_same_is_entered_as_if_it_did_not(
             programs in prop::collection::vec(prop::collection::vec(shape(), 0..4), 1..3),
             gatherings in prop::collection::vec(
-                (any::<prop::sample::Index>(), prop::collection::vec(0u32..4, 60), prop::bool::weighted(0.2)), 1..12,
+                (any::<prop::sample::Index>(), prop::collection::vec(0u32..5, 60), prop::bool::weighted(0.2)), 1..12,
             ),
         ) {
             let (told, registry) = (Told::default(), Registry::new());
@@ -336,7 +336,7 @@ mod tests {
             let mut quick = Ledger::new(5, &[]);
             let mut slow = Ledger::new(5, &[]);
             for (now_ms, (program, numbers, is_full)) in (100..).zip(gatherings) {
-                let number = |number: &u32| [0.0, 1.0, 2.5, f64::NAN][*number as usize];
+                let number = |number: &u32| [0.0, 1.0, 2.5, f64::NAN, -1.0][*number as usize];
                 let mut numbers = numbers.iter().map(number);
                 let families = program.get(&programs).iter().map(|shape| family(shape, &mut numbers)).collect();
                 *told.0.lock().unwrap() = families;

@@ -135,7 +135,7 @@ impl Ledger {
             for line in entry.series.values_mut().filter(|line| line.seen + 1 == self.gathering) {
                 line.seen = self.gathering;
                 let sample = read(line.position, &key.kind, &mut buckets);
-                if !sample.is_finite() {
+                if !sample.is_summable() {
                     self.refusals.add(&key.name, Refusal::NotFinite, 1);
                 }
                 self.changed |= line.state.see(sample) && !is_restless;
@@ -339,7 +339,7 @@ impl Ledger {
             (entry.help, self.structure) = (help.to_owned(), None);
         }
         self.changed |= changed && !is_restless;
-        if sample.is_finite() { Ok(()) } else { Err(Refusal::NotFinite) }
+        if sample.is_summable() { Ok(()) } else { Err(Refusal::NotFinite) }
     }
 
     /// Returns whether there is room for another series.
@@ -536,6 +536,7 @@ mod tests {
             (counter("reserved"), counted(1.0), Refusal::NameConflict),
             (counter("good"), counted(2.0), Refusal::Duplicate),
             (counter("poor"), counted(f64::NAN), Refusal::NotFinite),
+            (counter("poor"), counted(-1.0), Refusal::NotFinite),
         ] {
             let mut ledger = Ledger::new(10, &["reserved"]);
             let good = (counter("good"), "m", counted(1.0));
