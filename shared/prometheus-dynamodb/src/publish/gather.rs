@@ -64,7 +64,7 @@ impl Sources {
     ///
     /// If a collector panics. A collector can be the program's own code, and must end neither the environment nor the timer.
     pub(crate) fn gathered(&self) -> Result<Gathered, CollectorPanicked> {
-        let gather = || {
+        guarded(|| {
             let own = self.own.iter().map(Registry::gather);
             let others = self.registries.iter().map(|registry| {
                 let mut families = registry.gather();
@@ -73,10 +73,6 @@ impl Sources {
                 families
             });
             Gathered { registries: own.chain(others).collect() }
-        };
-        panic::catch_unwind(AssertUnwindSafe(gather)).map_err(|panic| {
-            let message = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
-            CollectorPanicked(message.unwrap_or("without a message").to_owned())
         })
     }
 
@@ -112,6 +108,18 @@ impl Sources {
         ledger.end(gathered);
         Ok(())
     }
+}
+
+/// Gathers as `gather` does.
+///
+/// # Errors
+///
+/// If a collector panics.
+pub(super) fn guarded<R>(gather: impl FnOnce() -> R) -> Result<R, CollectorPanicked> {
+    panic::catch_unwind(AssertUnwindSafe(gather)).map_err(|panic| {
+        let message = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
+        CollectorPanicked(message.unwrap_or("without a message").to_owned())
+    })
 }
 
 /// The metrics of one registry, whose gauges all merge by the default.
