@@ -37,7 +37,7 @@ const LAST_PUBLISH: Duration = Duration::from_millis(400);
 /// Publishes an environment's metrics. Clones share one publisher.
 ///
 /// A process needs only one. Of several publishers to one table, only the first has the metrics of the environment and
-/// of the process, so that these are not counted twice.
+/// of the process, even once it is dropped, so that these are not counted twice.
 #[derive(Debug)]
 pub struct Publisher<T = DynamoDbStatsTable> {
     inner: Arc<Inner<T>>,
