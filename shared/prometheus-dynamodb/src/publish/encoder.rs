@@ -11,12 +11,12 @@ use std::sync::Arc;
 
 use tokio::time::{self, Instant};
 
+use crate::elapsed::ElapsedClock;
 use crate::families::split::Split;
 use crate::families::structure::Structure;
 use crate::families::values::Values;
 use crate::protocol::structure::{is_seen, may_be_named};
 use crate::publish::content::Content;
-use crate::publish::elapsed::ElapsedClock;
 use crate::publish::failure_log::FailureLog;
 use crate::table::item::{Encoded, StructureItem, WriterId};
 use crate::table::wire::{self, NamedStructure, Structured, TooLarge};

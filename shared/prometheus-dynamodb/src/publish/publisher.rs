@@ -10,12 +10,12 @@ use tokio::sync::{Notify, watch};
 use tokio::time;
 
 use crate::clock::now_ms;
+use crate::elapsed::ElapsedClock;
 use crate::families::Families;
 use crate::protocol::publish::{PublishPort, Put, publish};
 use crate::protocol::writer::{PutOutcome, Writer};
 use crate::publish::budget::LONGEST_HOLD;
 use crate::publish::content::{Content, content};
-use crate::publish::elapsed::ElapsedClock;
 use crate::publish::encoder::Encoder;
 use crate::publish::environment::EnvironmentMetrics;
 use crate::publish::error::{Fault, PublishError};
