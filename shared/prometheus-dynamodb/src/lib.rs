@@ -16,6 +16,7 @@
 mod base;
 mod clock;
 mod compact;
+mod elapsed;
 mod families;
 mod protocol;
 mod publish;

@@ -9,7 +9,6 @@
 mod budget;
 mod content;
 mod counted;
-mod elapsed;
 pub(crate) mod encoder;
 mod environment;
 pub(crate) mod error;

@@ -100,7 +100,9 @@ async fn written() -> String {
         registry.register(Box::new(requests.clone())).unwrap();
         registry.register(Box::new(seconds.clone())).unwrap();
         registry.register(Box::new(last.clone())).unwrap();
-        let writer = WriterSettings::builder("old items", "encode", "1").pace(Duration::ZERO, 1).format(format);
+        // Of the publishers of a process to one table, only the first has the metrics of the environment.
+        let writer = WriterSettings::builder(WriterId::random().to_string(), "encode", "1");
+        let writer = writer.pace(Duration::ZERO, 1).format(format);
         let sources = Sources::new(registry).gauge("last", GaugeMerge::Max);
         let publisher = Publisher::new(table.clone(), sources, writer.build().unwrap(), Instant::now()).unwrap();
         requests.with_label_values(&["/"]).inc_by(3);

@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prometheus::{IntCounterVec, Opts, Registry};
@@ -331,23 +333,68 @@ async fn lines_of_when_series_were_created_are_there_when_they_are_asked_for() {
     assert!(lines(TableSettings::builder("stats").created_series(true).build().unwrap()).await > 3);
 }
 
-/// A table whose structures cannot be read or written, as for a writer that may only write snapshots.
+/// A table that answers as it is told when a structure is looked for. What it refuses to read, it does not write either.
 #[derive(Debug, Clone)]
-struct WithoutStructures {
+struct Moody {
     table: MemoryStatsTable,
+    mood: Arc<Mutex<Mood>>,
+    looks: Arc<AtomicU32>,
 }
 
-impl TableTime for WithoutStructures {}
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mood {
+    Works,
+    /// As for a writer that may only write snapshots.
+    Refuses,
+    Hangs,
+}
 
-impl ReadStructures for WithoutStructures {
-    async fn structure(&self, _: u32, _: StructureId) -> Result<Option<StructureItem>, TableError> {
-        Err(TableError::Failed("not authorized".into()))
+impl Moody {
+    fn new(mood: Mood) -> Self {
+        Self { table: table(), mood: Arc::new(Mutex::new(mood)), looks: Arc::default() }
+    }
+
+    fn mood(&self) -> Mood {
+        *self.mood.lock().unwrap()
+    }
+
+    fn becomes(&self, mood: Mood) {
+        *self.mood.lock().unwrap() = mood;
+    }
+
+    /// Returns how often a structure was looked for since the last call.
+    fn looks(&self) -> u32 {
+        self.looks.swap(0, Ordering::SeqCst)
     }
 }
 
-impl PublishStats for WithoutStructures {
-    async fn put_structure(&self, _: u32, _: StructureId, _: &StructureItem) -> Result<(), TableError> {
-        Err(TableError::Failed("not authorized".into()))
+impl TableTime for Moody {
+    fn answered_at_ms(&self) -> u64 {
+        self.table.answered_at_ms()
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.table.now_ms()
+    }
+}
+
+impl ReadStructures for Moody {
+    async fn structure(&self, shard: u32, id: StructureId) -> Result<Option<StructureItem>, TableError> {
+        self.looks.fetch_add(1, Ordering::SeqCst);
+        match self.mood() {
+            Mood::Works => self.table.structure(shard, id).await,
+            Mood::Refuses => Err(TableError::Failed("not authorized".into())),
+            Mood::Hangs => std::future::pending().await,
+        }
+    }
+}
+
+impl PublishStats for Moody {
+    async fn put_structure(&self, shard: u32, id: StructureId, structure: &StructureItem) -> Result<(), TableError> {
+        match self.mood() {
+            Mood::Refuses => Err(TableError::Failed("not authorized".into())),
+            Mood::Works | Mood::Hangs => self.table.put_structure(shard, id, structure).await,
+        }
     }
 
     async fn put_snapshot(
@@ -369,12 +416,61 @@ impl PublishStats for WithoutStructures {
 
 #[tokio::test(start_paused = true)]
 async fn without_structures_snapshots_have_all_in_them() {
-    let table = table();
-    let mut environment = Environment::new(WithoutStructures { table: table.clone() }, 1, 10);
+    let moody = Moody::new(Mood::Refuses);
+    let table = moody.table.clone();
+    let mut environment = Environment::new(moody, 1, 10);
     for expected in 1..=3 * STABLE {
         requests(&mut environment, 1).await;
         assert_eq!(formats(&table).await, [1]);
         assert_eq!(value(&page(&table).await, "requests_total", &[]), f64::from(expected));
     }
     assert_eq!(value(&page(&table).await, "prometheus_dynamodb_publish_failures_total", &[]), 0.0);
+}
+
+/// Each look is a request, and each failure may be a line of the log, in each environment of a hot function.
+#[tokio::test(start_paused = true)]
+async fn while_structures_cannot_be_read_an_environment_looks_ever_more_rarely() {
+    let moody = Moody::new(Mood::Refuses);
+    let mut environment = Environment::new(moody.clone(), 1, 10);
+    requests(&mut environment, 1000).await;
+    let looks = moody.looks();
+    assert!((5..10).contains(&looks), "{looks} looks");
+    moody.becomes(Mood::Works);
+    requests(&mut environment, 1000).await;
+    assert_eq!((moody.looks(), formats(&moody.table).await), (1, vec![2]), "in the end it names the structure");
+    // After a success the pauses begin anew.
+    moody.becomes(Mood::Refuses);
+    moody.table.set_time(NOON_MS + 7 * 60 * MINUTE_MS);
+    requests(&mut environment, 1).await;
+    assert_eq!((moody.looks(), formats(&moody.table).await), (1, vec![1]));
+    moody.becomes(Mood::Works);
+    requests(&mut environment, 11).await;
+    assert_eq!((moody.looks(), formats(&moody.table).await), (1, vec![2]));
+}
+
+/// Reads can hang while puts work, and a publish has a second in all.
+#[tokio::test(start_paused = true)]
+async fn while_a_look_hangs_snapshots_are_put_all_the_same() {
+    for is_last in [false, true] {
+        let moody = Moody::new(Mood::Works);
+        let mut environment = Environment::new(moody.clone(), 1, 10);
+        requests(&mut environment, STABLE).await;
+        assert_eq!(formats(&moody.table).await, [2]);
+        moody.becomes(Mood::Hangs);
+        moody.table.set_time(NOON_MS + 7 * 60 * MINUTE_MS);
+        if is_last {
+            environment.publisher.close().await;
+            assert!(snapshots(&moody.table).await[0].closed);
+        } else {
+            requests(&mut environment, 1).await;
+            assert_eq!(value(&page(&moody.table).await, "requests_total", &[]), f64::from(STABLE + 1));
+        }
+        assert_eq!(
+            (
+                formats(&moody.table).await,
+                value(&page(&moody.table).await, "prometheus_dynamodb_publish_failures_total", &[])
+            ),
+            (vec![1], 0.0)
+        );
+    }
 }

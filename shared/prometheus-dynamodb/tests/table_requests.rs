@@ -11,8 +11,11 @@ use aws_sdk_dynamodb::config::interceptors::BeforeTransmitInterceptorContextRef;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
+use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::result::ConnectorError;
 use prometheus_dynamodb::DynamoDbStatsTable;
-use prometheus_dynamodb::internals::item::{Base, Encoded, Part, Snapshot, StructureId, WriterId};
+use prometheus_dynamodb::internals::item::{Base, Encoded, Part, Snapshot, StructureId, StructureItem, WriterId};
 use prometheus_dynamodb::internals::protocol::condition::PutCondition;
 use prometheus_dynamodb::internals::table::{
     CompactStats, PARTS_FORMAT, PublishStats, ReadStats, TableError, TableTime,
@@ -178,6 +181,35 @@ async fn a_first_put_is_sent_once_and_others_are_repeated() {
     for (condition, attempts) in [(PutCondition::Absent, 1), (PutCondition::Older, 3)] {
         table.put_snapshot(&snapshot(), condition).await.unwrap_err();
         assert_eq!(recorder.sent().len(), attempts, "{condition:?}");
+    }
+}
+
+/// A network that breaks each request off.
+#[derive(Debug)]
+struct Broken;
+
+impl HttpConnector for Broken {
+    fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
+        HttpConnectorFuture::ready(Err(ConnectorError::io("the connection was closed".into())))
+    }
+}
+
+/// An environment can be frozen between two attempts for so long that the structure that the snapshot names is gone.
+#[tokio::test(start_paused = true)]
+async fn the_put_of_a_snapshot_or_structure_is_not_repeated_long_after_it_began() {
+    const MINUTE: Duration = Duration::from_secs(60);
+    for (pause, attempts) in [(MINUTE * 2, 3), (MINUTE * 6, 1), (MINUTE * 60 * 18, 1)] {
+        let retries = RetryConfig::standard().with_max_attempts(3).with_use_static_exponential_base(true);
+        let retries = retries.with_initial_backoff(pause).with_max_backoff(pause);
+        let config = DynamoDbLocal::client_of("http://127.0.0.1").config().to_builder().retry_config(retries);
+        let config = config.http_client(http_client_fn(|_, _| SharedHttpConnector::new(Broken))).build();
+        let recorder = Recorder::default();
+        let table = recorder.recorded(&Client::from_conf(config));
+        let error = table.put_snapshot(&snapshot(), PutCondition::Older).await.unwrap_err();
+        assert_eq!(recorder.sent().len(), attempts, "{pause:?}: {error}");
+        let structure = StructureItem { families: snapshot().families, renewed_at_ms: 1 };
+        let error = table.put_structure(0, StructureId::of(b""), &structure).await.unwrap_err();
+        assert_eq!(recorder.sent().len(), attempts, "{pause:?}: {error}");
     }
 }
 

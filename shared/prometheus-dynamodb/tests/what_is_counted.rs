@@ -126,6 +126,27 @@ async fn two_publishers_of_one_process_count_it_once() {
     assert_eq!(value(&page, "lambda_invocations_total", &[]), 1.0, "each of them was told of one");
 }
 
+/// What the first one has counted stays on the page when it is dropped.
+#[tokio::test(start_paused = true)]
+async fn two_publishers_of_one_process_one_after_the_other_count_it_once() {
+    let table = MemoryStatsTable::default();
+    let mut process = Vec::new();
+    for jobs in [1.0, 2.0] {
+        let registry = Registry::new();
+        counter(&registry, "jobs_total", 1);
+        let settings = writer_settings("one after the other", 1, 10).build().unwrap();
+        let publisher = Publisher::new(table.clone(), Sources::new(registry), settings, Instant::now()).unwrap();
+        drop(publisher.layer());
+        publisher.publish().await.unwrap();
+        let page = page(&table).await;
+        assert_eq!(value(&page, "jobs_total", &[]), jobs);
+        let counters = ["lambda_cold_starts_total", "lambda_init_duration_seconds", "process_cpu_seconds_total"];
+        process.push(counters.map(|name| value(&page, name, &[])));
+    }
+    assert!(process[0].iter().all(|counted| *counted > 0.0), "{process:?}");
+    assert_eq!(process[1], process[0]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_layer_that_is_there_twice_counts_a_request_once_and_that_of_another_publisher_counts_it_too() {
     let table = MemoryStatsTable::default();

@@ -132,7 +132,7 @@ fn growth(families: &Families) -> usize {
 mod tests {
     use super::*;
     use crate::publish::refusal::Refusal;
-    use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
+    use prometheus::{CounterVec, IntCounter, IntCounterVec, Opts, Registry};
 
     /// Returns a label value of 1,000 random characters, which hardly compress.
     fn long(random: &mut fastrand::Rng) -> String {
@@ -198,6 +198,57 @@ mod tests {
         (0..270).for_each(|_| large.with_label_values(&[long(&mut random)]).inc());
         (0..260).for_each(|_| small.with_label_values(&[long(&mut random)]).inc());
         assert_eq!(series(), [320], "with the smaller family, too, it is too much");
+    }
+
+    /// What was counted before and after a reset can be of different magnitudes, so that no single number has all of it.
+    #[test]
+    fn what_fits_still_does_after_its_program_has_reset_it_time_and_again() {
+        let mut random = fastrand::Rng::with_seed(1);
+        let registry = Registry::new();
+        let counters = CounterVec::new(Opts::new("a_total", "By user."), &["user"]).unwrap();
+        registry.register(Box::new(counters.clone())).unwrap();
+        let users: Vec<_> = (0..480).map(|_| long(&mut random)).collect();
+        let sources = Sources::new(registry);
+        let mut ledger = Ledger::new(10_000, &[]);
+        for exponent in (-900..900).rev().step_by(60) {
+            for user in &users {
+                counters.with_label_values(&[user]).inc_by(2f64.powi(exponent) * (1.0 + random.f64()));
+            }
+            let content = content(&sources, &mut ledger, &Families::new(), 1, 2).unwrap();
+            wire::encode(&content.families(), 0).unwrap();
+            assert_eq!(content.families().values().map(|family| family.series.len()).sum::<usize>(), 480);
+            counters.reset();
+        }
+    }
+
+    /// Two registries can have one metric, each with a help text of its own.
+    #[test]
+    fn a_help_text_that_is_too_long_costs_its_own_series_and_no_others() {
+        let mut random = fastrand::Rng::with_seed(1);
+        let long: String = std::iter::repeat_with(|| long(&mut random)).take(700).collect();
+        for is_there_from_the_beginning in [false, true] {
+            let (first, second) = (Registry::new(), Registry::new());
+            let vec = |registry: &Registry, help: &str| {
+                let vec = IntCounterVec::new(Opts::new("a_total", help), &["user"]).unwrap();
+                registry.register(Box::new(vec.clone())).unwrap();
+                vec
+            };
+            let (good, bad) = (vec(&first, "A."), vec(&second, &long));
+            let sources = Sources::new(first).and(second);
+            let mut ledger = Ledger::new(10, &[]);
+            good.with_label_values(&["m"]).inc();
+            if is_there_from_the_beginning {
+                bad.with_label_values(&["n"]).inc();
+            }
+            content(&sources, &mut ledger, &Families::new(), 1, 2).unwrap();
+            bad.with_label_values(&["n"]).inc();
+            let content = content(&sources, &mut ledger, &Families::new(), 1, 2).unwrap();
+            let families = content.families();
+            wire::encode(&families, 0).unwrap();
+            let users: Vec<_> = families.values().flat_map(|family| family.series.keys()).collect();
+            assert_eq!(users, [&["m"]], "the good series");
+            assert_eq!(ledger.refusals().series(Refusal::TooLarge), 1);
+        }
     }
 
     #[test]

@@ -18,6 +18,15 @@ pub(crate) struct Reading<'a> {
     pub sum: f64,
 }
 
+impl Reading<'_> {
+    /// Returns whether the sum can be added to those of all environments. A counter that is below zero would make the page's
+    /// fall. A histogram's sum may be, since observations may.
+    pub(crate) fn is_summable(&self) -> bool {
+        let is_counter = self.counts.is_empty();
+        is_summable(self.sum) && !(is_counter && self.sum < 0.0)
+    }
+}
+
 /// One series of a counter or histogram.
 #[derive(Debug, Clone)]
 pub(super) struct Counted {
@@ -42,13 +51,13 @@ impl Counted {
 
     /// Takes a reading. Returns whether anything has changed since the last one.
     ///
-    /// A sum that is not finite stays so unless the program resets it. Until then the sum of the series stands still.
+    /// A sum that cannot be added stays so unless the program resets it. Until then the sum of the series stands still.
     pub(super) fn see(&mut self, reading: Reading<'_>) -> bool {
         if self.is_reset_by(reading) {
             self.reset();
         }
         let mut sum = reading.sum;
-        if !is_summable(sum) {
+        if !reading.is_summable() {
             self.sum_before.add(self.last_sum);
             (self.last_sum, sum) = (0.0, 0.0);
         }
@@ -76,7 +85,9 @@ impl Counted {
         self.sum_before.add(std::mem::take(&mut self.last_sum));
     }
 
-    /// Adds everything that was counted to `values`.
+    /// Adds everything that was counted to `values`. The sum is the nearest number to what was counted: after resets, the exact
+    /// sum could take forty times as much room as the snapshot keeps for it. What this rounds off is not lost, since the exact
+    /// sum is kept here, and rounding makes no number fall.
     pub(super) fn lay_out(&self, values: &mut Builder) {
         for (before, last) in self.counts_before.iter().zip(&self.last_counts) {
             values.count(before.saturating_add(*last));
@@ -86,7 +97,7 @@ impl Counted {
         } else {
             let mut sum = self.sum_before.clone();
             sum.add(self.last_sum);
-            values.sum(&sum);
+            values.number(sum.value());
         }
     }
 }
@@ -123,6 +134,34 @@ mod tests {
     fn a_counter_that_is_not_finite_stands_still_until_it_is_reset() {
         assert_eq!(total(&[3.0, f64::NAN, f64::NAN]), 3.0);
         assert_eq!(total(&[3.0, f64::INFINITY, 4.0]), 7.0);
+    }
+
+    /// `prometheus` lets no counter fall below zero. A hand-written collector can.
+    #[test]
+    fn a_counter_that_is_negative_stands_still_until_it_is_reset() {
+        assert_eq!(total(&[-5.0]), 0.0);
+        assert_eq!(total(&[5.0, -1.0, -2.0]), 5.0);
+        assert_eq!(total(&[5.0, -1.0, 4.0]), 9.0);
+        assert_eq!(total(&[-5.0, -0.0, 4.0]), 4.0);
+    }
+
+    #[test]
+    fn a_sum_takes_the_room_of_one_number_and_does_not_fall_whatever_is_reset() {
+        let mut random = fastrand::Rng::with_seed(1);
+        let (mut counted, mut exact, mut before) = (Counted::new(0), ExactSum::default(), 0.0);
+        for _ in 0..1000 {
+            let sum = 2f64.powi(random.i32(-990..990)) * (1.0 + random.f64());
+            counted.see(Reading { counts: &[], sum });
+            exact.add(sum);
+            let mut values = Builder::new(0);
+            counted.lay_out(&mut values);
+            let values = values.finish();
+            let total = values.cursor(0).number();
+            assert_eq!((values.entries.len(), total), (1, exact.value()));
+            assert!(total >= before, "{total} after {before}");
+            before = total;
+            counted.reset();
+        }
     }
 
     #[test]

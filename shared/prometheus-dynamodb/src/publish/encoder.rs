@@ -9,11 +9,15 @@
 
 use std::sync::Arc;
 
+use tokio::time::{self, Instant};
+
+use crate::elapsed::ElapsedClock;
 use crate::families::split::Split;
 use crate::families::structure::Structure;
 use crate::families::values::Values;
 use crate::protocol::structure::{is_seen, may_be_named};
 use crate::publish::content::Content;
+use crate::publish::failure_log::FailureLog;
 use crate::table::item::{Encoded, StructureItem, WriterId};
 use crate::table::wire::{self, NamedStructure, Structured, TooLarge};
 use crate::table::{PublishStats, TableError};
@@ -21,8 +25,10 @@ use crate::table::{PublishStats, TableError};
 /// Number of publishes with the same structure after which it is expected to stay.
 const STABLE_AFTER: u32 = 10;
 
-/// Number of publishes without a structure, after one could not be stored or looked for.
-const PAUSE: u32 = 10;
+/// Number of publishes without a structure, after one could not be stored or looked for. While that goes on, the number
+/// doubles, up to some hours' worth of an environment that publishes once a second.
+const FIRST_PAUSE: u32 = 10;
+const LONGEST_PAUSE: u32 = 10 << 10;
 
 /// Size of the unit by which DynamoDB charges a write, in bytes.
 const WRITE_UNIT: usize = 1024;
@@ -43,8 +49,11 @@ pub(crate) struct Encoder {
     /// Writer for which the named structure was last known to be stored, and the time of that, in milliseconds since the
     /// epoch.
     seen: Option<(WriterId, u64)>,
-    /// Number of publishes that are still to do without a structure.
+    /// Number of publishes that are still to do without a structure, and what it will be after the next failure.
     pause: u32,
+    next_pause: u32,
+    log: FailureLog,
+    clock: ElapsedClock,
 }
 
 #[derive(Debug)]
@@ -84,16 +93,28 @@ type Gathered<'a> = (&'a Arc<Structure>, &'a Values);
 impl Encoder {
     /// Creates an encoder for this format that has seen nothing.
     pub(crate) fn new(format: u64) -> Self {
-        Self { format, named: None, next: None, begun: false, seen: None, pause: 0 }
+        Self {
+            format,
+            named: None,
+            next: None,
+            begun: false,
+            seen: None,
+            pause: 0,
+            next_pause: FIRST_PAUSE,
+            log: FailureLog::default(),
+            clock: ElapsedClock::new(),
+        }
     }
 
     /// Encodes the content for a snapshot of this writer, in this shard. If the snapshot names a structure, then that
-    /// structure is stored.
+    /// structure is stored. To see to that takes half of the time until `deadline` at most: where structures cannot be read,
+    /// snapshots may still be put.
     pub(crate) async fn encode<T: PublishStats>(
         &mut self,
         table: &T,
         (shard, writer): (u32, WriterId),
         content: &Content,
+        deadline: Instant,
     ) -> Result<Encoded, TooLarge> {
         let gathered = match content {
             Content::Gathered { structure, values } if self.format != wire::FORMAT => (structure, values),
@@ -103,13 +124,15 @@ impl Encoder {
             self.pause -= 1;
             return wire::encode(&content.families(), 0);
         }
+        let now = Instant::now();
+        let give_up_at = now + deadline.saturating_duration_since(now) / 2;
         let mut structured = self.structured(gathered);
         if structured.as_ref().is_some_and(|structured| structured.rest_bytes == 0) {
             self.next = None;
-        } else if self.choose(table, (shard, writer), gathered, structured.as_ref()).await {
+        } else if self.choose(table, (shard, writer), gathered, structured.as_ref(), give_up_at).await {
             structured = self.structured(gathered);
         }
-        match (structured, self.see_to_named(table, (shard, writer)).await) {
+        match (structured, self.see_to_named(table, (shard, writer), give_up_at).await) {
             (Some(structured), Ok(())) => return Ok(structured.encoded),
             (None, _) => {}
             (Some(_), Err(error)) => self.do_without(&error),
@@ -129,6 +152,7 @@ impl Encoder {
         (shard, writer): (u32, WriterId),
         gathered: Gathered<'_>,
         structured: Option<&Structured>,
+        give_up_at: Instant,
     ) -> bool {
         let is_first = !std::mem::replace(&mut self.begun, true);
         let at_present = structured.map(|structured| units(&structured.encoded));
@@ -148,7 +172,8 @@ impl Encoder {
         }
         let without_rest = next.encode(gathered).map(|structured| units(&structured.encoded));
         let is_worth_it = without_rest.is_some_and(|without| at_present.is_none_or(|present| without < present));
-        let found = if is_first { look(table, shard, &next.structure).await } else { Ok(Found::Nothing) };
+        let found =
+            if is_first { in_time(give_up_at, look(table, shard, &next.structure)).await } else { Ok(Found::Nothing) };
         let seen = match found {
             Ok(Found::Fresh) => Some((writer, table.now_ms())),
             Ok(Found::Old) => None,
@@ -179,24 +204,36 @@ impl Encoder {
         &mut self,
         table: &T,
         (shard, writer): (u32, WriterId),
+        give_up_at: Instant,
     ) -> Result<(), TableError> {
         let Some(known) = &self.named else { return Ok(()) };
         let now_ms = table.now_ms();
         if self.seen.is_some_and(|(by, at_ms)| by == writer && is_seen(at_ms, now_ms)) {
             return Ok(());
         }
-        see_to(table, shard, &known.structure, &known.stored).await?;
+        in_time(give_up_at, see_to(table, shard, &known.structure, &known.stored)).await?;
         self.seen = Some((writer, now_ms));
+        self.next_pause = FIRST_PAUSE;
+        if self.log.succeeded() {
+            tracing::info!("snapshots are written with a structure again");
+        }
         Ok(())
     }
 
     fn do_without(&mut self, error: &TableError) {
-        tracing::warn!(
-            error = error as &dyn std::error::Error,
-            "snapshots are written without a structure for a while"
-        );
-        self.pause = PAUSE;
+        self.pause = self.next_pause;
+        self.next_pause = (self.pause * 2).min(LONGEST_PAUSE);
+        if let Some(failures) = self.log.failed(&error.to_string(), self.clock.now()) {
+            let error: &dyn std::error::Error = error;
+            tracing::warn!(error, failures, "snapshots are written without a structure for a while");
+        }
     }
+}
+
+/// Waits for an answer of the table until `give_up_at`.
+async fn in_time<R>(give_up_at: Instant, answer: impl Future<Output = Result<R, TableError>>) -> Result<R, TableError> {
+    let answer = time::timeout_at(give_up_at, answer).await;
+    answer.unwrap_or_else(|late| Err(TableError::TimedOut(late.into())))
 }
 
 /// Ensures that this structure is stored in the shard and was renewed lately, so that a snapshot may name it.

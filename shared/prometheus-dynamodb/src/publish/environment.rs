@@ -11,7 +11,7 @@ use crate::families::GaugeMerge;
 use crate::publish::error::Fault;
 use crate::publish::gather::Sources;
 use crate::publish::ledger::Ledger;
-use crate::publish::process::{ProcessClaim, ProcessMetrics};
+use crate::publish::process::{ProcessMetrics, claim_process};
 use crate::publish::refusal::Refusal;
 use crate::registered::registered;
 
@@ -33,7 +33,6 @@ pub(crate) struct EnvironmentMetrics {
     snapshot_bytes: IntGauge,
     dropped_series: IntCounter,
     refused_series: IntCounterVec,
-    process: Option<ProcessClaim>,
     is_ready: AtomicBool,
 }
 
@@ -42,9 +41,9 @@ impl EnvironmentMetrics {
     pub(crate) fn new(function: &str, table: &str) -> Result<Self, prometheus::Error> {
         let labels = HashMap::from([("function".to_owned(), function.to_owned())]);
         let registry = Registry::new_custom(None, Some(labels))?;
-        let claim = ProcessClaim::of(table);
         // The metrics that are about the environment itself are published by one publisher alone.
-        let environment = if claim.is_some() { registry.clone() } else { Registry::new() };
+        let is_first = claim_process(table);
+        let environment = if is_first { registry.clone() } else { Registry::new() };
         let metrics = Self {
             invocations: registered(
                 &environment,
@@ -102,16 +101,16 @@ impl EnvironmentMetrics {
                     &["reason"],
                 ),
             )?,
-            process: claim,
             is_ready: AtomicBool::new(false),
             registry,
         };
-        match metrics.process {
-            Some(_) => metrics.registry.register(Box::new(ProcessMetrics::new()?))?,
-            None => tracing::warn!(
+        if is_first {
+            metrics.registry.register(Box::new(ProcessMetrics::new()?))?;
+        } else {
+            tracing::warn!(
                 table,
                 "another publisher of this process publishes invocations, cold starts and the process's metrics"
-            ),
+            );
         }
         FAILURE_REASONS.iter().for_each(|reason| {
             metrics.publish_failures.with_label_values(&[reason]);

@@ -18,7 +18,7 @@ const MOST_CAUSES: usize = 16;
 #[derive(Debug, Default)]
 pub(super) struct FailureLog {
     causes: BTreeMap<String, Cause>,
-    /// `true` if a failure was logged and no publish has succeeded since.
+    /// `true` if a failure was logged and nothing has succeeded since.
     failing: bool,
 }
 
@@ -31,7 +31,7 @@ struct Cause {
 }
 
 impl FailureLog {
-    /// Notes that a publish has failed for this cause. If that is to be logged, returns the number of failures for this
+    /// Notes a failure for this cause. If that is to be logged, returns the number of failures for this
     /// cause since it was last logged, this one included.
     pub(super) fn failed(&mut self, cause: &str, now: Instant) -> Option<u64> {
         // A cause that has not come back for as long as the longest silence is new again.
@@ -51,7 +51,7 @@ impl FailureLog {
         Some(std::mem::take(&mut cause.unnamed))
     }
 
-    /// Notes that a publish has succeeded. Returns whether that is to be logged.
+    /// Notes a success. Returns whether that is to be logged.
     pub(super) fn succeeded(&mut self) -> bool {
         std::mem::take(&mut self.failing)
     }

@@ -64,7 +64,7 @@ impl Sources {
     ///
     /// If a collector panics. A collector can be the program's own code, and must end neither the environment nor the timer.
     pub(crate) fn gathered(&self) -> Result<Gathered, CollectorPanicked> {
-        let gather = || {
+        guarded(|| {
             let own = self.own.iter().map(Registry::gather);
             let others = self.registries.iter().map(|registry| {
                 let mut families = registry.gather();
@@ -73,10 +73,6 @@ impl Sources {
                 families
             });
             Gathered { registries: own.chain(others).collect() }
-        };
-        panic::catch_unwind(AssertUnwindSafe(gather)).map_err(|panic| {
-            let message = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
-            CollectorPanicked(message.unwrap_or("without a message").to_owned())
         })
     }
 
@@ -112,6 +108,18 @@ impl Sources {
         ledger.end(gathered);
         Ok(())
     }
+}
+
+/// Gathers as `gather` does.
+///
+/// # Errors
+///
+/// If a collector panics.
+pub(super) fn guarded<R>(gather: impl FnOnce() -> R) -> Result<R, CollectorPanicked> {
+    panic::catch_unwind(AssertUnwindSafe(gather)).map_err(|panic| {
+        let message = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
+        CollectorPanicked(message.unwrap_or("without a message").to_owned())
+    })
 }
 
 /// The metrics of one registry, whose gauges all merge by the default.
@@ -327,7 +335,7 @@ mod tests {
         fn what_lists_the_same_is_entered_as_if_it_did_not(
             programs in prop::collection::vec(prop::collection::vec(shape(), 0..4), 1..3),
             gatherings in prop::collection::vec(
-                (any::<prop::sample::Index>(), prop::collection::vec(0u32..4, 60), prop::bool::weighted(0.2)), 1..12,
+                (any::<prop::sample::Index>(), prop::collection::vec(0u32..5, 60), prop::bool::weighted(0.2)), 1..12,
             ),
         ) {
             let (told, registry) = (Told::default(), Registry::new());
@@ -336,7 +344,7 @@ mod tests {
             let mut quick = Ledger::new(5, &[]);
             let mut slow = Ledger::new(5, &[]);
             for (now_ms, (program, numbers, is_full)) in (100..).zip(gatherings) {
-                let number = |number: &u32| [0.0, 1.0, 2.5, f64::NAN][*number as usize];
+                let number = |number: &u32| [0.0, 1.0, 2.5, f64::NAN, -1.0][*number as usize];
                 let mut numbers = numbers.iter().map(number);
                 let families = program.get(&programs).iter().map(|shape| family(shape, &mut numbers)).collect();
                 *told.0.lock().unwrap() = families;

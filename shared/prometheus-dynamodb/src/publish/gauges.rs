@@ -1,21 +1,40 @@
 //! Checks that each declared gauge exists. A gauge whose name is misspelled would merge by the default, and nobody would
 //! notice.
 
-use prometheus::proto::MetricType;
+use prometheus::proto::{MetricFamily, MetricType};
 use prometheus::{Error, IntGauge, Registry};
 
-use crate::publish::gather::Sources;
+use crate::publish::gather::{CollectorPanicked, Sources, guarded};
 
 impl Sources {
-    /// Checks that every gauge whose merge is declared is registered.
+    /// Checks that every gauge whose merge is declared is registered. If a collector panics, nothing is checked: such a
+    /// collector fails a publish, but must not keep the environment from starting.
     pub(super) fn check_gauges(&self) -> Result<(), Error> {
         if self.gauge_merges.is_empty() {
             return Ok(());
         }
-        let families: Vec<_> = self.registries.iter().flat_map(Registry::gather).collect();
-        let prefixes: Vec<_> = self.registries.iter().map(prefix).collect();
+        match self.families_and_prefixes() {
+            Ok((families, prefixes)) => self.check_gauges_among(&families, &prefixes),
+            Err(panicked) => {
+                tracing::warn!(
+                    error = &panicked as &dyn std::error::Error,
+                    "it is not checked whether the gauges of Sources::gauge are registered"
+                );
+                Ok(())
+            }
+        }
+    }
+
+    /// Returns the families of all registries, and the prefix of each.
+    fn families_and_prefixes(&self) -> Result<(Vec<MetricFamily>, Vec<String>), CollectorPanicked> {
+        let families = guarded(|| self.registries.iter().flat_map(Registry::gather).collect())?;
+        let prefixes = self.registries.iter().map(prefix).collect::<Result<_, _>>()?;
+        Ok((families, prefixes))
+    }
+
+    fn check_gauges_among(&self, families: &[MetricFamily], prefixes: &[String]) -> Result<(), Error> {
         let is_known = |name: &str| {
-            let names = prefixes.iter().map(|prefix| name.strip_prefix(prefix));
+            let names = prefixes.iter().map(|prefix| name.strip_prefix(prefix.as_str()));
             self.registries.iter().zip(names).any(|(registry, name)| name.is_some_and(|name| has(registry, name)))
         };
         for name in self.gauge_merges.keys() {
@@ -38,10 +57,14 @@ impl Sources {
 }
 
 /// Returns the prefix that a registry puts before the names of its metrics, with the `_` between them, or nothing.
-fn prefix(registry: &Registry) -> String {
+fn prefix(registry: &Registry) -> Result<String, CollectorPanicked> {
     const PROBE: &str = "prometheus_dynamodb_probe";
-    let prefixed = || registry.gather().iter().find_map(|family| family.name().strip_suffix(PROBE).map(str::to_owned));
-    probe(PROBE).and_then(|probe| while_registered(registry, &probe, prefixed)).flatten().unwrap_or_default()
+    let gathered = || guarded(|| registry.gather());
+    let Some(families) = probe(PROBE).and_then(|probe| while_registered(registry, &probe, gathered)) else {
+        return Ok(String::new());
+    };
+    let prefix = families?.iter().find_map(|family| family.name().strip_suffix(PROBE).map(str::to_owned));
+    Ok(prefix.unwrap_or_default())
 }
 
 /// Returns whether a registry has a metric of this name, without its prefix, even one that has no label values yet and so is
@@ -66,6 +89,10 @@ fn while_registered<R>(registry: &Registry, probe: &IntGauge, look: impl FnOnce(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use prometheus::core::{Collector, Desc};
     use prometheus::{IntCounter, IntGaugeVec, Opts};
 
     use super::*;
@@ -100,5 +127,34 @@ mod tests {
         assert!(check("app_states") && !check("states"));
         states.with_label_values(&["open"]).set(1);
         assert!(check("app_states") && !check("states"));
+    }
+
+    /// A collector that panics once it was asked this often.
+    #[derive(Clone)]
+    struct PanicsAfter(Arc<AtomicU32>);
+
+    impl Collector for PanicsAfter {
+        fn desc(&self) -> Vec<&Desc> {
+            Vec::new()
+        }
+
+        fn collect(&self) -> Vec<MetricFamily> {
+            let left = self.0.load(Ordering::SeqCst).checked_sub(1).expect("out of order");
+            self.0.store(left, Ordering::SeqCst);
+            Vec::new()
+        }
+    }
+
+    #[test]
+    fn a_collector_that_panics_keeps_no_publisher_from_being_made() {
+        for calls in [0, 1] {
+            let (registry, left) = (Registry::new(), Arc::new(AtomicU32::new(calls)));
+            registry.register(Box::new(PanicsAfter(Arc::clone(&left)))).unwrap();
+            let sources = Sources::new(registry.clone()).gauge("last", GaugeMerge::Max);
+            assert_eq!(sources.check_gauges().map_err(|error| error.to_string()), Ok(()), "after {calls} calls");
+            left.store(3, Ordering::SeqCst);
+            assert_eq!(registry.gather(), [], "what was tried out is gone");
+            assert!(sources.check_gauges().is_err(), "the name is checked once nothing panics");
+        }
     }
 }

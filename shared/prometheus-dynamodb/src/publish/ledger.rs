@@ -50,6 +50,7 @@ pub(crate) struct Ledger {
 
 #[derive(Debug, Default)]
 struct Entry {
+    /// Help text of the series that entered last, and once one of them has a place, the same for good.
     help: String,
     /// Set if the family is among the environment's own metrics, which have the first claim on room.
     first: bool,
@@ -134,7 +135,7 @@ impl Ledger {
             for line in entry.series.values_mut().filter(|line| line.seen + 1 == self.gathering) {
                 line.seen = self.gathering;
                 let sample = read(line.position, &key.kind, &mut buckets);
-                if !sample.is_finite() {
+                if !sample.is_summable() {
                     self.refusals.add(&key.name, Refusal::NotFinite, 1);
                 }
                 self.changed |= line.state.see(sample) && !is_restless;
@@ -310,9 +311,6 @@ impl Ledger {
         // A base could not hold it.
         let fits = wire::always_fits(&key, help, &label_values);
         let entry = self.families.entry(key).or_default();
-        if entry.help != help {
-            (entry.help, self.structure) = (help.to_owned(), None);
-        }
         entry.first = first;
         let (seen, position) = (self.gathering, self.listed);
         let changed = match entry.series.get_mut(&label_values) {
@@ -335,8 +333,13 @@ impl Ledger {
                 true
             }
         };
+        // Series with a place were admitted with the help text that they have: with a longer one, the snapshot might not fit
+        // any more.
+        if entry.help != help && fits && !entry.series.values().any(|line| line.placed) {
+            (entry.help, self.structure) = (help.to_owned(), None);
+        }
         self.changed |= changed && !is_restless;
-        if sample.is_finite() { Ok(()) } else { Err(Refusal::NotFinite) }
+        if sample.is_summable() { Ok(()) } else { Err(Refusal::NotFinite) }
     }
 
     /// Returns whether there is room for another series.
@@ -533,6 +536,7 @@ mod tests {
             (counter("reserved"), counted(1.0), Refusal::NameConflict),
             (counter("good"), counted(2.0), Refusal::Duplicate),
             (counter("poor"), counted(f64::NAN), Refusal::NotFinite),
+            (counter("poor"), counted(-1.0), Refusal::NotFinite),
         ] {
             let mut ledger = Ledger::new(10, &["reserved"]);
             let good = (counter("good"), "m", counted(1.0));
@@ -589,6 +593,28 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &structure("m", "A.")));
         assert_eq!(structure("m", "Another.").families()[0].help, "Another.");
         assert_eq!(structure("n", "Another.").families()[0].series.len(), 2);
+    }
+
+    /// A second registry can have the same metric with another help text, and a collector can change its own.
+    #[test]
+    fn a_help_text_stays_once_series_have_their_place_and_one_that_does_not_fit_is_never_taken() {
+        let mut ledger = Ledger::new(10, &[]);
+        let mut help_and_users = |samples: &[(&str, &str)]| {
+            ledger.begin(0);
+            for (user, help) in samples {
+                ledger.enter(counter("a"), vec![(*user).to_owned()], help, false, counted(1.0));
+            }
+            ledger.end(Gathered::default());
+            let family = ledger.structure().families()[0].clone();
+            let refused = [Refusal::TooLarge, Refusal::Duplicate].map(|refusal| ledger.refusals().series(refusal));
+            ledger.place_all();
+            (family.help, family.series.concat().concat(), refused)
+        };
+        let long = "h".repeat(9 * 1024);
+        let found = |users: &str, refused| ("A.".to_owned(), users.to_owned(), refused);
+        assert_eq!(help_and_users(&[("m", "A."), ("m", "Twice."), ("n", &long)]), found("m", [1, 1]));
+        assert_eq!(help_and_users(&[("m", "A."), ("o", "Another.")]), found("mo", [0, 0]));
+        assert_eq!(help_and_users(&[("m", &long), ("o", "Another.")]), found("mo", [0, 0]));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The process's own metrics, as in any Prometheus client.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use prometheus::core::{Collector, Desc};
@@ -104,28 +104,10 @@ pub(crate) fn age() -> Option<Duration> {
 /// The tables to which this process publishes its own metrics.
 static CLAIMED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
-/// The right to publish the environment's and the process's metrics to a table: two publishers of one process must not count
-/// them twice.
-#[derive(Debug)]
-pub(crate) struct ProcessClaim {
-    table: String,
-}
-
-impl ProcessClaim {
-    /// Claims the table, unless another publisher of this process has claimed it.
-    pub(crate) fn of(table: &str) -> Option<Self> {
-        claimed().insert(table.to_owned()).then(|| Self { table: table.to_owned() })
-    }
-}
-
-impl Drop for ProcessClaim {
-    fn drop(&mut self) {
-        claimed().remove(&self.table);
-    }
-}
-
-fn claimed() -> MutexGuard<'static, BTreeSet<String>> {
-    CLAIMED.lock().expect("no one panics while holding the lock")
+/// Claims the right to publish the environment's and the process's metrics to this table. Returns `false` if a publisher of
+/// this process has claimed it before, even one that has ended: what that one published stays counted.
+pub(crate) fn claim_process(table: &str) -> bool {
+    CLAIMED.lock().expect("no one panics while holding the lock").insert(table.to_owned())
 }
 
 #[cfg(test)]
@@ -164,11 +146,9 @@ mod tests {
     }
 
     #[test]
-    fn a_process_is_claimed_once_a_table_and_again_after_its_publisher_has_ended() {
-        let claim = ProcessClaim::of("claims").unwrap();
-        assert!(ProcessClaim::of("claims").is_none());
-        assert!(ProcessClaim::of("other claims").is_some());
-        drop(claim);
-        assert!(ProcessClaim::of("claims").is_some());
+    fn a_process_is_claimed_once_for_each_table() {
+        assert!(claim_process("claims"));
+        assert!(!claim_process("claims"));
+        assert!(claim_process("other claims"));
     }
 }

@@ -10,12 +10,12 @@ use tokio::sync::{Notify, watch};
 use tokio::time;
 
 use crate::clock::now_ms;
+use crate::elapsed::ElapsedClock;
 use crate::families::Families;
 use crate::protocol::publish::{PublishPort, Put, publish};
 use crate::protocol::writer::{PutOutcome, Writer};
 use crate::publish::budget::LONGEST_HOLD;
 use crate::publish::content::{Content, content};
-use crate::publish::elapsed::ElapsedClock;
 use crate::publish::encoder::Encoder;
 use crate::publish::environment::EnvironmentMetrics;
 use crate::publish::error::{Fault, PublishError};
@@ -37,7 +37,7 @@ const LAST_PUBLISH: Duration = Duration::from_millis(400);
 /// Publishes an environment's metrics. Clones share one publisher.
 ///
 /// A process needs only one. Of several publishers to one table, only the first has the metrics of the environment and
-/// of the process, so that these are not counted twice.
+/// of the process, even once it is dropped, so that these are not counted twice.
 #[derive(Debug)]
 pub struct Publisher<T = DynamoDbStatsTable> {
     inner: Arc<Inner<T>>,
@@ -247,7 +247,8 @@ impl<T: PublishStats> Publisher<T> {
     /// Publishes, and gives up after `limit`.
     async fn publish_within(&self, limit: Duration, contents: Contents) -> Result<(), Fault> {
         // A publish that is given up in the middle is like a request whose response was lost, which the writer is made for.
-        let result = time::timeout(limit, self.try_publish(contents)).await;
+        let deadline = time::Instant::now() + limit;
+        let result = time::timeout_at(deadline, self.try_publish(contents, deadline)).await;
         let result = result.unwrap_or(Err(Fault::TimedOut(limit)));
         // What gives way to the last publish is carried by it.
         if !matches!(result, Err(Fault::GaveWay)) {
@@ -274,7 +275,7 @@ impl<T: PublishStats> Publisher<T> {
         }
     }
 
-    async fn try_publish(&self, contents: Contents) -> Result<(), Fault> {
+    async fn try_publish(&self, contents: Contents, deadline: time::Instant) -> Result<(), Fault> {
         let inner = &*self.inner;
         let mut publishing = inner.publishing.lock().await;
         let publishing = &mut *publishing;
@@ -302,7 +303,7 @@ impl<T: PublishStats> Publisher<T> {
         }
         let writer = publishing.writer.get_or_insert_with(|| Writer::new(WriterId::random()));
         let Publishing { born_at_ms, ledger, encoder, .. } = publishing;
-        let mut attempt = Attempt { inner, born_at_ms: *born_at_ms, ledger, encoder, bytes: 0 };
+        let mut attempt = Attempt { inner, born_at_ms: *born_at_ms, ledger, encoder, deadline, bytes: 0 };
         publish(writer, &mut attempt).await?;
         inner.metrics.published(attempt.bytes);
         publishing.ledger.published();
@@ -322,6 +323,8 @@ struct Attempt<'a, T> {
     born_at_ms: u64,
     ledger: &'a mut Ledger,
     encoder: &'a mut Encoder,
+    /// Time at which the publish is given up.
+    deadline: time::Instant,
     /// Size of the families that were put last, in bytes.
     bytes: usize,
 }
@@ -355,7 +358,7 @@ impl<T: PublishStats> PublishPort<Content> for Attempt<'_, T> {
         let families = if put.sealed {
             wire::encode(&put.content.families(), 0)?
         } else {
-            self.encoder.encode(&inner.table, (shard, put.writer), put.content).await?
+            self.encoder.encode(&inner.table, (shard, put.writer), put.content, self.deadline).await?
         };
         self.bytes = families.bytes.len();
         let snapshot = Snapshot {

@@ -27,7 +27,8 @@ pub(crate) enum Refusal {
     NameConflict,
     /// Another registry has the same series already.
     Duplicate,
-    /// A counter's value or a histogram's sum is not finite. The series stays, and the sum stands still.
+    /// A counter's value or a histogram's sum is not finite, or a counter's value is below zero. The series stays, and the
+    /// sum stands still.
     NotFinite,
     /// The snapshot would not fit into an item.
     TooLarge,

@@ -1,6 +1,5 @@
 //! One value of a registry.
 
-use crate::families::rules::is_summable;
 use crate::publish::counted::Reading;
 
 /// One series as the program has it.
@@ -14,7 +13,7 @@ pub(crate) enum Sample<'a> {
 
 impl Sample<'_> {
     /// Returns whether the sample can go into a sum of all environments. Gauges always can.
-    pub(crate) fn is_finite(&self) -> bool {
-        !matches!(self, Self::Counted(reading) if !is_summable(reading.sum))
+    pub(crate) fn is_summable(&self) -> bool {
+        !matches!(self, Self::Counted(reading) if !reading.is_summable())
     }
 }

@@ -2,6 +2,7 @@
 
 mod attributes;
 mod failure;
+mod signed_soon;
 
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
@@ -27,6 +28,7 @@ use attributes::{
     stored_from, stored_part_from, stored_structure_from, structure_attributes, structure_from,
 };
 use failure::{Cause, Failure};
+use signed_soon::SignedSoon;
 
 /// The table's partition key.
 pub(super) const PARTITION_KEY: &str = "pk";
@@ -115,7 +117,7 @@ impl PublishStats for DynamoDbStatsTable {
         let mut item = structure_key(shard, id);
         item.extend(structure_attributes(structure));
         let put = self.client.put_item().table_name(&self.name).set_item(Some(item));
-        put.send().await.map_err(table_error)?;
+        put.customize().interceptor(SignedSoon::new()).send().await.map_err(table_error)?;
         Ok(())
     }
 
@@ -132,11 +134,12 @@ impl PublishStats for DynamoDbStatsTable {
                 // the snapshot of the first one was buried in the meantime.
                 let once = Config::builder().retry_config(RetryConfig::disabled());
                 let put = put.condition_expression(format!("attribute_not_exists({PARTITION_KEY})"));
-                put.customize().config_override(once).send().await
+                put.customize().config_override(once).interceptor(SignedSoon::new()).send().await
             }
             PutCondition::Older => {
                 let put = put.condition_expression("attribute_not_exists(sealed_at) AND seq < :seq");
-                put.expression_attribute_values(":seq", number(snapshot.seq)).send().await
+                let put = put.expression_attribute_values(":seq", number(snapshot.seq));
+                put.customize().interceptor(SignedSoon::new()).send().await
             }
         };
         match result {

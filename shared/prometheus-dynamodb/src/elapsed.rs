@@ -14,7 +14,7 @@ const SLACK: Duration = Duration::from_millis(500);
 
 /// A clock that follows the monotonic clock, or the system's clock where that has gone further.
 #[derive(Debug)]
-pub(super) struct ElapsedClock {
+pub(crate) struct ElapsedClock {
     now: Instant,
     monotonic: Instant,
     system: SystemTime,
@@ -22,13 +22,13 @@ pub(super) struct ElapsedClock {
 
 impl ElapsedClock {
     /// Creates a clock that starts now.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let monotonic = Instant::now();
         Self { now: monotonic, monotonic, system: SystemTime::now() }
     }
 
     /// Returns the present time. It never goes back. A jump of the system's clock forward looks like a freeze.
-    pub(super) fn now(&mut self) -> Instant {
+    pub(crate) fn now(&mut self) -> Instant {
         self.at(Instant::now(), SystemTime::now())
     }
 
