@@ -106,9 +106,9 @@ impl Encoder {
         }
     }
 
-    /// Encodes the content for a snapshot of this writer, in this shard. If the snapshot names a structure, then that
-    /// structure is stored. To see to that takes half of the time until `deadline` at most: where structures cannot be read,
-    /// snapshots may still be put.
+    /// Encodes the content for a snapshot of this writer, in this shard. If the snapshot names a structure, that structure is
+    /// stored. Storing it or looking for it takes at most half of the time until `deadline`, so that snapshots can be put even
+    /// where structures cannot be read.
     pub(crate) async fn encode<T: PublishStats>(
         &mut self,
         table: &T,
