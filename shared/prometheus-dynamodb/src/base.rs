@@ -136,7 +136,7 @@ mod tests {
             let series: BTreeMap<_, _> = (0..series).map(one).collect();
             (
                 FamilyKey { name, kind: Kind::Counter, label_names: vec!["id".into()] },
-                Family { help: "Wide.".into(), born_at_ms: 1, series },
+                Family { help: "Wide.".into(), born_at_ms: 1, series, ..Family::default() },
             )
         };
         (0..metrics).map(metric).collect()

@@ -1,16 +1,18 @@
 //! Compacts the stats table: one gc run.
 //!
 //! ```text
-//! compact ─▶ shard: base, then page after page of snapshots: seal, bury, add ─▶ commit ─▶ parts that no base names
+//! compact ─▶ shard: base, then page after page of snapshots: seal, add, bury ─▶ commit ─▶ parts that no base names
 //! ```
 
+mod calls;
 mod compactor;
 mod metrics;
 mod shard;
 
 pub use compactor::{CompactError, Compactor};
 
-use std::time::{Duration, Instant};
+use calls::{Calls, LAST_MOMENT};
+use tokio::time::Instant;
 
 use crate::base::{BaseError, WRITERS_IN_ITEM};
 use crate::settings::TableSettings;
@@ -18,13 +20,6 @@ use crate::structures::Structures;
 use crate::table::item::WriterId;
 use crate::table::wire::TooLarge;
 use crate::table::{CompactStats, TableError};
-
-/// Time before the deadline in which no further step begins, so that whatever was added before can be committed.
-const MARGIN: Duration = Duration::from_millis(1000);
-
-/// Time before the deadline at which the run gives up whatever is still under way, as a crash would. A call can take longer
-/// than is left, and the run has yet to report.
-const LAST_MOMENT: Duration = Duration::from_millis(200);
 
 /// Report of what a run of a [`Compactor`] did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -71,28 +66,20 @@ pub enum Fault {
     },
 }
 
-impl Fault {
-    /// Returns whether other shards may be compacted all the same: an item of this one is damaged, or of a later version.
-    fn concerns_one_shard(&self) -> bool {
-        match self {
-            Self::Base { .. } | Self::TooLarge { .. } | Self::Table(TableError::Unreadable(_)) => true,
-            Self::Table(TableError::Throttled(_) | TableError::TimedOut(_) | TableError::Failed(_)) => false,
-        }
-    }
-}
-
 /// Does the work that is due, until it is done or the deadline comes near. The report says what was done, even if a step
 /// failed.
 pub async fn compact<T: CompactStats>(
     table: &T,
     settings: &TableSettings,
-    deadline: Instant,
+    deadline: std::time::Instant,
 ) -> (CompactReport, Result<(), Fault>) {
+    let deadline = Instant::from_std(deadline);
     let mut run = Run::new(table, settings, deadline, WRITERS_IN_ITEM);
-    let ended = tokio::time::timeout_at((deadline - LAST_MOMENT).into(), run.all_shards()).await;
+    let ended = tokio::time::timeout_at(deadline - LAST_MOMENT, run.all_shards()).await;
     run.report.finished &= run.fault.is_none() && matches!(ended, Ok(Ok(())));
+    let ended = ended.unwrap_or(Ok(())).map_err(Fault::from);
     // The first fault is reported: those after it may only follow from it.
-    (run.report, run.fault.map_or(ended.unwrap_or(Ok(())), Err))
+    (run.report, run.fault.map_or(ended, Err))
 }
 
 /// Compacts as [`compact`] does, but without a deadline, and with at most `writers_in_item` writers named in an item. For
@@ -103,30 +90,33 @@ pub(crate) async fn compact_whole<T: CompactStats>(
     settings: &TableSettings,
     writers_in_item: usize,
 ) -> Result<(), Fault> {
-    let deadline = Instant::now() + Duration::from_secs(3600);
+    let deadline = Instant::now() + std::time::Duration::from_secs(3600);
     let mut run = Run::new(table, settings, deadline, writers_in_item);
-    let result = run.all_shards().await;
-    run.fault.map_or(result, Err)
+    run.all_shards().await?;
+    run.fault.map_or(Ok(()), Err)
 }
 
 struct Run<'a, T> {
     table: &'a T,
     settings: &'a TableSettings,
-    deadline: Instant,
+    calls: Calls,
     writers_in_item: usize,
     structures: Structures,
     report: CompactReport,
-    /// The first fault that concerned one shard.
+    /// The first fault of a shard.
     fault: Option<Fault>,
 }
 
 impl<'a, T: CompactStats> Run<'a, T> {
     fn new(table: &'a T, settings: &'a TableSettings, deadline: Instant, writers_in_item: usize) -> Self {
         let report = CompactReport { finished: true, ..Default::default() };
-        Self { table, settings, deadline, writers_in_item, structures: Structures::default(), report, fault: None }
+        let (calls, structures) = (Calls::until(deadline), Structures::default());
+        Self { table, settings, calls, writers_in_item, structures, report, fault: None }
     }
 
-    async fn all_shards(&mut self) -> Result<(), Fault> {
+    /// Compacts all shards. A fault of one shard keeps no other from being compacted: an item of it may be damaged, or its
+    /// partition throttled.
+    async fn all_shards(&mut self) -> Result<(), TableError> {
         let shards = self.table.shards().await?;
         // The first shard is left to chance, so that a shard that takes all the time does not starve the others.
         let first = WriterId::random().shard(shards);
@@ -134,13 +124,10 @@ impl<'a, T: CompactStats> Run<'a, T> {
             if self.is_late() {
                 break;
             }
-            match self.shard(shard).await {
-                Err(fault) if fault.concerns_one_shard() => {
-                    let error: &dyn std::error::Error = &fault;
-                    tracing::warn!(error, shard, "a shard of the stats table cannot be compacted");
-                    self.fault.get_or_insert(fault);
-                }
-                done => done?,
+            if let Err(fault) = self.shard(shard).await {
+                let error: &dyn std::error::Error = &fault;
+                tracing::warn!(error, shard, "a shard of the stats table cannot be compacted");
+                self.fault.get_or_insert(fault);
             }
         }
         Ok(())
@@ -148,7 +135,7 @@ impl<'a, T: CompactStats> Run<'a, T> {
 
     /// Returns whether the deadline is too near for a further step, and if so, notes that work is left.
     fn is_late(&mut self) -> bool {
-        let late = is_late(self.deadline)();
+        let late = self.calls.are_late();
         self.report.finished &= !late;
         late
     }
@@ -159,9 +146,4 @@ impl<'a, T: CompactStats> Run<'a, T> {
         self.report.unreadable += 1;
         tracing::warn!(error, "an item of the stats table cannot be compacted");
     }
-}
-
-/// Returns a function that returns whether the deadline is too near for a further step.
-fn is_late(deadline: Instant) -> impl Fn() -> bool {
-    move || Instant::now() + MARGIN >= deadline
 }

@@ -109,7 +109,7 @@ impl PartialEq for Bounds {
 impl Eq for Bounds {}
 
 /// One family's data.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Family {
     /// The help text.
     pub help: String,
@@ -118,6 +118,21 @@ pub struct Family {
     pub born_at_ms: u64,
     /// The series by their label values, which stand in the order of [`FamilyKey::label_names`].
     pub series: BTreeMap<Vec<String>, Series>,
+    /// Start time of the oldest series that is gone because its environment has ended, in milliseconds since the epoch.
+    pub ended_since_ms: Option<u64>,
+    /// `true` if a live writer has this family. It is not stored: readers find out who is live.
+    pub live: bool,
+}
+
+impl Family {
+    /// Returns the time since which the oldest series counts, or counted, in milliseconds since the epoch.
+    pub(crate) fn since_ms(&self) -> u64 {
+        self.oldest_ms().unwrap_or(self.born_at_ms)
+    }
+
+    fn oldest_ms(&self) -> Option<u64> {
+        self.series.values().map(|series| series.created_at_ms).chain(self.ended_since_ms).min()
+    }
 }
 
 /// One series' data.

@@ -44,7 +44,12 @@ fn family(key: &FamilyKey) -> impl Strategy<Value = Family> + use<> {
     let label_values = prop::collection::vec("[ab]", key.label_names.len());
     let one = (0u64..3, value(&key.kind)).prop_map(|(created_at_ms, value)| Series { created_at_ms, value });
     let series = prop::collection::btree_map(label_values, one, 0..3);
-    ("[a-c]?", 0u64..3, series).prop_map(|(help, born_at_ms, series)| Family { help, born_at_ms, series })
+    ("[a-c]?", 0u64..3, series).prop_map(|(help, born_at_ms, series)| Family {
+        help,
+        born_at_ms,
+        series,
+        ..Family::default()
+    })
 }
 
 fn value(kind: &Kind) -> BoxedStrategy<Value> {
@@ -94,6 +99,6 @@ pub(crate) fn values_like(families: Families) -> impl Strategy<Value = Families>
 pub(crate) fn one(name: &str, kind: Kind, value: Value) -> Families {
     let key = FamilyKey { name: name.into(), kind, label_names: Vec::new() };
     let series = BTreeMap::from([(Vec::new(), Series { created_at_ms: 0, value })]);
-    let family = Family { help: String::new(), born_at_ms: 0, series };
+    let family = Family { series, ..Family::default() };
     Families::from([(key, family)])
 }

@@ -16,6 +16,7 @@ use prometheus_dynamodb::internals::table::{
 use prometheus_dynamodb::internals::{ScrapeError, Structures, compact, scrape};
 use prometheus_dynamodb::{CompactReport, DynamoDbStatsTable, MemoryStatsTable, TableSettings};
 use support::dynamodb_local::{DynamoDbLocal, TABLE};
+use support::troubled_table::{Trouble, TroubledTable};
 use support::{Environment, end, page, settings, until_published, value};
 
 const MINUTE_MS: u64 = 60_000;
@@ -231,6 +232,55 @@ async fn a_run_ends_before_its_deadline_although_the_table_hangs() {
     assert!(tokio::time::Instant::now() < deadline.into());
     result.unwrap();
     assert_eq!(report, CompactReport::default(), "not finished");
+}
+
+/// Number of environments that die at once: more than a run can seal in time if the table is in trouble.
+const DEAD: u32 = 2000;
+
+/// Shows that each run does some of the work for good, and that runs need not be many.
+#[tokio::test(start_paused = true)]
+async fn a_table_in_trouble_is_compacted_a_piece_in_each_run() {
+    let (soon, second) = (Duration::from_millis(5), Duration::from_secs(1));
+    for (call_takes, trouble, most) in [
+        (soon, Some((3, Trouble::Throttled)), 10),
+        (soon, Some((3, Trouble::TimedOut)), 20),
+        (soon, Some((300, Trouble::Failed)), 40),
+        (second, None, 20),
+        (second, Some((3, Trouble::Throttled)), 30),
+        (4 * second, None, 80),
+    ] {
+        let table = MemoryStatsTable::default();
+        let mut environment = Environment::new(table.clone(), 1, 10);
+        environment.requests(1).await;
+        environment.publisher.close().await;
+        let snapshot = table.snapshots(0).await.unwrap().remove(0).unwrap();
+        for _ in 1..DEAD {
+            let snapshot = Snapshot { writer: WriterId::random(), ..snapshot.clone() };
+            table.put_snapshot(&snapshot, PutCondition::Absent).await.unwrap();
+        }
+        let table = TroubledTable { table, call_takes, trouble, writes: Default::default() };
+        let hasty = TableSettings::builder("stats").grace(Duration::ZERO).build().unwrap();
+        let case = format!("{call_takes:?} {trouble:?}");
+        // The writers that are not folded, and those that are not buried.
+        let (mut left, mut runs) = ((DEAD as usize, DEAD as usize), 0);
+        loop {
+            runs += 1;
+            table.table.set_time(NOON_MS + runs * MINUTE_MS);
+            let deadline = tokio::time::Instant::now() + Duration::from_secs(55);
+            let (report, result) = compact(&table, &hasty, deadline.into_std()).await;
+            let snapshots = table.table.snapshots(0).await.unwrap();
+            let base = table.table.base(0).await.unwrap().expect("the first run folds something");
+            let named = |snapshot: &Snapshot| base.folded.contains_key(&snapshot.writer);
+            let unfolded = snapshots.iter().filter(|snapshot| !named(snapshot.as_ref().unwrap())).count();
+            assert_eq!(value(&page(&table.table).await, "requests_total", &[]), f64::from(DEAD), "{case}");
+            if base.folded.is_empty() && snapshots.is_empty() {
+                break;
+            }
+            let before = std::mem::replace(&mut left, (unfolded, snapshots.len()));
+            assert!(left < before || left == (0, 0), "{case}: run {runs} was in vain: {report:?} {result:?}");
+            assert!(runs < most, "{case}: {left:?} are left");
+        }
+    }
 }
 
 #[tokio::test]

@@ -218,7 +218,7 @@ mod tests {
         let key = FamilyKey { name: "jobs_total".into(), kind: Kind::Counter, label_names: Vec::new() };
         let value = Value::Sum(ExactSum::of([jobs]));
         let series = BTreeMap::from([(Vec::new(), Series { created_at_ms: 0, value })]);
-        let family = Family { help: String::new(), born_at_ms: 0, series };
+        let family = Family { series, ..Family::default() };
         let encoded = wire::encode(&Families::from([(key, family)]), 0).unwrap();
         let item = json!({
             "sk": { "S": "writer#1" },

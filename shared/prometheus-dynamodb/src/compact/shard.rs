@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::future::ready;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
+use tokio::time::Instant;
 
-use super::{Fault, Run, is_late};
+use super::calls::LAST_MOMENT;
+use super::{Fault, Run};
 use crate::base::{self, Content};
 use crate::families::Families;
 use crate::families::merge::merge;
@@ -21,6 +23,10 @@ use crate::table::{CompactStats, Listed, TableError, wire};
 
 /// Maximum number of conditional writes that are under way at once.
 const WRITES_AT_ONCE: usize = 16;
+
+/// Number of snapshots that are sealed before their content is added. A page can hold thousands, and if each write takes a
+/// second, a run does not seal them all in its time.
+const SNAPSHOTS_AT_ONCE: usize = 256;
 
 /// Number of added writers after which the base is committed, so that a run that crashes has not worked in vain.
 const COMMIT_AFTER: usize = 16_384;
@@ -47,6 +53,13 @@ impl Progress {
     }
 }
 
+/// What a run has found in a shard.
+#[derive(Default)]
+struct Found {
+    present: Present,
+    named: NamedIds,
+}
+
 /// Ids of the structures that the snapshots of a shard name.
 #[derive(Default)]
 struct NamedIds {
@@ -69,68 +82,39 @@ impl NamedIds {
 impl<T: CompactStats> Run<'_, T> {
     /// Compacts a shard. It never holds more than one page of snapshots.
     pub(super) async fn shard(&mut self, shard: u32) -> Result<(), Fault> {
+        let table = self.table;
         // The base must be read before the snapshots: see `Present`.
-        let stored = base::read(self.table, shard).await?;
+        let stored = self.calls.patiently(self.calls.margin(), || base::read(table, shard)).await?;
         let (version, parts) =
             stored.as_ref().map_or((0, Vec::new()), |base| (base.root.version, base.root.parts.clone()));
         let base = stored.map(|base| base.content()).transpose();
         let base = base.map_err(|source| Fault::Base { shard, source })?.unwrap_or_default();
         let (families, writers) = (Families::new(), Vec::new());
         let mut progress = Progress { since: Instant::now(), version, base, parts, families, writers };
-        let stored_parts = self.table.parts(shard).await?;
+        let stored_parts = self.calls.patiently(self.calls.margin(), || table.parts(shard)).await?;
         let stored_parts = self.readable(stored_parts);
-        let stored_structures = self.table.structures(shard).await?;
+        let stored_structures = self.calls.patiently(self.calls.margin(), || table.structures(shard)).await?;
         let stored_structures = self.readable(stored_structures);
-        let read_from_ms = self.table.answered_at_ms();
-        let mut named = NamedIds::default();
+        let read_from_ms = table.answered_at_ms();
 
-        let mut present = Present::default();
-        let mut after = None;
-        loop {
-            let page = self.table.snapshot_page(shard, after.as_ref()).await?;
-            let mut snapshots = Vec::with_capacity(page.snapshots.len());
-            for snapshot in page.snapshots {
-                match snapshot {
-                    Ok(snapshot) => {
-                        present.writers.insert(snapshot.writer);
-                        snapshots.push(snapshot);
-                    }
-                    Err(error) => {
-                        // The item's key still tells whose it is. So this writer is not taken for buried, and no other
-                        // writer's burial has to wait until the item can be read.
-                        present.writers.extend(error.writer());
-                        named.unknown = true;
-                        self.leave_alone(&error);
-                    }
-                }
-            }
-            named.extend(&snapshots);
-            self.seal(&mut snapshots).await?;
-            let sealed = snapshots.iter().filter(|snapshot| snapshot.sealed_at_ms.is_some());
-            let structures = self.structures.of(self.table, shard, sealed).await?;
-            self.bury(&snapshots, &structures, &progress.base.folded).await?;
-            self.add(snapshots, &structures, &mut progress);
-            after = page.next;
-            if after.is_none() || self.is_late() {
-                break;
-            }
-            if progress.is_to_be_committed() {
-                let folded = progress.base.folded.clone();
-                if !self.commit(shard, folded, &mut progress).await? {
-                    return Ok(());
-                }
-            }
+        let mut found = Found::default();
+        let read = self.pages(shard, &mut progress, &mut found).await;
+        if matches!(read, Ok(false)) {
+            return Ok(());
         }
-        present.complete = after.is_none();
+        let Found { present, mut named } = found;
         named.unknown |= !present.complete;
 
-        let kept = still_folded(&progress.base.folded, &present, self.table.answered_at_ms(), self.settings.grace);
+        // What was added before a failure is committed all the same. Otherwise a table that fails at some point of each run
+        // would never be compacted.
+        let kept = still_folded(&progress.base.folded, &present, table.answered_at_ms(), self.settings.grace);
         // A part that an earlier run has left behind might still be named by that run's delayed root, unless another root
         // comes first.
         let overtakes = stored_parts.iter().any(|part| part.version > progress.version);
-        if (kept != progress.base.folded || !progress.writers.is_empty() || overtakes)
-            && !self.commit(shard, kept, &mut progress).await?
-        {
+        let due = kept != progress.base.folded || !progress.writers.is_empty() || overtakes;
+        let committed = if due { self.commit(shard, kept, &mut progress).await } else { Ok(true) };
+        read?;
+        if !committed? {
             return Ok(());
         }
         if !self.is_late() {
@@ -142,23 +126,87 @@ impl<T: CompactStats> Run<'_, T> {
         Ok(())
     }
 
+    /// Seals, adds and buries the snapshots of a shard, page after page, as long as there is time. Returns `false` if another
+    /// run has replaced the base.
+    async fn pages(&mut self, shard: u32, progress: &mut Progress, found: &mut Found) -> Result<bool, Fault> {
+        let table = self.table;
+        let mut after = None;
+        loop {
+            let page = self.calls.step(|| table.snapshot_page(shard, after.as_ref())).await?;
+            after = page.next;
+            found.present.complete = after.is_none();
+            let mut snapshots = self.found(page.snapshots, found).into_iter();
+            while !snapshots.as_slice().is_empty() && !self.is_late() {
+                if progress.is_to_be_committed() {
+                    let folded = progress.base.folded.clone();
+                    if !self.commit(shard, folded, progress).await? {
+                        return Ok(false);
+                    }
+                }
+                let some = snapshots.by_ref().take(SNAPSHOTS_AT_ONCE).collect();
+                self.seal_add_bury(shard, some, progress).await?;
+            }
+            if found.present.complete || self.is_late() {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Notes what a page has, and returns the snapshots that can be read.
+    fn found(&mut self, page: Listed<Snapshot>, found: &mut Found) -> Vec<Snapshot> {
+        let mut snapshots = Vec::with_capacity(page.len());
+        for snapshot in page {
+            match snapshot {
+                Ok(snapshot) => {
+                    found.present.writers.insert(snapshot.writer);
+                    snapshots.push(snapshot);
+                }
+                Err(error) => {
+                    // The item's key still tells whose it is. So this writer is not taken for buried, and no other writer's
+                    // burial has to wait until the item can be read.
+                    found.present.writers.extend(error.writer());
+                    found.named.unknown = true;
+                    self.leave_alone(&error);
+                }
+            }
+        }
+        found.named.extend(&snapshots);
+        snapshots
+    }
+
+    /// Seals those of these snapshots that are due, adds those that are sealed, and buries those that are folded.
+    async fn seal_add_bury(
+        &mut self,
+        shard: u32,
+        mut snapshots: Vec<Snapshot>,
+        progress: &mut Progress,
+    ) -> Result<(), TableError> {
+        let table = self.table;
+        let sealed = self.seal(&mut snapshots).await;
+        let named = || snapshots.iter().filter(|snapshot| snapshot.sealed_at_ms.is_some());
+        let structures = self.calls.step(|| self.structures.of(table, shard, named())).await?;
+        // What was sealed is added even if another seal or a burial fails.
+        self.add(&snapshots, &structures, progress);
+        sealed?;
+        self.bury(&snapshots, &structures, &progress.base.folded).await
+    }
+
     /// Returns the items that can be read, and leaves the others alone.
     fn readable<I>(&mut self, items: Listed<I>) -> Vec<I> {
         items.into_iter().filter_map(|item| item.inspect_err(|error| self.leave_alone(error)).ok()).collect()
     }
 
-    /// Seals the snapshots that are due, and marks them in `snapshots` as sealed.
+    /// Seals the snapshots that are due, and marks them in `snapshots` as sealed, even if a call fails after them.
     async fn seal(&mut self, snapshots: &mut [Snapshot]) -> Result<(), TableError> {
-        let (table, idle) = (self.table, self.settings.writer_idle);
+        let (table, idle, calls) = (self.table, self.settings.writer_idle, &self.calls);
         // The table's time at which the snapshots were read, or a later one: whatever was under way then is older.
         let now_ms = table.answered_at_ms();
         let due: Vec<_> = snapshots.iter_mut().filter(|snapshot| is_to_be_sealed(snapshot, now_ms, idle)).collect();
-        let late = is_late(self.deadline);
         // Boxed, here and below, since otherwise the compiler cannot tell that the whole future is `Send`.
         let mut sealing = stream::iter(due)
-            .take_while(|_| ready(!late()))
+            .take_while(|_| ready(!calls.are_late()))
             .map(|snapshot| async move {
-                let sealed = table.seal(snapshot, now_ms).await?;
+                let sealed = calls.step(|| table.seal(snapshot, now_ms)).await?;
                 snapshot.sealed_at_ms = sealed.then_some(now_ms);
                 Ok::<_, TableError>(sealed)
             })
@@ -181,13 +229,13 @@ impl<T: CompactStats> Run<'_, T> {
                 Err(error) => self.leave_alone(&*error),
             }
         }
-        let late = is_late(self.deadline);
+        let calls = &self.calls;
         let mut burials = stream::iter(due)
-            .take_while(|_| ready(!late()))
+            .take_while(|_| ready(!calls.are_late()))
             .map(|snapshot| async move {
                 // The grave is put first: a writer that thaws in between must find its content in one place or the other.
-                table.put_grave(&snapshot, now_ms).await?;
-                table.delete_snapshot(&snapshot).await
+                calls.step(|| table.put_grave(&snapshot, now_ms)).await?;
+                calls.step(|| table.delete_snapshot(&snapshot)).await
             })
             .buffer_unordered(WRITES_AT_ONCE)
             .boxed();
@@ -198,12 +246,12 @@ impl<T: CompactStats> Run<'_, T> {
     }
 
     /// Adds up the content of the snapshots that are sealed and not folded, for the next commit.
-    fn add(&mut self, snapshots: Vec<Snapshot>, structures: &Named, progress: &mut Progress) {
+    fn add(&mut self, snapshots: &[Snapshot], structures: &Named, progress: &mut Progress) {
         for snapshot in snapshots {
-            if !is_to_be_folded(&snapshot, &progress.base.folded) {
+            if !is_to_be_folded(snapshot, &progress.base.folded) {
                 continue;
             }
-            match decode(&snapshot, structures) {
+            match decode(snapshot, structures) {
                 Ok(families) if !can_be_folded(&families) => {
                     let Snapshot { shard, writer, .. } = snapshot;
                     tracing::warn!(shard, %writer, "a series can outgrow an item, so its writer stays unfolded");
@@ -223,28 +271,30 @@ impl<T: CompactStats> Run<'_, T> {
     async fn commit(&mut self, shard: u32, kept: Folded, progress: &mut Progress) -> Result<bool, Fault> {
         let version = progress.version + 1;
         let forgotten = progress.base.folded.len() - kept.len();
-        let (families, writers) = (std::mem::take(&mut progress.families), std::mem::take(&mut progress.writers));
         let mut next = Content { families: progress.base.families.clone(), folded: kept };
-        merge(&mut next.families, families);
-        next.folded.extend(writers.iter().map(|writer| (*writer, None)));
+        merge(&mut next.families, progress.families.clone());
+        next.folded.extend(progress.writers.iter().map(|writer| (*writer, None)));
         let (root, parts) =
             next.pack(version, self.writers_in_item).map_err(|source| Fault::TooLarge { shard, source })?;
-        let table = self.table;
+        let (table, calls) = (self.table, &self.calls);
         // The parts are put first, since a root may name only what is stored. A part that is stored already is the same one.
         stream::iter(&parts)
-            .map(|part| table.put_part(shard, part))
+            .map(|part| calls.patiently(LAST_MOMENT, move || table.put_part(shard, part)))
             .buffer_unordered(WRITES_AT_ONCE)
             .boxed()
             .try_for_each(|_| ready(Ok(())))
             .await?;
-        if !table.put_base(shard, &root).await? {
+        if !calls.patiently(LAST_MOMENT, || table.put_base(shard, &root)).await? {
             self.report.finished = false;
             return Ok(false);
         }
-        self.report.folded += writers.len() as u64;
+        self.report.folded += progress.writers.len() as u64;
         self.report.forgotten += forgotten as u64;
         (progress.since, progress.version) = (Instant::now(), version);
         (progress.base, progress.parts) = (next, root.parts);
+        // Only now, so that what a failed commit leaves may be committed by the next.
+        progress.families.clear();
+        progress.writers.clear();
         Ok(true)
     }
 
@@ -255,12 +305,13 @@ impl<T: CompactStats> Run<'_, T> {
         stored: Vec<StoredPart>,
         progress: &Progress,
     ) -> Result<(), TableError> {
-        let now_ms = self.table.answered_at_ms();
+        let (table, calls) = (self.table, &self.calls);
+        let now_ms = table.answered_at_ms();
         for part in stored.iter().filter(|part| is_unnamed(part, progress.version, &progress.parts)) {
             match part.unnamed_at_ms {
-                None => drop(self.table.note_unnamed(shard, part.id, now_ms).await?),
+                None => drop(calls.step(|| table.note_unnamed(shard, part.id, now_ms)).await?),
                 Some(at_ms) if is_over(at_ms, now_ms, self.settings.grace) => {
-                    self.table.delete_part(shard, part.id).await?;
+                    calls.step(|| table.delete_part(shard, part.id)).await?;
                 }
                 Some(_) => {}
             }
@@ -276,9 +327,10 @@ impl<T: CompactStats> Run<'_, T> {
         named: &BTreeSet<StructureId>,
         read_from_ms: u64,
     ) -> Result<(), TableError> {
+        let (table, calls) = (self.table, &self.calls);
         for StoredStructure { id, renewed_at_ms } in stored {
             if !named.contains(&id) && is_to_be_deleted(renewed_at_ms, read_from_ms) {
-                self.table.delete_structure(shard, id, renewed_at_ms).await?;
+                calls.step(|| table.delete_structure(shard, id, renewed_at_ms)).await?;
             }
         }
         Ok(())

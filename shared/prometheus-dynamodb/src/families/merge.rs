@@ -22,20 +22,29 @@ pub fn merge(merged: &mut Families, other: Families) {
     }
 }
 
-/// Returns what remains of a writer's families once the writer is no longer live: its counts stay for ever, its live
-/// gauges do not. A live sum stays as 0, so that its series does not vanish with the last environment.
-pub fn retire(families: Families) -> Families {
+/// Returns the families of a writer that is live.
+pub fn alive(mut families: Families) -> Families {
+    families.values_mut().for_each(|family| family.live = true);
     families
-        .into_iter()
-        .filter_map(|(key, mut family)| match key.kind {
-            Kind::Gauge(GaugeMerge::LiveMax | GaugeMerge::LiveMin) => None,
+}
+
+/// Returns what remains of a writer's families once the writer is no longer live: its counts stay for ever, its live
+/// gauges do not. A live sum stays as 0, so that its series does not vanish with the last environment. Of a largest or
+/// smallest live value only the family remains, so that the page knows of its type as long as it knows of others.
+pub fn retire(mut families: Families) -> Families {
+    for (key, family) in &mut families {
+        match key.kind {
+            Kind::Gauge(GaugeMerge::LiveMax | GaugeMerge::LiveMin) => {
+                family.ended_since_ms = family.oldest_ms();
+                family.series.clear();
+            }
             Kind::Gauge(GaugeMerge::LiveSum) => {
                 family.series.values_mut().for_each(|series| series.value = Value::Sum(Default::default()));
-                Some((key, family))
             }
-            _ => Some((key, family)),
-        })
-        .collect()
+            _ => {}
+        }
+    }
+    families
 }
 
 /// Subtracts from a writer's families what it counted under an earlier id. Gauges are not counts, and stay as they are.
@@ -63,6 +72,8 @@ fn merge_family(kind: &Kind, merged: &mut Family, other: Family) {
     // decides, so that the result does not depend on the order of merging.
     let help = (merged.born_at_ms, std::mem::take(&mut merged.help));
     (merged.born_at_ms, merged.help) = help.max((other.born_at_ms, other.help));
+    merged.ended_since_ms = merged.ended_since_ms.into_iter().chain(other.ended_since_ms).min();
+    merged.live |= other.live;
     for (label_values, series) in other.series {
         match merged.series.entry(label_values) {
             Entry::Vacant(entry) => {
@@ -145,8 +156,16 @@ mod tests {
             one("live_min", Kind::Gauge(GaugeMerge::LiveMin), Value::Extreme(3.0)),
             one("live_sum", Kind::Gauge(GaugeMerge::LiveSum), sum(3.0)),
         ];
+        let ended = |name| {
+            let mut families =
+                live.iter().find(|families| families.keys().any(|key| key.name == name)).unwrap().clone();
+            families
+                .values_mut()
+                .for_each(|family| (family.series, family.ended_since_ms) = (Default::default(), Some(0)));
+            families
+        };
         let zero = one("live_sum", Kind::Gauge(GaugeMerge::LiveSum), Value::Sum(Default::default()));
-        let expected = merged(remain.clone().into_iter().chain([zero]));
+        let expected = merged(remain.clone().into_iter().chain([zero]).chain(["live_max", "live_min"].map(ended)));
         assert_eq!(retire(merged(remain.into_iter().chain(live))), expected);
     }
 

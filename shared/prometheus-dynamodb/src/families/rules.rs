@@ -3,8 +3,6 @@
 //! Readers apply these rules to what they read, and writers to what they write: nothing that a reader would refuse may
 //! ever be acknowledged.
 
-use std::collections::BTreeMap;
-
 use crate::families::merge::merge;
 use crate::families::{Families, Family, FamilyKey, Kind};
 
@@ -83,7 +81,7 @@ pub fn without_empty_labels(key: FamilyKey, family: Family) -> Families {
         let part = families.entry(key).or_insert_with(|| Family {
             help: family.help.clone(),
             born_at_ms: family.born_at_ms,
-            series: BTreeMap::new(),
+            ..Family::default()
         });
         part.series.insert(label_values, one);
     }
@@ -109,6 +107,8 @@ fn is_label_name(name: &str, kind: &Kind) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::families::exact_sum::ExactSum;
     use crate::families::{Bounds, Series, Value};
@@ -173,7 +173,12 @@ mod tests {
             kind: Kind::Counter,
             label_names: label_names.iter().map(|&name| name.to_owned()).collect(),
         };
-        let family = |all: &[(&[&str], f64)]| Family { help: "H.".into(), born_at_ms: 7, series: series(all) };
+        let family = |all: &[(&[&str], f64)]| Family {
+            help: "H.".into(),
+            born_at_ms: 7,
+            series: series(all),
+            ..Family::default()
+        };
 
         let all: &[(&[&str], f64)] = &[(&["", ""], 1.0), (&["x", ""], 2.0), (&["", "y"], 4.0), (&["x", "y"], 8.0)];
         let expected = Families::from([

@@ -157,7 +157,8 @@ impl Structure {
                 (label_values.clone(), Series { created_at_ms, value })
             });
             let series = series.collect();
-            let family = Family { help: structure.help.clone(), born_at_ms: values.born_at_ms, series };
+            let family =
+                Family { help: structure.help.clone(), born_at_ms: values.born_at_ms, series, ..Family::default() };
             families.insert(structure.key.clone(), family);
         }
         families
@@ -271,7 +272,10 @@ mod tests {
                 .iter()
                 .map(|family| {
                     let series = family.series.iter().map(series).collect();
-                    (family.key.clone(), Family { help: family.help.clone(), born_at_ms: 1, series })
+                    (
+                        family.key.clone(),
+                        Family { help: family.help.clone(), born_at_ms: 1, series, ..Family::default() },
+                    )
                 })
                 .collect::<Families>()
         };

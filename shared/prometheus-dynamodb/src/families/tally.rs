@@ -121,7 +121,8 @@ impl Tally {
                 (label_values.clone(), Series { created_at_ms, value })
             });
             let series = series.collect();
-            let family = Family { help: structure.help.clone(), born_at_ms: self.born_at_ms, series };
+            let family =
+                Family { help: structure.help.clone(), born_at_ms: self.born_at_ms, series, ..Family::default() };
             families.insert(structure.key.clone(), family);
         }
         families

@@ -5,7 +5,7 @@ use std::time::Duration;
 use strum::{AsRefStr, VariantArray};
 
 use crate::families::Families;
-use crate::families::merge::{merge, retire};
+use crate::families::merge::{alive, merge, retire};
 use crate::table::item::Snapshot;
 
 /// State of a writer, as a reader sees it.
@@ -42,7 +42,7 @@ impl WriterLife {
 /// Adds one writer's families to a scrape or to a base.
 pub fn count(total: &mut Families, families: Families, life: WriterLife) {
     match life {
-        WriterLife::Live => merge(total, families),
+        WriterLife::Live => merge(total, alive(families)),
         WriterLife::Idle | WriterLife::Closed | WriterLife::Sealed => merge(total, retire(families)),
     }
 }

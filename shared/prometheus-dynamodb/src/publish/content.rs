@@ -259,10 +259,7 @@ mod tests {
             let key = FamilyKey { name: "a".into(), kind, label_names: vec!["l".into()] };
             let one =
                 |number: usize| (vec![number.to_string()], Series { created_at_ms: 0, value: Value::Extreme(0.0) });
-            Families::from([(
-                key,
-                Family { help: String::new(), born_at_ms: 0, series: (0..series).map(one).collect() },
-            )])
+            Families::from([(key, Family { series: (0..series).map(one).collect(), ..Family::default() })])
         };
         let histogram = Kind::Histogram(Bounds::new(vec![1.0, 2.0, 3.0]).unwrap());
         for (kind, series, bytes) in [

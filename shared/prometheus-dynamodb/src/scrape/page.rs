@@ -147,9 +147,11 @@ impl Page {
         self.conflicts.extend(clashing.into_iter().map(|name| Conflict { name, kind: ConflictKind::Name }));
     }
 
-    fn add(&mut self, name: String, variants: Vec<(FamilyKey, Family)>) {
-        let all = variants.len();
+    fn add(&mut self, name: String, mut variants: Vec<(FamilyKey, Family)>) {
         let Some(shown_kind) = shown_kind(&variants) else { return };
+        // A family that has no series, as a live gauge has none once its environments have ended, conflicts with no other.
+        variants.retain(|(_, family)| !family.series.is_empty());
+        let all = variants.len();
         let shown: Vec<_> = variants.into_iter().filter(|(key, _)| go_together(&key.kind, &shown_kind)).collect();
         // The key breaks ties, so that the choice does not depend on the order of reading.
         let youngest = shown.iter().max_by_key(|(key, family)| (family.born_at_ms, key));
@@ -163,6 +165,9 @@ impl Page {
         conflict(ConflictKind::Labels, shown.windows(2).any(|pair| pair[0].0.label_names != pair[1].0.label_names));
         conflict(ConflictKind::Bounds, shown.windows(2).any(|pair| pair[0].0.kind != pair[1].0.kind));
 
+        if shown.is_empty() {
+            return;
+        }
         let mut series = Vec::new();
         for (key, family) in on_common_bounds(shown) {
             for (label_values, Series { created_at_ms, value }) in family.series {
@@ -185,28 +190,26 @@ impl Page {
 /// type from now on. While two versions of a function run side by side, the choice does not change with each
 /// environment that is born.
 ///
-/// A type with which no environment was born for [`WITHDRAWN_AFTER_MS`], while others were, was rolled back and does
-/// not count.
+/// A type that no live environment has, and with which none was born for [`WITHDRAWN_AFTER_MS`] while others were, was
+/// rolled back and does not count.
 fn shown_kind(variants: &[(FamilyKey, Family)]) -> Option<Kind> {
     // Each type, with the time since which its oldest series counts, and the time at which the last environment with it
-    // was born.
+    // was born: the end of time if one is live, since it may stay for as long as it likes.
     let mut types: Vec<(&Kind, u64, u64)> = Vec::new();
     for (key, family) in variants {
-        let oldest_ms = family.series.values().map(|series| series.created_at_ms).min().unwrap_or(family.born_at_ms);
+        let (since_ms, last_ms) = (family.since_ms(), if family.live { u64::MAX } else { family.born_at_ms });
         match types.iter_mut().find(|(kind, _, _)| go_together(kind, &key.kind)) {
-            Some((_, first, last)) => {
-                (*first, *last) = ((*first).min(oldest_ms), (*last).max(family.born_at_ms));
-            }
-            None => types.push((&key.kind, oldest_ms, family.born_at_ms)),
+            Some((_, first, last)) => (*first, *last) = ((*first).min(since_ms), (*last).max(last_ms)),
+            None => types.push((&key.kind, since_ms, last_ms)),
         }
     }
-    let youngest = types.iter().map(|(_, _, last)| *last).max()?;
+    let youngest = variants.iter().map(|(_, family)| family.born_at_ms).max()?;
     let current = types.iter().filter(|(_, _, last)| last.saturating_add(WITHDRAWN_AFTER_MS) >= youngest);
     current.max_by_key(|(kind, first, _)| (*first, *kind)).map(|(kind, _, _)| (*kind).clone())
 }
 
-/// Time without new environments after which a type counts as withdrawn, in milliseconds. Lambda replaces environments
-/// every few hours, so a version that is in use has younger ones.
+/// Time without new environments after which a type that no live one has counts as withdrawn, in milliseconds. Lambda
+/// replaces environments every few hours, so a version that is in use has younger ones.
 const WITHDRAWN_AFTER_MS: u64 = 3 * 60 * 60 * 1000;
 
 /// Returns whether families of these kinds can stand under one name: histograms with any bounds, otherwise only equal
@@ -274,6 +277,8 @@ mod tests {
     use super::*;
     use crate::families::GaugeMerge;
     use crate::families::exact_sum::ExactSum;
+    use crate::protocol::reading::{WriterLife, count};
+    use crate::table::wire;
     use crate::testing::{families, one};
     use proptest::prelude::*;
 
@@ -289,6 +294,13 @@ mod tests {
     fn page(parts: impl IntoIterator<Item = Families>) -> Page {
         let mut all = Families::new();
         parts.into_iter().for_each(|part| merge(&mut all, part));
+        Page::new(all, &[])
+    }
+
+    /// Returns the page of writers in these states.
+    fn page_of(writers: impl IntoIterator<Item = (Families, WriterLife)>) -> Page {
+        let mut all = Families::new();
+        writers.into_iter().for_each(|(families, life)| count(&mut all, families, life));
         Page::new(all, &[])
     }
 
@@ -317,20 +329,64 @@ mod tests {
     #[test]
     fn of_two_types_the_one_that_came_last_is_shown_until_it_is_withdrawn() {
         let gauge = || one("x", Kind::Gauge(GaugeMerge::LiveSum), Value::Sum(ExactSum::of([7.0])));
-        for (counter_born, gauge_born, shown) in [
-            ((0, 10), (9, 9), PageKind::Gauge),
+        for (counter_born, gauge_born, gauge_life, shown) in [
+            ((0, 10), (9, 9), WriterLife::Closed, PageKind::Gauge),
             // Two versions side by side, whichever environment is the youngest at the moment.
-            ((0, 12), (9, 11), PageKind::Gauge),
-            ((0, 12), (9, 12), PageKind::Gauge),
-            ((0, 12), (9, 13), PageKind::Gauge),
-            ((0, 13), (9, 9), PageKind::Counter),
+            ((0, 12), (9, 11), WriterLife::Closed, PageKind::Gauge),
+            ((0, 12), (9, 12), WriterLife::Closed, PageKind::Gauge),
+            ((0, 12), (9, 13), WriterLife::Closed, PageKind::Gauge),
+            ((0, 13), (9, 9), WriterLife::Live, PageKind::Gauge),
+            ((0, 13), (9, 9), WriterLife::Closed, PageKind::Counter),
         ] {
-            let counter = born(counter("x", 3.0), counter_born.0, counter_born.1);
-            let gauge = born(gauge(), gauge_born.0, gauge_born.1);
+            let counter = (born(counter("x", 3.0), counter_born.0, counter_born.1), WriterLife::Live);
+            let gauge = (born(gauge(), gauge_born.0, gauge_born.1), gauge_life);
             for order in [[counter.clone(), gauge.clone()], [gauge, counter]] {
-                let page = page(order);
+                let page = page_of(order);
                 assert_eq!(page.conflicts, [Conflict { name: "x".into(), kind: ConflictKind::Type }]);
                 assert_eq!(page.families[0].kind, shown, "{counter_born:?} {gauge_born:?}");
+            }
+        }
+    }
+
+    /// Shows that a page's type does not change each time an environment with the newer type begins or ends.
+    #[test]
+    fn the_choice_of_a_type_outlasts_the_environments_of_a_live_gauge() {
+        let base = |parts: Vec<(Families, WriterLife)>| {
+            let mut base = Families::new();
+            parts.into_iter().for_each(|(families, life)| count(&mut base, families, life));
+            (wire::decode(&wire::encode(&base, 0).unwrap()).unwrap(), WriterLife::Sealed)
+        };
+        for merge in [GaugeMerge::LiveMax, GaugeMerge::LiveMin] {
+            let gauge = |first, last| born(one("x", Kind::Gauge(merge), Value::Extreme(7.0)), first, last);
+            let counter = |first, last| born(counter("x", 3.0), first, last);
+            let kinds = |page: &Page| page.families.iter().map(|family| family.kind).collect::<Vec<_>>();
+            let conflicts = [Conflict { name: "x".into(), kind: ConflictKind::Type }];
+
+            // The gauge came last.
+            let old = (counter(0, 12), WriterLife::Live);
+            let ended = [(gauge(9, 9), WriterLife::Closed), (gauge(11, 11), WriterLife::Idle)];
+            let live = (gauge(12, 12), WriterLife::Live);
+            for ended in [ended.to_vec(), vec![base(ended.to_vec())]] {
+                let page = page_of(ended.clone().into_iter().chain([old.clone()]));
+                assert_eq!((kinds(&page).as_slice(), page.conflicts.as_slice()), (&[][..], &conflicts[..]));
+                let page = page_of(ended.into_iter().chain([old.clone(), live.clone()]));
+                assert_eq!(
+                    (kinds(&page).as_slice(), page.conflicts.as_slice()),
+                    (&[PageKind::Gauge][..], &conflicts[..])
+                );
+            }
+
+            // The counter came last. Once the gauge has ended, nothing is left that is not shown.
+            let new = (counter(9, 12), WriterLife::Live);
+            let ended = [(gauge(0, 8), WriterLife::Closed), (gauge(11, 11), WriterLife::Idle)];
+            for ended in [ended.to_vec(), vec![base(ended.to_vec())]] {
+                let page = page_of(ended.clone().into_iter().chain([new.clone()]));
+                assert_eq!((kinds(&page).as_slice(), page.conflicts.as_slice()), (&[PageKind::Counter][..], &[][..]));
+                let page = page_of(ended.into_iter().chain([new.clone(), live.clone()]));
+                assert_eq!(
+                    (kinds(&page).as_slice(), page.conflicts.as_slice()),
+                    (&[PageKind::Counter][..], &conflicts[..])
+                );
             }
         }
     }

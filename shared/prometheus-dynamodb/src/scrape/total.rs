@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::families::Families;
-use crate::families::merge::{merge, retire};
+use crate::families::merge::{alive, merge, retire};
 use crate::families::rules::normal;
 use crate::families::tally::Tally;
 use crate::families::values::Values;
@@ -68,7 +68,7 @@ impl Total {
         self.slots = 0;
         for ((_, live), tally) in self.tallies.drain() {
             let families = normal(tally.into_families());
-            merge(&mut self.families, if live { families } else { retire(families) });
+            merge(&mut self.families, if live { alive(families) } else { retire(families) });
         }
     }
 }

@@ -14,7 +14,8 @@
 //!   repeated double bound = 6;         // histograms only: the buckets' upper bounds, finite and ascending, without +Inf
 //!   uint64 born_at_ms = 7;             // birth of the writer, in milliseconds since the epoch; in a base, of the youngest
 //!   repeated Series series = 8;
-//!   uint64 created_at_ms = 9;          // time since which the oldest of the series counts; absent if it is born_at_ms
+//!   uint64 created_at_ms = 9;          // time since which the oldest of the series counts; absent if it is born_at_ms;
+//!                                      // in a base, LIVE_MAX and LIVE_MIN have no series: since when there was one
 //! }
 //! message Series {
 //!   repeated string label_value = 1;   // in the order of label_name
@@ -352,8 +353,7 @@ fn kind_message(key: &FamilyKey) -> FamilyMessage {
 }
 
 fn to_message(key: &FamilyKey, family: &Family) -> FamilyMessage {
-    let born_at_ms = family.born_at_ms;
-    let oldest_ms = family.series.values().map(|series| series.created_at_ms).min().unwrap_or(born_at_ms);
+    let (born_at_ms, oldest_ms) = (family.born_at_ms, family.since_ms());
     let series = family.series.iter().map(|(label_values, Series { created_at_ms, value })| {
         let (value, bucket_count, at_ms) = match value {
             Value::Sum(sum) => (sum.parts(), Vec::new(), 0),
@@ -368,7 +368,7 @@ fn to_message(key: &FamilyKey, family: &Family) -> FamilyMessage {
         help: family.help.clone(),
         born_at_ms,
         series: series.collect(),
-        created_at_ms: (oldest_ms != born_at_ms).then_some(oldest_ms),
+        created_at_ms: (oldest_ms != born_at_ms || family.ended_since_ms.is_some()).then_some(oldest_ms),
         ..kind_message(key)
     }
 }
@@ -400,7 +400,8 @@ fn from_message(message: FamilyMessage) -> Result<(FamilyKey, Family), FamilyFau
             return Err(FamilyFault::Duplicate);
         }
     }
-    Ok((key, Family { help: message.help, born_at_ms, series }))
+    let ended_since_ms = message.created_at_ms.filter(|_| series.is_empty());
+    Ok((key, Family { help: message.help, born_at_ms, series, ended_since_ms, live: false }))
 }
 
 fn value_from(kind: &Kind, numbers: Vec<f64>, counts: Vec<u64>, at_ms: u64) -> Result<Value, FamilyFault> {
@@ -428,6 +429,7 @@ fn summable(numbers: Vec<f64>) -> ExactSum {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::families::merge::retire;
     use crate::testing::{families, one};
     use proptest::prelude::*;
 
@@ -448,7 +450,7 @@ mod tests {
         let label_value = std::iter::repeat_with(|| random.char('\u{80}'..='\u{7ff}')).take(label_length / 2).collect();
         let series = Series { created_at_ms: u64::MAX, value: Value::Histogram { counts, sum } };
         let series = std::iter::once((vec![label_value], series)).collect();
-        Families::from([(key, Family { help: "Largest.".into(), born_at_ms: u64::MAX, series })])
+        Families::from([(key, Family { help: "Largest.".into(), born_at_ms: u64::MAX, series, ..Family::default() })])
     }
 
     /// Returns whether the first series always fits.
@@ -515,6 +517,12 @@ mod tests {
         #[test]
         fn what_was_encoded_is_decoded(families in families()) {
             prop_assert_eq!(decode(&encode(&families, 0).unwrap()).unwrap(), families);
+        }
+
+        #[test]
+        fn what_remains_of_ended_environments_is_decoded(families in families()) {
+            let remains = retire(families);
+            prop_assert_eq!(decode(&encode(&remains, 0).unwrap()).unwrap(), remains);
         }
 
         #[test]

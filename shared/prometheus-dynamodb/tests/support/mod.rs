@@ -4,6 +4,7 @@
 
 pub(crate) mod dynamodb_local;
 pub(crate) mod faulty_table;
+pub(crate) mod troubled_table;
 
 use std::time::{Duration, Instant};
 
