@@ -221,6 +221,35 @@ mod tests {
         assert!(last_success() >= started_at);
     }
 
+    /// A store in which the records that are due have no end.
+    struct Endless;
+
+    impl ListDue for Endless {
+        type PageStart = ();
+
+        async fn list_due(&self, _: u8, _: Timestamp, _: Option<()>) -> Result<DuePage<()>, StorageError> {
+            tokio::time::sleep(SLOWNESS).await;
+            Ok(DuePage { ids: Vec::new(), next: Some(()), read_capacity_units: 0.0 })
+        }
+    }
+
+    impl DeleteDue for Endless {
+        async fn delete_due(&self, _: SigilId, _: Timestamp) -> Result<Option<Deletion>, StorageError> {
+            unreachable!("no record is listed")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_run_that_finishes_one_of_its_two_parts_is_no_success() {
+        let registry = Registry::new();
+        let collector = collector(Endless, MemoryStatsTable::default(), &registry);
+        let summary = collector.collect(Instant::now() + Duration::from_secs(3)).await.unwrap();
+        assert!(!summary.sigils.finished && summary.stats.finished, "{summary:?}");
+        let families = registry.gather();
+        let family = families.iter().find(|family| family.name() == LAST_SUCCESS).unwrap();
+        assert_eq!(family.get_metric()[0].get_gauge().get_value(), 0.0);
+    }
+
     #[tokio::test]
     async fn the_failures_of_a_run_are_counted_by_their_reason_and_the_error_names_the_step() {
         for (fault, reason) in [(Fault::Throttle, "throttled"), (Fault::InternalError, "unavailable")] {

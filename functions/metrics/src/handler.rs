@@ -162,7 +162,8 @@ mod tests {
         let Body::Text(page) = response.body() else { panic!("{:?}", response.body()) };
         let samples: Vec<_> = page.lines().filter(|line| !line.starts_with('#')).collect();
         assert_eq!(samples, ["prometheus_dynamodb_series 0"]);
-        assert_eq!(answer_to(with_query("nam=x", &[token])).await.status(), StatusCode::BAD_REQUEST);
+        let refused = answer_to(with_query("nam=x", &[token])).await;
+        assert_eq!((refused.status(), refused.headers().get("retry-after")), (StatusCode::BAD_REQUEST, None));
         assert_eq!(answer_to(with_query("nam=x", &[])).await.status(), StatusCode::UNAUTHORIZED);
     }
 

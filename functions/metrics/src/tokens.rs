@@ -140,6 +140,13 @@ mod tests {
 
     const BAD: Version = Ok(Some("bad\n"));
 
+    /// A secret that was put twice with one value has that value as the current and the previous one.
+    #[test]
+    fn a_token_is_one_of_the_two_also_if_both_are_the_same() {
+        assert!(tokens("same", "same").contain("same"));
+        assert!(!tokens("same", "same").contain("other") && !tokens("", "").contain(""));
+    }
+
     #[test]
     fn what_cannot_be_read_does_not_take_the_other_away() {
         assert_eq!(read(Ok(Some("new")), Ok(Some("old")), None).unwrap(), (tokens("new", "old"), 0));

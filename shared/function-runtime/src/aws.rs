@@ -242,6 +242,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_call_that_has_less_time_than_an_attempt_is_made_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let get = call_to(&listener, Budget::BATCH).await;
+        let mut connections = Vec::new();
+        let accept = async {
+            loop {
+                connections.push(listener.accept().await.unwrap());
+            }
+        };
+        // The connection comes first, however late both are looked at.
+        tokio::select! {
+            biased;
+            () = accept => {}
+            result = deadline::scope(Instant::now() + Duration::from_millis(300), get.send()) => {
+                assert!(result.is_err(), "{result:?}");
+            }
+        }
+        assert_eq!(connections.len(), 1);
+    }
+
+    #[tokio::test]
     async fn a_call_without_time_is_not_begun() {
         let (error, _) = call(Budget::BATCH, Duration::ZERO).await;
         assert!(matches!(error, SdkError::ConstructionFailure(_)), "{error:?}");

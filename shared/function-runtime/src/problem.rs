@@ -186,6 +186,27 @@ mod tests {
     }
 
     #[test]
+    fn a_problem_has_only_the_members_that_say_something() {
+        let mut faults = Faults::default();
+        faults.push("/a".to_owned(), "it is missing");
+        let problem = || Problem::new(StatusCode::BAD_REQUEST, "invalid", "It is.");
+        for (problem, members) in [
+            (problem(), &["detail", "error", "status", "title", "type"][..]),
+            (problem().with_faults(faults), &["detail", "error", "faults", "status", "title", "type"]),
+        ] {
+            let response = problem.into_response();
+            let Body::Text(text) = response.body() else { panic!("a problem is a text") };
+            let mut names: Vec<_> = serde_json::from_str::<serde_json::Map<_, _>>(text)
+                .unwrap()
+                .into_iter()
+                .map(|(name, _)| name)
+                .collect();
+            names.sort();
+            assert_eq!(names, members);
+        }
+    }
+
+    #[test]
     fn a_name_is_cut_between_characters() {
         let mut faults = Faults::default();
         faults.push(format!("/{}", "é".repeat(60)), "");

@@ -117,7 +117,8 @@ impl<'a, T: CompactStats> Run<'a, T> {
     /// Compacts all shards. A fault of one shard keeps no other from being compacted: an item of it may be damaged, or its
     /// partition throttled.
     async fn all_shards(&mut self) -> Result<(), TableError> {
-        let shards = self.table.shards().await?;
+        let table = self.table;
+        let shards = self.calls.patiently(|| self.calls.margin(), || table.shards()).await?;
         // The first shard is left to chance, so that a shard that takes all the time does not starve the others.
         let first = WriterId::random().shard(shards);
         for shard in (first..shards).chain(0..first) {

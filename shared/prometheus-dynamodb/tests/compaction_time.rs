@@ -245,9 +245,11 @@ async fn a_table_in_trouble_is_compacted_a_piece_in_each_run() {
         (soon, Some((3, Trouble::Throttled)), 10),
         (soon, Some((3, Trouble::TimedOut)), 20),
         (soon, Some((300, Trouble::Failed)), 40),
+        (soon, Some((300, Trouble::Lost)), 40),
         (second, None, 20),
         (second, Some((3, Trouble::Throttled)), 30),
         (4 * second, None, 80),
+        (4 * second, Some((5, Trouble::TimedOut)), 200),
     ] {
         let table = MemoryStatsTable::default();
         let mut environment = Environment::new(table.clone(), 1, 10);

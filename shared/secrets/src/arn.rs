@@ -32,3 +32,22 @@ impl fmt::Display for SecretArn {
         f.write_str(&self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_arn_of_a_secret_is_one() {
+        assert!(SecretArn::parse("arn:aws-cn:secretsmanager:cn-north-1:123456789012:secret:name-AbCdEf").is_ok());
+        for other in [
+            "",
+            "name",
+            "arn:aws:secretsmanager:eu-central-1:123456789012:secret:",
+            "arn:aws:secretsmanager:eu-central-1:123456789012:secret",
+            "arn:aws:dynamodb:eu-central-1:123456789012:table:name",
+        ] {
+            assert!(SecretArn::parse(other).is_err(), "{other}");
+        }
+    }
+}

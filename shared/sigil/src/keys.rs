@@ -522,7 +522,10 @@ mod tests {
         assert_eq!(refused(&|keys| *keys = json!([])), KeysError::Empty);
         assert_eq!(refused(&|keys| keys[1]["crv"] = json!("X25519")), key(1, KeyFault::NotEd25519));
         assert_eq!(refused(&|keys| keys[1]["kid"] = json!("a")), key(1, KeyFault::DuplicateKid));
-        assert_eq!(refused(&|keys| keys[0]["kid"] = json!("a b")), key(0, KeyFault::Kid));
+        for kid in ["a b", "", &"k".repeat(65)] {
+            assert_eq!(refused(&|keys| keys[0]["kid"] = json!(kid)), key(0, KeyFault::Kid), "{kid}");
+        }
+        assert!(matches!(VerifyingKeys::parse(r#"{"keys":[]}"#), Err(KeysError::Empty)));
         assert_eq!(refused(&|keys| keys[0]["x"] = json!("AAAA")), key(0, KeyFault::X));
         assert_eq!(refused(&|keys| keys[0]["d"] = json!("AAAA")), key(0, KeyFault::D));
         assert_eq!(refused(&|keys| keys[0]["d"] = keys[1]["d"].clone()), key(0, KeyFault::Mismatch));

@@ -36,3 +36,14 @@ pub fn lifetimes(env: &mut EnvReader) -> Option<Lifetimes> {
     let retention = env.with_default("SIGIL_RETENTION_SECONDS", 7 * DAY_SECONDS, parse::in_range(0..=CENTURY_SECONDS));
     Some(Lifetimes { max_ttl_seconds: max_ttl?, retention_seconds: retention? })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sigil_lives_for_a_year_and_its_record_for_a_week_more_by_default() {
+        let lifetimes = lifetimes(&mut EnvReader::from_pairs::<&str, &str>([])).unwrap();
+        assert_eq!((lifetimes.max_ttl_seconds, lifetimes.retention_seconds), (31_536_000, 604_800));
+    }
+}

@@ -58,15 +58,20 @@ impl Calls {
             self.longest_ms.fetch_max(took_ms, Ordering::Relaxed);
             result
         };
-        self.patiently(self.margin(), timed).await
+        self.patiently(|| self.margin(), timed).await
     }
 
     /// Makes a call, and repeats it after growing pauses while the table throttles it or does not answer in time, until
-    /// `margin` before the deadline. A call must be one that may be repeated although it was carried out.
+    /// `margin` before the deadline, which may grow meanwhile. A call must be one that may be repeated although it was
+    /// carried out.
     ///
     /// DynamoDB divides a table's throughput over partitions, and a shard is one of them. A run that ended whenever one call
     /// of thousands stays throttled would never get far in a shard where many environments have died.
-    pub(super) async fn patiently<R, F>(&self, margin: Duration, call: impl Fn() -> F) -> Result<R, TableError>
+    pub(super) async fn patiently<R, F>(
+        &self,
+        margin: impl Fn() -> Duration,
+        call: impl Fn() -> F,
+    ) -> Result<R, TableError>
     where
         F: Future<Output = Result<R, TableError>>,
     {
@@ -74,7 +79,7 @@ impl Calls {
         loop {
             match call().await {
                 Err(TableError::Throttled(_) | TableError::TimedOut(_))
-                    if Instant::now() + pause + margin < self.deadline =>
+                    if Instant::now() + pause + margin() < self.deadline =>
                 {
                     sleep(pause).await;
                     pause = LONGEST_PAUSE.min(2 * pause);
@@ -96,7 +101,7 @@ mod tests {
             made.fetch_add(1, Ordering::Relaxed);
             Err::<(), _>(error("of no use"))
         };
-        calls.patiently(calls.margin(), call).await.unwrap_err();
+        calls.patiently(|| calls.margin(), call).await.unwrap_err();
         made.into_inner()
     }
 
@@ -125,5 +130,17 @@ mod tests {
         assert!(!calls.are_late());
         tokio::time::advance(Duration::from_millis(60_000 - 2600 - 8200)).await;
         assert!(calls.are_late());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_step_that_turns_out_to_be_slow_leaves_the_time_that_a_commit_then_needs() {
+        let (calls, begun) = (Calls::until(Instant::now() + Duration::from_secs(60)), Instant::now());
+        let silent = async || {
+            sleep(Duration::from_secs(8)).await;
+            Err::<(), _>(TableError::TimedOut("no response".into()))
+        };
+        calls.step(silent).await.unwrap_err();
+        // Four times eight seconds, and pauses of 100, 200 and 400 ms. With a fifth time there would be less left than 32 s.
+        assert_eq!(begun.elapsed().as_millis(), 32_700);
     }
 }

@@ -84,16 +84,16 @@ impl<T: CompactStats> Run<'_, T> {
     pub(super) async fn shard(&mut self, shard: u32) -> Result<(), Fault> {
         let table = self.table;
         // The base must be read before the snapshots: see `Present`.
-        let stored = self.calls.patiently(self.calls.margin(), || base::read(table, shard)).await?;
+        let stored = self.calls.patiently(|| self.calls.margin(), || base::read(table, shard)).await?;
         let (version, parts) =
             stored.as_ref().map_or((0, Vec::new()), |base| (base.root.version, base.root.parts.clone()));
         let base = stored.map(|base| base.content()).transpose();
         let base = base.map_err(|source| Fault::Base { shard, source })?.unwrap_or_default();
         let (families, writers) = (Families::new(), Vec::new());
         let mut progress = Progress { since: Instant::now(), version, base, parts, families, writers };
-        let stored_parts = self.calls.patiently(self.calls.margin(), || table.parts(shard)).await?;
+        let stored_parts = self.calls.patiently(|| self.calls.margin(), || table.parts(shard)).await?;
         let stored_parts = self.readable(stored_parts);
-        let stored_structures = self.calls.patiently(self.calls.margin(), || table.structures(shard)).await?;
+        let stored_structures = self.calls.patiently(|| self.calls.margin(), || table.structures(shard)).await?;
         let stored_structures = self.readable(stored_structures);
         let read_from_ms = table.answered_at_ms();
 
@@ -279,12 +279,14 @@ impl<T: CompactStats> Run<'_, T> {
         let (table, calls) = (self.table, &self.calls);
         // The parts are put first, since a root may name only what is stored. A part that is stored already is the same one.
         stream::iter(&parts)
-            .map(|part| calls.patiently(LAST_MOMENT, move || table.put_part(shard, part)))
+            .map(|part| calls.patiently(|| LAST_MOMENT, move || table.put_part(shard, part)))
             .buffer_unordered(WRITES_AT_ONCE)
             .boxed()
             .try_for_each(|_| ready(Ok(())))
             .await?;
-        if !calls.patiently(LAST_MOMENT, || table.put_base(shard, &root)).await? {
+        let put = calls.patiently(|| LAST_MOMENT, || table.put_base(shard, &root)).await?;
+        // An earlier attempt can have landed although its response was lost.
+        if !put && table.base(shard).await?.as_ref() != Some(&root) {
             self.report.finished = false;
             return Ok(false);
         }

@@ -8,6 +8,7 @@
 //! saves one of DynamoDB's write units.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::{self, Instant};
 
@@ -29,6 +30,9 @@ const STABLE_AFTER: u32 = 10;
 /// doubles, up to some hours' worth of an environment that publishes once a second.
 const FIRST_PAUSE: u32 = 10;
 const LONGEST_PAUSE: u32 = 10 << 10;
+
+/// Time, including freezes, after which an answer about a structure is out of date.
+const LONGEST_LOOK: Duration = Duration::from_mins(5);
 
 /// Size of the unit by which DynamoDB charges a write, in bytes.
 const WRITE_UNIT: usize = 1024;
@@ -172,8 +176,10 @@ impl Encoder {
         }
         let without_rest = next.encode(gathered).map(|structured| units(&structured.encoded));
         let is_worth_it = without_rest.is_some_and(|without| at_present.is_none_or(|present| without < present));
-        let found =
-            if is_first { in_time(give_up_at, look(table, shard, &next.structure)).await } else { Ok(Found::Nothing) };
+        let found = match &self.next {
+            Some(next) if is_first => in_time(&mut self.clock, give_up_at, look(table, shard, &next.structure)).await,
+            _ => Ok(Found::Nothing),
+        };
         let seen = match found {
             Ok(Found::Fresh) => Some((writer, table.now_ms())),
             Ok(Found::Old) => None,
@@ -211,7 +217,8 @@ impl Encoder {
         if self.seen.is_some_and(|(by, at_ms)| by == writer && is_seen(at_ms, now_ms)) {
             return Ok(());
         }
-        in_time(give_up_at, see_to(table, shard, &known.structure, &known.stored)).await?;
+        let seeing = see_to(table, shard, &known.structure, &known.stored);
+        in_time(&mut self.clock, give_up_at, seeing).await?;
         self.seen = Some((writer, now_ms));
         self.next_pause = FIRST_PAUSE;
         if self.log.succeeded() {
@@ -230,9 +237,18 @@ impl Encoder {
     }
 }
 
-/// Waits for an answer of the table until `give_up_at`.
-async fn in_time<R>(give_up_at: Instant, answer: impl Future<Output = Result<R, TableError>>) -> Result<R, TableError> {
+/// Waits for an answer of the table until `give_up_at`. An answer that an environment gets only after a freeze, during which the
+/// monotonic clock stood still, is too late as well: the structure that it tells of may be gone.
+async fn in_time<R>(
+    clock: &mut ElapsedClock,
+    give_up_at: Instant,
+    answer: impl Future<Output = Result<R, TableError>>,
+) -> Result<R, TableError> {
+    let begun = clock.now();
     let answer = time::timeout_at(give_up_at, answer).await;
+    if clock.now().saturating_duration_since(begun) > LONGEST_LOOK {
+        return Err(TableError::TimedOut("the environment was frozen for too long".into()));
+    }
     answer.unwrap_or_else(|late| Err(TableError::TimedOut(late.into())))
 }
 

@@ -18,6 +18,8 @@ pub(crate) enum Trouble {
     /// The write takes effect, and only its response is lost.
     TimedOut,
     Failed,
+    /// The write takes effect, but fails for good.
+    Lost,
 }
 
 /// A table whose calls take some time, and of whose writes every so-and-so-many-th fails. One page has all snapshots of a shard.
@@ -45,6 +47,10 @@ impl TroubledTable {
             Some((_, Trouble::TimedOut)) => {
                 call.await?;
                 Err(TableError::TimedOut("no response".into()))
+            }
+            Some((_, Trouble::Lost)) => {
+                call.await?;
+                Err(TableError::Failed("the connection was closed".into()))
             }
             Some((_, Trouble::Failed)) => Err(TableError::Failed("the connection was closed".into())),
         }
