@@ -129,6 +129,11 @@ mod tests {
         Instant::now() + Duration::from_secs(30)
     }
 
+    /// Returns the deadline of a run whose calls all fail. Those that are throttled are repeated for as long as there is time.
+    fn shortly() -> Instant {
+        Instant::now() + Duration::from_secs(2)
+    }
+
     /// Returns the counts by reason that are not 0.
     fn by_reason(registry: &Registry, name: &str) -> Vec<(String, u64)> {
         let families = registry.gather();
@@ -256,12 +261,12 @@ mod tests {
             let (_proxy, client) = faulty(fault).await;
             let table = DynamoDbStatsTable::new(client.clone(), TABLE);
             let registry = Registry::new();
-            let both = collector(DynamoDbStore::new(client, TABLE), table.clone(), &registry).collect(soon()).await;
+            let both = collector(DynamoDbStore::new(client, TABLE), table.clone(), &registry).collect(shortly()).await;
             assert_eq!(by_reason(&registry, "sigil_error_total"), [(reason.to_owned(), 2)], "{fault:?}");
             assert_eq!(Diagnostic::from(both.unwrap_err()).error_type, "SweepFailed");
 
             let registry = Registry::new();
-            let one = collector(MemoryStore::default(), table, &registry).collect(soon()).await;
+            let one = collector(MemoryStore::default(), table, &registry).collect(shortly()).await;
             assert_eq!(by_reason(&registry, "sigil_error_total"), [(reason.to_owned(), 1)], "{fault:?}");
             assert_eq!(Diagnostic::from(one.unwrap_err()).error_type, "CompactFailed");
         }
