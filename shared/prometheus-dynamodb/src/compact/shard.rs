@@ -284,9 +284,7 @@ impl<T: CompactStats> Run<'_, T> {
             .boxed()
             .try_for_each(|_| ready(Ok(())))
             .await?;
-        let put = calls.patiently(|| LAST_MOMENT, || table.put_base(shard, &root)).await?;
-        // An earlier attempt can have landed although its response was lost.
-        if !put && table.base(shard).await?.as_ref() != Some(&root) {
+        if !calls.patiently(|| LAST_MOMENT, || table.put_base(shard, &root)).await? {
             self.report.finished = false;
             return Ok(false);
         }
