@@ -295,3 +295,22 @@ async fn look<T: PublishStats>(table: &T, shard: u32, structure: &NamedStructure
 fn units(encoded: &Encoded) -> usize {
     (encoded.bytes.len() + OTHER_ATTRIBUTES).div_ceil(WRITE_UNIT)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_a_freeze_has_outdated_is_too_late() {
+        let answered_after = async |passed| {
+            let answer = async {
+                time::advance(passed).await;
+                Ok(())
+            };
+            in_time(&mut ElapsedClock::new(), Instant::now() + 10 * LONGEST_LOOK, answer).await
+        };
+        assert!(answered_after(LONGEST_LOOK - Duration::from_secs(1)).await.is_ok());
+        let late = answered_after(LONGEST_LOOK + Duration::from_secs(1)).await;
+        assert!(matches!(late, Err(TableError::TimedOut(_))), "{late:?}");
+    }
+}
